@@ -1,0 +1,89 @@
+//! Requests of people, and alerts of other machines.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Label, Project, PushId, Revision, TaskId, Timestamp};
+
+/// What a person asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum RequestKind {
+    /// Run one job on earlier pushes.
+    Backfill {
+        /// The job as the requester's system numbers it, when it does.
+        job: Option<u64>,
+        /// Its task, when the request names it.
+        task: Option<TaskId>,
+        /// Its label, when the request names it.
+        label: Option<Label>,
+    },
+    /// Run what is missing on a push.
+    FillPush,
+    /// Run all performance jobs of a push so many times.
+    AllTalos {
+        /// How often each.
+        times: u32,
+    },
+    /// Run these labels on a push.
+    AddJobs {
+        /// The labels, as written by the requester.
+        labels: Vec<Label>,
+    },
+    /// Cancel everything on a push: never ours to do; counted and left alone.
+    CancelAll,
+}
+
+impl RequestKind {
+    /// The word used in rules and metrics.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            RequestKind::Backfill { .. } => "backfill",
+            RequestKind::FillPush => "fill",
+            RequestKind::AllTalos { .. } => "all-talos",
+            RequestKind::AddJobs { .. } => "add",
+            RequestKind::CancelAll => "cancel-all",
+        }
+    }
+}
+
+/// A person asked for something.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RequestEvent {
+    /// In which project.
+    pub project: Project,
+    /// On which push, by number.
+    pub push: Option<PushId>,
+    /// On which push, by revision.
+    pub revision: Option<Revision>,
+    /// Who asks.
+    pub requester: Option<Arc<str>>,
+    /// What for.
+    pub kind: RequestKind,
+}
+
+/// A performance series stepped.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PerfAlert {
+    /// The alert's number at its source.
+    pub id: u64,
+    /// In which project.
+    pub project: Project,
+    /// The series, as its source identifies it.
+    pub series: Arc<str>,
+    /// The first push with the new values.
+    pub push: Option<PushId>,
+    /// The last push with the old ones.
+    pub previous_push: Option<PushId>,
+    /// The platform of the series.
+    pub platform: Arc<str>,
+    /// Suite and test: `tp5o responsiveness`.
+    pub test: Arc<str>,
+    /// Relative change, as a fraction of the old value (0.05 is five percent), always positive.
+    pub magnitude: f64,
+    /// Whether the change is for the worse.
+    pub regression: bool,
+    /// When it was raised.
+    pub at: Option<Timestamp>,
+}
