@@ -2,6 +2,14 @@
 //!
 //! One message goes one way; read the modules in this order to follow it:
 //!
+//! - [`bus`]: where bytes come from
+//! - [`wire`]: bytes to events
 //! - [`event`]: the vocabulary everything else speaks
+//! - [`enrich`]: facts that messages do not carry
+//! - [`backends`]: CI systems that can be asked for jobs
 
+pub mod backends;
+pub mod bus;
+pub mod enrich;
 pub mod event;
+pub mod wire;

@@ -1,0 +1,137 @@
+//! CI systems that can be asked to run jobs. One file a system.
+//!
+//! In: a [`JobRequest`]. Out: a [`Receipt`], or one of the refusals of [`RequestError`]. Never: retrying
+//! on its own, deciding, or keeping books: `dispatch` does that. A request that was sent and whose
+//! answer did not come is [`RequestError::InDoubt`], nothing else.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::event::{BackendName, CaseId, Duration, Label, Project, PushId, Revision, RunInput, TaskId, Timestamp};
+
+/// The identity of one request: a case asks for one thing in one slot of one step, ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ActionKey {
+    /// The case.
+    pub case: CaseId,
+    /// The round of the case, counted from 1.
+    pub step: u32,
+    /// The place in the round, counted from 1.
+    pub slot: u32,
+}
+
+impl fmt::Display for ActionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.case, self.step, self.slot)
+    }
+}
+
+impl ActionKey {
+    /// A text that is the same for the same request at every attempt: `sheriffd-C12.1.3`, after the
+    /// instance's name where several daemons ask one CI.
+    pub fn idempotency_key(&self, instance: &str) -> String {
+        format!("{instance}-{self}")
+    }
+}
+
+/// One request: run this label on this push, so many times.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobRequest {
+    /// Its identity.
+    pub key: ActionKey,
+    /// The tree.
+    pub project: Project,
+    /// The push to run on.
+    pub push: PushId,
+    /// Its head revision.
+    pub revision: Revision,
+    /// The label to run.
+    pub label: Label,
+    /// How often, 1 to 100.
+    pub times: u32,
+    /// A task of this label that exists on this push, when one does: it can be retriggered. Else the
+    /// label has to be added from the push's full task graph.
+    pub existing: Option<TaskId>,
+    /// The push's task group (decision task), when known from messages: saves a look-up.
+    pub group: Option<TaskId>,
+    /// Extra input for debugging.
+    pub input: RunInput,
+    /// Why, in one sentence, for people who see the request at the CI.
+    pub why: String,
+}
+
+/// What the CI answered to a request it accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Receipt {
+    /// The task that will create the jobs (Taskcluster's action task): the jobs' `extra.parent`.
+    pub action_task: Option<TaskId>,
+    /// What the CI calls it, for people: a URL or an id.
+    pub reference: Option<String>,
+}
+
+/// Why a request did not succeed. Every variant says whether the CI may have acted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// It can never be done (no such label, expired task, schema mismatch, push without a decision task).
+    /// Nothing was asked for. Never retried.
+    #[error("not possible: {0}")]
+    NotPossible(String),
+    /// We are not allowed to (missing scope, bad or expired credentials). Nothing was done; every
+    /// other request will fail the same way until somebody acts.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// The push's decision task is not there yet. Nothing was asked for; ask again later.
+    #[error("not yet: {0}")]
+    NotYet(String),
+    /// The CI said so before acting (429, 503, connection refused): nothing was done; ask again, not before `retry_after`.
+    #[error("busy: {detail}")]
+    Busy {
+        /// How long the CI asked us to wait.
+        retry_after: Option<Duration>,
+        /// What it said.
+        detail: String,
+    },
+    /// The request was sent, its answer was lost or makes no sense: it may or may not have been done.
+    #[error("in doubt: {0}")]
+    InDoubt(String),
+}
+
+/// What a backend can tell of a request in doubt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// It was done: here is the receipt.
+    Done(Receipt),
+    /// It was not done, for certain.
+    NotDone,
+    /// The backend cannot tell (why).
+    CannotTell(String),
+}
+
+/// A CI system that can be asked for jobs.
+#[async_trait]
+pub trait Backend: Send + Sync {
+    /// Its name in the configuration.
+    fn name(&self) -> &BackendName;
+
+    /// Asks for jobs, once. Returns within the backend's configured time-outs.
+    async fn request(&self, request: &JobRequest) -> Result<Receipt, RequestError>;
+
+    /// Looks for a request that was sent at about `sent_at` and whose answer was lost.
+    async fn find(&self, request: &JobRequest, sent_at: Timestamp) -> Result<Found, RequestError>;
+
+    /// Says what would not work (credentials, scopes, reachability), for `sheriffd doctor`.
+    async fn check(&self) -> Vec<Finding>;
+}
+
+/// One finding of `sheriffd doctor`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What was looked at.
+    pub what: String,
+    /// Whether it will work.
+    pub ok: bool,
+    /// What was seen, and what to do about it.
+    pub detail: String,
+}

@@ -1,0 +1,68 @@
+//! Facts that messages do not carry: task definitions, failure signatures, pushes.
+//!
+//! In: the name of a thing. Out: what its source says of it. Never: guessing. The engine does not know
+//! this module: the composition root fetches what the engine says it lacks, and applies the event again.
+
+use async_trait::async_trait;
+
+use crate::event::{BackendName, Duration, JobFacts, Project, PushEvent, PushId, Revision, RunKey, Signature, TaskId};
+use std::sync::Arc;
+
+/// Why a fact could not be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FactError {
+    /// The source says there is no such thing (404, expired).
+    #[error("there is no {0}")]
+    Absent(String),
+    /// The source cannot answer now; ask again, not before `retry_after`.
+    #[error("{detail}")]
+    Later {
+        /// How long to wait at least.
+        retry_after: Option<Duration>,
+        /// What happened.
+        detail: String,
+    },
+    /// The source answered with something that is not what it should be.
+    #[error("{0}")]
+    Malformed(String),
+    /// No source is configured for this kind of fact.
+    #[error("no source is configured for {0}")]
+    NoSource(&'static str),
+}
+
+/// What failed in a run, and what ran at all.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FailureFacts {
+    /// What failed.
+    pub signatures: Vec<Signature>,
+    /// The groups that ran.
+    pub groups: Vec<Arc<str>>,
+}
+
+/// Which pushes are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PushQuery {
+    /// The push with this head revision.
+    Revision(Revision),
+    /// Pushes `from..=to` by number.
+    Range {
+        /// The first.
+        from: PushId,
+        /// The last.
+        to: PushId,
+    },
+}
+
+/// Where facts come from: the queue service, a pushlog, a file, a simulated CI.
+#[async_trait]
+pub trait FactSource: Send + Sync {
+    /// What a task's definition says of its job. Also says who caused it, as far as the definition tells:
+    /// `Push` when its parent is its group, otherwise `Unknown` with the parent set.
+    async fn task(&self, backend: &BackendName, task: &TaskId) -> Result<JobFacts, FactError>;
+
+    /// What failed in a run and what ran, from its artifacts.
+    async fn failures(&self, run: &RunKey) -> Result<FailureFacts, FactError>;
+
+    /// Pushes of a project.
+    async fn pushes(&self, project: &Project, query: &PushQuery) -> Result<Vec<PushEvent>, FactError>;
+}

@@ -1,0 +1,91 @@
+//! Bytes to events. One file a format. Nothing past this module knows a wire format.
+//!
+//! In: a [`Delivery`]. Out: [`Decoded`], or a [`DecodeError`] whose reason is counted and kept with the
+//! bytes in the dead letters. Never: I/O, guessing at unknown formats.
+
+use crate::event::{BackendName, Event};
+
+/// What a message turned out to be.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decoded {
+    /// It says that these things happened (most messages: one).
+    Events(Vec<Event>),
+    /// It is sound and of no use here.
+    Ignored(Ignored),
+}
+
+/// Why a sound message is of no use. A closed list: each is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Ignored {
+    /// A kind of message that says nothing about jobs or pushes (`task-defined`, `artifact-created`, `newrepo.1`).
+    NotOfInterest,
+    /// A task message without any run: nothing ran, nothing failed.
+    NoRun,
+}
+
+impl Ignored {
+    /// The word used in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Ignored::NotOfInterest => "not-of-interest",
+            Ignored::NoRun => "no-run",
+        }
+    }
+}
+
+/// Why a message could not be read. A closed list: each is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Unreadable {
+    /// The body is larger than the limit.
+    TooLarge,
+    /// The body is not UTF-8.
+    NotUtf8,
+    /// The body is not JSON, or nested too deeply.
+    NotJson,
+    /// A field is missing or of a wrong type.
+    WrongShape,
+    /// The format's version is not known.
+    WrongVersion,
+    /// No format is known for the exchange.
+    UnknownExchange,
+    /// A state that is not known: not guessed.
+    UnknownState,
+}
+
+impl Unreadable {
+    /// The word used in metrics and the dead letters.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Unreadable::TooLarge => "too-large",
+            Unreadable::NotUtf8 => "not-utf8",
+            Unreadable::NotJson => "not-json",
+            Unreadable::WrongShape => "wrong-shape",
+            Unreadable::WrongVersion => "wrong-version",
+            Unreadable::UnknownExchange => "unknown-exchange",
+            Unreadable::UnknownState => "unknown-state",
+        }
+    }
+}
+
+/// A message could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {detail}", reason.as_str())]
+pub struct DecodeError {
+    /// The kind of trouble.
+    pub reason: Unreadable,
+    /// What was wrong, where (field path, byte offset), for people.
+    pub detail: String,
+}
+
+/// What the decoders need to know about a source.
+#[derive(Debug, Clone)]
+pub struct WireSettings {
+    /// The CI system whose tasks the messages speak of.
+    pub backend: BackendName,
+    /// The largest body that is read, in bytes.
+    pub max_body: usize,
+}
+
+/// The largest body that is read unless the configuration says otherwise. The largest recorded message
+/// has under 64 KiB.
+pub const DEFAULT_MAX_BODY: usize = 4 * 1024 * 1024;
