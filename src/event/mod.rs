@@ -4,6 +4,7 @@
 //! In: nothing (this module depends on no other). Out: the types every other module speaks.
 //! Never: I/O, clocks, wire names. Values are made at the border by parsing and trusted inside.
 
+mod action;
 mod case;
 mod delivery;
 mod ids;
@@ -12,6 +13,7 @@ mod push;
 mod request;
 mod time;
 
+pub use action::{ActionKey, JobRequest};
 pub use case::{
     CaseKind, CaseParams, Cause, FindCulpritParams, NamedPush, ParamsError, RunInput, Subject, UntilHitParams, Verdict,
     VerdictKind,
