@@ -6,10 +6,14 @@
 //! - [`wire`]: bytes to events
 //! - [`event`]: the vocabulary everything else speaks
 //! - [`enrich`]: facts that messages do not carry
+//! - [`engine`]: applies events; the only place where rules, cases and history meet
+//! - [`store`]: durable truth
 //! - [`backends`]: CI systems that can be asked for jobs
 
 pub mod backends;
 pub mod bus;
+pub mod engine;
 pub mod enrich;
 pub mod event;
+pub mod store;
 pub mod wire;
