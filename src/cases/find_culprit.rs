@@ -8,7 +8,8 @@
 
 use super::{Ask, Evidence, PushEvidence, Step};
 use crate::event::{FindCulpritParams, NamedPush, Verdict, VerdictKind};
-use crate::stats::{Counts, culprit};
+use crate::stats::culprit;
+use crate::stats::rates::Counts;
 
 /// The gap between the last good and the first bad push, and what of it has no run yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,19 +28,26 @@ impl Gap {
     /// Finds the gap that leads to the failure on `seen_on`.
     pub fn before(pushes: &[PushEvidence], seen_on: usize) -> Gap {
         let earlier = pushes.get(..seen_on).unwrap_or_default();
-        let last_good = earlier.iter().rposition(|push| push.counts.passed > 0 && push.counts.failed == 0);
+        let last_good = earlier
+            .iter()
+            .rposition(|push| push.counts.passed > 0 && push.counts.failed == 0);
         let from = last_good.map_or(0, |index| index + 1);
         let first_bad = (from..seen_on)
             .find(|index| pushes.get(*index).is_some_and(|push| push.counts.failed > 0))
             .unwrap_or(seen_on);
         let between = from..first_bad;
-        let is_untouched =
-            |index: &usize| pushes.get(*index).is_some_and(|push| push.counts == Counts::default() && push.pending == 0);
+        let is_untouched = |index: &usize| {
+            pushes
+                .get(*index)
+                .is_some_and(|push| push.counts == Counts::default() && push.pending == 0)
+        };
         Gap {
             last_good,
             first_bad,
             missing: between.clone().filter(is_untouched).collect(),
-            in_flight: between.filter(|index| pushes.get(*index).is_some_and(|push| push.pending > 0)).count(),
+            in_flight: between
+                .filter(|index| pushes.get(*index).is_some_and(|push| push.pending > 0))
+                .count(),
         }
     }
 }
@@ -54,11 +62,16 @@ pub(super) fn decide(params: &FindCulpritParams, evidence: &Evidence) -> Step {
             let why = format!(
                 "{} between the last good push {} and the first bad push {} never ran it",
                 count(missing.len(), "push", "pushes"),
-                gap.last_good.map_or_else(|| "(none)".into(), |index| push_name(evidence, index)),
+                gap.last_good
+                    .map_or_else(|| "(none)".into(), |index| push_name(evidence, index)),
                 push_name(evidence, gap.first_bad),
             );
             let asks = missing.into_iter().map(|push| Ask { push, times: 1 }).collect();
-            return Step { asks, verdict: None, why };
+            return Step {
+                asks,
+                verdict: None,
+                why,
+            };
         }
     }
     if evidence.awaited > 0 {
@@ -68,7 +81,11 @@ pub(super) fn decide(params: &FindCulpritParams, evidence: &Evidence) -> Step {
     match culprit::plan(&problem, super::seed(evidence)) {
         Ok(step) => adopt(step, evidence),
         // The parameters were checked when the rule was loaded and the evidence is ours: this is a defect, and said so.
-        Err(error) => Step::end(VerdictKind::NotPossible, None, format!("the search cannot go on: {error}")),
+        Err(error) => Step::end(
+            VerdictKind::NotPossible,
+            None,
+            format!("the search cannot go on: {error}"),
+        ),
     }
 }
 
@@ -78,13 +95,16 @@ fn problem(params: &FindCulpritParams, evidence: &Evidence) -> culprit::Problem 
     let inside = evidence.pushes.get(..candidates).unwrap_or(&evidence.pushes);
     let after = evidence.pushes.get(candidates..).unwrap_or_default();
     culprit::Problem {
-        runnable: Some((1..).zip(inside).filter(|(_, push)| push.runnable).map(|(number, _)| number).collect()),
+        runnable: Some(
+            (1..)
+                .zip(inside)
+                .filter(|(_, push)| push.runnable)
+                .map(|(number, _)| number)
+                .collect(),
+        ),
         no_culprit_prior: params.no_culprit_prior,
         history: evidence.before,
-        tail: after.iter().fold(Counts::default(), |sum, push| Counts {
-            failed: sum.failed.saturating_add(push.counts.failed),
-            passed: sum.passed.saturating_add(push.counts.passed),
-        }),
+        tail: after.iter().fold(Counts::default(), |sum, push| sum.plus(push.counts)),
         evidence: (1..)
             .zip(inside)
             .map(|(number, push)| culprit::Evidence {
@@ -111,7 +131,11 @@ fn adopt(step: culprit::Step, evidence: &Evidence) -> Step {
             .iter()
             .filter_map(|(number, probability)| {
                 let push = evidence.pushes.get(number.checked_sub(1)?)?;
-                Some(NamedPush { push: push.push, revision: push.revision.clone(), probability: *probability })
+                Some(NamedPush {
+                    push: push.push,
+                    revision: push.revision.clone(),
+                    probability: *probability,
+                })
             })
             .collect()
     };
@@ -119,13 +143,22 @@ fn adopt(step: culprit::Step, evidence: &Evidence) -> Step {
         culprit::Verdict::Culprit { pushes, probability } => {
             // The oldest push looked at is never named: what came before it was not looked at.
             let at_edge = pushes.iter().any(|(number, _)| *number == 1);
-            let kind = if at_edge { VerdictKind::NoCulprit } else { VerdictKind::Culprit };
+            let kind = if at_edge {
+                VerdictKind::NoCulprit
+            } else {
+                VerdictKind::Culprit
+            };
             let pushes = if at_edge { Vec::new() } else { named(&pushes) };
             let why = match (at_edge, names(&pushes)) {
                 (true, _) => "it fails at the oldest push looked at already: older than the range".to_owned(),
                 (false, names) => format!("{names}, with probability {probability:.3}"),
             };
-            Verdict { kind, pushes, probability: Some(probability), why }
+            Verdict {
+                kind,
+                pushes,
+                probability: Some(probability),
+                why,
+            }
         }
         culprit::Verdict::NoCulprit { probability } => Verdict {
             kind: VerdictKind::NoCulprit,
@@ -143,7 +176,12 @@ fn adopt(step: culprit::Step, evidence: &Evidence) -> Step {
     let asks = step
         .run
         .iter()
-        .filter_map(|(number, times)| Some(Ask { push: number.checked_sub(1)?, times: *times }))
+        .filter_map(|(number, times)| {
+            Some(Ask {
+                push: number.checked_sub(1)?,
+                times: *times,
+            })
+        })
         .collect();
     let why = verdict.as_ref().map_or(step.why, |verdict| verdict.why.clone());
     Step { asks, verdict, why }
@@ -152,7 +190,11 @@ fn adopt(step: culprit::Step, evidence: &Evidence) -> Step {
 fn names(pushes: &[NamedPush]) -> String {
     let one = |named: &NamedPush| match &named.revision {
         Some(revision) => {
-            format!("push {} ({})", named.push, revision.as_str().get(..12).unwrap_or(revision.as_str()))
+            format!(
+                "push {} ({})",
+                named.push,
+                revision.as_str().get(..12).unwrap_or(revision.as_str())
+            )
         }
         None => format!("push {}", named.push),
     };
@@ -160,7 +202,10 @@ fn names(pushes: &[NamedPush]) -> String {
 }
 
 fn push_name(evidence: &Evidence, index: usize) -> String {
-    evidence.pushes.get(index).map_or_else(|| "(unknown)".into(), |push| push.push.to_string())
+    evidence
+        .pushes
+        .get(index)
+        .map_or_else(|| "(unknown)".into(), |push| push.push.to_string())
 }
 
 fn count(number: usize, one: &str, many: &str) -> String {

@@ -8,7 +8,7 @@ mod find_culprit;
 mod until_hit;
 
 use crate::event::{CaseParams, Duration, PushId, Revision, Timestamp, Verdict, VerdictKind};
-use crate::stats::Counts;
+use crate::stats::rates::Counts;
 
 /// How long a case lives at most. Whatever it still waits for then does not come.
 pub const MAX_AGE: Duration = Duration::from_secs(14 * 24 * 3600);
@@ -75,13 +75,25 @@ pub struct Step {
 
 impl Step {
     fn wait(why: impl Into<String>) -> Step {
-        Step { why: why.into(), ..Step::default() }
+        Step {
+            why: why.into(),
+            ..Step::default()
+        }
     }
 
     fn end(kind: VerdictKind, probability: Option<f64>, why: impl Into<String>) -> Step {
         let why = why.into();
-        let verdict = Verdict { kind, pushes: Vec::new(), probability, why: why.clone() };
-        Step { verdict: Some(verdict), why, ..Step::default() }
+        let verdict = Verdict {
+            kind,
+            pushes: Vec::new(),
+            probability,
+            why: why.clone(),
+        };
+        Step {
+            verdict: Some(verdict),
+            why,
+            ..Step::default()
+        }
     }
 }
 
@@ -90,7 +102,11 @@ pub fn decide(params: &CaseParams, evidence: &Evidence, now: Timestamp) -> Step 
     let age = now.since(evidence.opened_at);
     if evidence.shadow && evidence.last_step > 0 {
         return match age >= SHADOW_AGE {
-            true => Step::end(VerdictKind::Undecided, None, "shadow mode: what it decided was not asked for"),
+            true => Step::end(
+                VerdictKind::Undecided,
+                None,
+                "shadow mode: what it decided was not asked for",
+            ),
             false => Step::wait("shadow mode: decided, not asked"),
         };
     }

@@ -2,7 +2,8 @@
 
 use super::{Ask, Evidence, Step};
 use crate::event::{UntilHitParams, VerdictKind};
-use crate::stats::{Counts, until_hit};
+use crate::stats::rates::Counts;
+use crate::stats::until_hit;
 
 pub(super) fn decide(params: &UntilHitParams, evidence: &Evidence) -> Step {
     // A hit ends the case at once, whatever is still pending; a miss waits for the rest of its batch.
@@ -23,11 +24,20 @@ pub(super) fn decide(params: &UntilHitParams, evidence: &Evidence) -> Step {
     };
     let step = match until_hit::plan(&problem) {
         Ok(step) => step,
-        Err(error) => return Step::end(VerdictKind::NotPossible, None, format!("the hunt cannot go on: {error}")),
+        Err(error) => {
+            return Step::end(
+                VerdictKind::NotPossible,
+                None,
+                format!("the hunt cannot go on: {error}"),
+            );
+        }
     };
     match step.verdict {
         Some(until_hit::Verdict::Hit) => Step::end(VerdictKind::Hit, None, "it failed again"),
-        Some(until_hit::Verdict::NotReproducible { rate_below, probability }) => Step::end(
+        Some(until_hit::Verdict::NotReproducible {
+            rate_below,
+            probability,
+        }) => Step::end(
             VerdictKind::NotReproducible,
             Some(probability),
             format!(
@@ -38,14 +48,22 @@ pub(super) fn decide(params: &UntilHitParams, evidence: &Evidence) -> Step {
         Some(until_hit::Verdict::Undecided) => Step::end(
             VerdictKind::Undecided,
             None,
-            format!("the budget is spent after {} runs without a failure", evidence.since_opened.passed),
+            format!(
+                "the budget is spent after {} runs without a failure",
+                evidence.since_opened.passed
+            ),
         ),
-        None if evidence.pushes.get(evidence.seen_on).is_none_or(|push| !push.runnable) => {
-            Step::end(VerdictKind::NotPossible, None, "the job cannot be asked for on the push where it failed")
-        }
+        None if evidence.pushes.get(evidence.seen_on).is_none_or(|push| !push.runnable) => Step::end(
+            VerdictKind::NotPossible,
+            None,
+            "the job cannot be asked for on the push where it failed",
+        ),
         None if step.times == 0 => Step::wait(step.why),
         None => Step {
-            asks: vec![Ask { push: evidence.seen_on, times: step.times }],
+            asks: vec![Ask {
+                push: evidence.seen_on,
+                times: step.times,
+            }],
             verdict: None,
             why: step.why,
         },
@@ -54,11 +72,10 @@ pub(super) fn decide(params: &UntilHitParams, evidence: &Evidence) -> Step {
 
 /// What is known of the subject besides the hunt: all its runs elsewhere.
 fn history(evidence: &Evidence) -> Counts {
-    evidence.pushes.iter().enumerate().filter(|(index, _)| *index != evidence.seen_on).fold(
-        evidence.before,
-        |sum, (_, push)| Counts {
-            failed: sum.failed.saturating_add(push.counts.failed),
-            passed: sum.passed.saturating_add(push.counts.passed),
-        },
-    )
+    evidence
+        .pushes
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| *index != evidence.seen_on)
+        .fold(evidence.before, |sum, (_, push)| sum.plus(push.counts))
 }

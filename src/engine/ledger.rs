@@ -9,9 +9,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{
-    ActionKey, CaseId, CaseParams, CausedBy, Cause, Event, JobEvent, JobRequest, Label, Project, PushEvent, PushId,
+    ActionKey, CaseId, CaseParams, Cause, CausedBy, Event, JobEvent, JobRequest, Label, Project, PushEvent, PushId,
     Reason, Revision, RunKey, RunState, Signature, Subject, TaskId, Timestamp, Verdict,
 };
+pub use crate::stats::rates::Counts;
 
 /// The books could not be read or written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -60,15 +61,6 @@ pub struct RunRow {
     pub signatures: Option<Vec<Signature>>,
     /// What ran; `None`: not known.
     pub groups: Option<Vec<Arc<str>>>,
-}
-
-/// Passed and failed runs, counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Counts {
-    /// Failed runs.
-    pub failed: u32,
-    /// Passed runs.
-    pub passed: u32,
 }
 
 /// Whether a rule's cases act.
