@@ -2,8 +2,24 @@
 //!
 //! In: a [`Delivery`]. Out: [`Decoded`], or a [`DecodeError`] whose reason is counted and kept with the
 //! bytes in the dead letters. Never: I/O, guessing at unknown formats.
+//!
+//! | exchange | format |
+//! |---|---|
+//! | `exchange/taskcluster-queue/v1/…` | `taskcluster_queue`: runs of tasks |
+//!
+//! Besides messages, the other texts that CI systems write are read here too: task definitions ([`task`]), pushlogs
+//! ([`pushlog`]), recordings ([`recorded`]).
 
-use crate::event::{BackendName, Event};
+mod json;
+mod place;
+pub mod pushlog;
+pub mod recorded;
+mod slug;
+mod tags;
+pub mod task;
+mod taskcluster_queue;
+
+use crate::event::{BackendName, Delivery, Event};
 
 /// What a message turned out to be.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,3 +105,31 @@ pub struct WireSettings {
 /// The largest body that is read unless the configuration says otherwise. The largest recorded message
 /// has under 64 KiB.
 pub const DEFAULT_MAX_BODY: usize = 4 * 1024 * 1024;
+
+/// Reads one message. The exchange's name chooses the format; nothing is read of a message that no format claims.
+///
+/// # Errors
+/// See [`Unreadable`]; the body is kept by the caller.
+pub fn decode(delivery: &Delivery, settings: &WireSettings) -> Result<Decoded, DecodeError> {
+    if delivery.body.len() > settings.max_body {
+        return Err(json::error(
+            Unreadable::TooLarge,
+            format!(
+                "the body has {} bytes, the limit is {}",
+                delivery.body.len(),
+                settings.max_body
+            ),
+        ));
+    }
+    let body = std::str::from_utf8(&delivery.body)
+        .map_err(|e| json::error(Unreadable::NotUtf8, format!("the body is not UTF-8: {e}")))?;
+    let exchange = &*delivery.exchange;
+    if let Some(kind) = exchange.strip_prefix("exchange/taskcluster-queue/v1/") {
+        let routes = delivery.cc.iter().filter_map(|key| key.strip_prefix("route."));
+        return taskcluster_queue::decode(kind, routes, body, settings);
+    }
+    Err(json::error(
+        Unreadable::UnknownExchange,
+        format!("no format is known for messages of {exchange:?}"),
+    ))
+}
