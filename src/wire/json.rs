@@ -268,24 +268,27 @@ mod tests {
 
     #[test]
     fn a_wrong_type_is_named_with_its_path_line_and_column() {
-        insta::assert_snapshot!(
+        assert_eq!(
             complaint("{\"other\": [1, {}],\n \"list\": [{\"number\": 1}, {\"number\": \"two\"}]}"),
-            @r#"wrong-shape: list[1].number: invalid type: string "two", expected u32 at line 2 column 44"#
+            "wrong-shape: list[1].number: invalid type: string \"two\", expected u32 at line 2 column 41"
         );
     }
 
     #[test]
     fn a_missing_field_is_named_with_the_object_that_lacks_it() {
-        insta::assert_snapshot!(
+        assert_eq!(
             complaint(r#"{"list": [{"number": 1}, {"numbre": 2}]}"#),
-            @"wrong-shape: list[1]: missing field `number` at line 1 column 38"
+            "wrong-shape: list[1]: missing field `number` at line 1 column 38"
         );
-        insta::assert_snapshot!(complaint("{}"), @"wrong-shape: missing field `list` at line 1 column 2");
+        assert_eq!(complaint("{}"), "wrong-shape: missing field `list` at line 1 column 2");
     }
 
     #[test]
     fn broken_syntax_is_not_json() {
-        insta::assert_snapshot!(complaint(r#"{"list": [{"number": }]}"#), @"not-json: expected value at line 1 column 22");
+        assert_eq!(
+            complaint(r#"{"list": [{"number": }]}"#),
+            "not-json: expected value at line 1 column 22"
+        );
     }
 
     #[test]

@@ -6,10 +6,20 @@
 //! | exchange | format |
 //! |---|---|
 //! | `exchange/taskcluster-queue/v1/…` | `taskcluster_queue`: runs of tasks |
+//! | `exchange/hgpushes/v1`, `…/v2` | `hgpushes`: pushes to Mercurial repositories |
+//! | `exchange/taskcluster-github/v1/…` | `github`: pushes and pull requests |
+//! | `exchange/taskcluster-treeherder/v1/jobs` | `treeherder_jobs`: jobs as Treeherder is told of them |
+//! | `exchange/treeherder/v1/…-actions`, `exchange/<user>/sheriffd/requests` | `treeherder_requests`: what people ask for |
+//! | `exchange/build/`, `org.mozilla.exchange.build` | `buildbot`: builds of Buildbot masters |
+//! | `exchange/build/normalized` | `buildbot_normalized`: the same, tidied up |
 //!
 //! Besides messages, the other texts that CI systems write are read here too: task definitions ([`task`]), pushlogs
 //! ([`pushlog`]), recordings ([`recorded`]).
 
+mod buildbot;
+mod buildbot_normalized;
+mod github;
+mod hgpushes;
 mod json;
 mod place;
 pub mod pushlog;
@@ -18,6 +28,8 @@ mod slug;
 mod tags;
 pub mod task;
 mod taskcluster_queue;
+mod treeherder_jobs;
+mod treeherder_requests;
 
 use crate::event::{BackendName, Delivery, Event};
 
@@ -128,8 +140,32 @@ pub fn decode(delivery: &Delivery, settings: &WireSettings) -> Result<Decoded, D
         let routes = delivery.cc.iter().filter_map(|key| key.strip_prefix("route."));
         return taskcluster_queue::decode(kind, routes, body, settings);
     }
-    Err(json::error(
-        Unreadable::UnknownExchange,
-        format!("no format is known for messages of {exchange:?}"),
-    ))
+    if let Some(kind) = exchange.strip_prefix("exchange/taskcluster-github/v1/") {
+        return github::decode(kind, body);
+    }
+    match exchange {
+        "exchange/hgpushes/v1" => hgpushes::decode_v1(&delivery.routing_key, body),
+        "exchange/hgpushes/v2" => hgpushes::decode_v2(&delivery.routing_key, body),
+        "exchange/taskcluster-treeherder/v1/jobs" => treeherder_jobs::decode(body, settings),
+        "exchange/treeherder/v1/job-actions"
+        | "exchange/treeherder/v1/resultset-actions"
+        | "exchange/treeherder/v1/resultset-runnable-job-actions" => treeherder_requests::decode(body),
+        "exchange/build" | "exchange/build/" | "org.mozilla.exchange.build" => {
+            buildbot::decode(&delivery.routing_key, body, settings)
+        }
+        "exchange/build/normalized" | "exchange/build/normalized/" => buildbot_normalized::decode(body, settings),
+        own if is_own_requests(own) => treeherder_requests::decode(body),
+        _ => Err(json::error(
+            Unreadable::UnknownExchange,
+            format!("no format is known for messages of {exchange:?}"),
+        )),
+    }
+}
+
+/// Whether an exchange is one of ours, `exchange/<user>/sheriffd/requests`.
+fn is_own_requests(exchange: &str) -> bool {
+    let user = exchange
+        .strip_prefix("exchange/")
+        .and_then(|rest| rest.strip_suffix("/sheriffd/requests"));
+    user.is_some_and(|user| !user.is_empty() && !user.contains('/'))
 }
