@@ -7,9 +7,13 @@
 //! - [`event`]: the vocabulary everything else speaks
 //! - [`enrich`]: facts that messages do not carry
 //! - [`backends`]: CI systems that can be asked for jobs
+//!
+//! What several of them stand on: [`net`] asks services over HTTP, [`lru`] is a bounded map.
 
 pub mod backends;
 pub mod bus;
 pub mod enrich;
 pub mod event;
+pub mod lru;
+pub mod net;
 pub mod wire;
