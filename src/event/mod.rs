@@ -10,6 +10,7 @@ mod delivery;
 mod ids;
 mod job;
 mod push;
+mod reason;
 mod request;
 mod time;
 
@@ -22,11 +23,13 @@ pub use delivery::Delivery;
 pub use ids::{BackendName, CaseId, Label, Project, PushId, Revision, RuleName, RunKey, TaskId};
 pub use job::{CausedBy, Chunk, JobEvent, JobFacts, Outcome, RunState, Signature, Worker};
 pub use push::{Changeset, PushEvent};
+pub use reason::Reason;
 pub use request::{PerfAlert, RequestEvent, RequestKind};
 pub use time::{Duration, Timestamp};
 
 /// One decoded, normalised message.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "event")]
 pub enum Event {
     /// A run changed its state (`job.pending`, `job.running`, `job.finished`).
     Job(Box<JobEvent>),
