@@ -6,11 +6,14 @@
 //! - [`wire`]: bytes to events
 //! - [`event`]: the vocabulary everything else speaks
 //! - [`enrich`]: facts that messages do not carry
-//! - [`stats`]: the mathematics: what to run next, and when the evidence is enough
-//! - [`cases`]: decisions on evidence, one file a kind
 //! - [`engine`]: applies events; the only place where rules, cases and history meet
+//! - [`cases`]: decisions on evidence, one file a kind
+//! - [`stats`]: the mathematics: what to run next, and when the evidence is enough
 //! - [`store`]: durable truth
+//! - [`dispatch`]: from the outbox to the CI, within limits, at most once
 //! - [`backends`]: CI systems that can be asked for jobs
+//!
+//! What several of them stand on: [`clock`] tells the time, [`net`] asks services over HTTP, [`lru`] is a bounded map.
 
 pub mod backends;
 pub mod bus;
@@ -18,6 +21,8 @@ pub mod cases;
 pub mod engine;
 pub mod enrich;
 pub mod event;
+pub mod lru;
+pub mod net;
 pub mod stats;
 pub mod store;
 pub mod wire;
