@@ -7,9 +7,18 @@
 //! - [`event`]: the vocabulary everything else speaks
 //! - [`enrich`]: facts that messages do not carry
 //! - [`backends`]: CI systems that can be asked for jobs
+//!
+//! Beside the way, used by several parts:
+//!
+//! - [`finding`]: what `sheriffd doctor` reports
+//! - [`secret`]: texts that are never shown
+//! - [`telemetry`]: metrics, logs, the service manager
 
 pub mod backends;
 pub mod bus;
 pub mod enrich;
 pub mod event;
+pub mod finding;
+pub mod secret;
+pub mod telemetry;
 pub mod wire;

@@ -9,6 +9,8 @@ use std::fmt;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+pub use crate::finding::Finding;
+
 use crate::event::{BackendName, CaseId, Duration, Label, Project, PushId, Revision, RunInput, TaskId, Timestamp};
 
 /// The identity of one request: a case asks for one thing in one slot of one step, ever.
@@ -123,15 +125,4 @@ pub trait Backend: Send + Sync {
 
     /// Says what would not work (credentials, scopes, reachability), for `sheriffd doctor`.
     async fn check(&self) -> Vec<Finding>;
-}
-
-/// One finding of `sheriffd doctor`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// What was looked at.
-    pub what: String,
-    /// Whether it will work.
-    pub ok: bool,
-    /// What was seen, and what to do about it.
-    pub detail: String,
 }
