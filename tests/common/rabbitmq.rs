@@ -4,6 +4,7 @@
 //! that waits for the pipe from us to close, and stops the node by its process id then.
 
 use std::fs;
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -43,7 +44,7 @@ pub struct RabbitMq {
 
 struct Running {
     shell: Child,
-    /// Closing it ends the node.
+    /// Closing it ends the node, and removes its directory unless `keep` was the last word.
     lifeline: Option<ChildStdin>,
 }
 
@@ -126,7 +127,10 @@ impl RabbitMq {
     /// Stops the node in good order; its data stay.
     pub fn stop(&mut self) {
         if let Some(mut running) = self.running.take() {
-            drop(running.lifeline.take());
+            if let Some(mut lifeline) = running.lifeline.take() {
+                // It fails where the shell has ended by itself: then there is nothing to stop.
+                let _ = lifeline.write_all(b"keep\n");
+            }
             running.shell.wait().expect("the node's shell can be waited for");
         }
     }
@@ -172,24 +176,27 @@ impl RabbitMq {
         let node = format!("sheriffd-{}-{}@localhost", std::process::id(), self.ports.amqp);
         let log = fs::File::create(self.path("output.log")).expect("the log is created");
         // The shell is the one process that we start, in a group of its own. When our end of its standard input
-        // closes, it asks the node to stop, gives it time, and ends what is left of both by process id.
+        // closes, it asks the node to stop, gives it time, and ends what is left of both by process id. A test binary
+        // that ends does not drop its statics: then nobody says `keep`, and the shell removes the directory too.
         let script = r#"
             epmd -port "$ERL_EPMD_PORT" -address 127.0.0.1 </dev/null & mapper=$!
             "$1" </dev/null & node=$!
             ( while kill -0 $node 2>/dev/null; do sleep 0.2; done; kill -HUP $$ ) 2>/dev/null & watch=$!
             trap 'kill $mapper; exit 1' HUP
-            read -r _ignored
+            read -r last_word
             trap '' HUP
             kill $watch 2>/dev/null
             kill -TERM $node 2>/dev/null
             for _ in $(seq 100); do kill -0 $node 2>/dev/null || break; sleep 0.1; done
             kill -KILL $node 2>/dev/null
             kill $mapper 2>/dev/null
+            [ "$last_word" = keep ] || rm -rf "$2"
             exit 0
         "#;
         let mut shell = Command::new("sh")
             .args(["-c", script, "sh"])
             .arg(self.scripts.join("rabbitmq-server"))
+            .arg(self.directory.path())
             .process_group(0)
             .env_remove("NOTIFY_SOCKET")
             .env("HOME", self.directory.path())
