@@ -12,6 +12,7 @@
 //! - [`store`]: durable truth
 //! - [`dispatch`]: from the outbox to the CI, within limits, at most once
 //! - [`backends`]: CI systems that can be asked for jobs
+//! - [`telemetry`]: metric names in one place, tracing
 //!
 //! What several of them stand on: [`clock`] tells the time, [`net`] asks services over HTTP, [`lru`] is a bounded map.
 
@@ -25,4 +26,5 @@ pub mod lru;
 pub mod net;
 pub mod stats;
 pub mod store;
+pub mod telemetry;
 pub mod wire;
