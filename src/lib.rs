@@ -14,16 +14,21 @@
 //! - [`backends`]: CI systems that can be asked for jobs
 //! - [`telemetry`]: metric names in one place, tracing
 //!
-//! What several of them stand on: [`clock`] tells the time, [`net`] asks services over HTTP, [`lru`] is a bounded map.
+//! What several of them stand on: [`clock`] tells the time, [`net`] asks services over HTTP, [`lru`] is a bounded map, [`finding`] is what
+//! a check of the surroundings says.
 
 pub mod backends;
 pub mod bus;
 pub mod cases;
+pub mod clock;
+pub mod dispatch;
 pub mod engine;
 pub mod enrich;
 pub mod event;
+pub mod finding;
 pub mod lru;
 pub mod net;
+pub mod secret;
 pub mod stats;
 pub mod store;
 pub mod telemetry;

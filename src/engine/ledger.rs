@@ -231,14 +231,16 @@ pub struct NewAction {
     pub platform: Arc<str>,
 }
 
-/// What an event waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// What an event waits for, in the order in which it is fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Lack {
     /// The task's definition.
     Task,
     /// What failed in the run, from its artifacts.
     Failures,
+    /// The answer to a request of ours that is under way: the run may be its.
+    Lineage,
 }
 
 impl Lack {
@@ -247,6 +249,7 @@ impl Lack {
         match self {
             Lack::Task => "task",
             Lack::Failures => "failures",
+            Lack::Lineage => "lineage",
         }
     }
 }

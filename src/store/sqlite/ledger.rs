@@ -12,7 +12,7 @@ use crate::engine::ledger::{
     View, ViewQuery,
 };
 use crate::event::{
-    ActionKey, BackendName, CaseId, CausedBy, Event, JobEvent, Label, Project, PushEvent, PushId, Revision, RunKey,
+    ActionKey, BackendName, CaseId, CausedBy, Duration, Event, JobEvent, Label, Project, PushEvent, PushId, Revision, RunKey,
     Signature, TaskId, Timestamp,
 };
 
@@ -20,6 +20,8 @@ use crate::event::{
 const CLOSED_SHOWN: u32 = 8;
 /// Pushes that a view goes back at most, so that a rule's mistake cannot read the whole history.
 const WINDOW_MAX: u32 = 2_000;
+/// How long a run whose parent may be a request under way waits before it is looked at again.
+const LINEAGE_PAUSE: Duration = Duration::from_secs(15);
 /// Decisions kept; older ones are deleted as new ones come.
 const DECISIONS_KEPT: i64 = 200_000;
 
@@ -678,11 +680,15 @@ impl Ledger for Books<'_> {
 
     fn wait_for(&mut self, event: &Event, what: &str, lack: Lack, now: Timestamp) -> Result<(), LedgerError> {
         let text = serde_json::to_string(event).map_err(json)?;
+        // The answer to a request of ours takes a moment; everything else can be asked for at once.
+        let first_try = if lack == Lack::Lineage { now.plus(LINEAGE_PAUSE) } else { now };
         self.tx
             .prepare_cached(
-                "INSERT OR IGNORE INTO inbox (what, event, lack, since, next_try) VALUES (?1, ?2, ?3, ?4, ?4)",
+                "INSERT INTO inbox (what, event, lack, since, next_try) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (what) DO UPDATE SET event = excluded.event, lack = excluded.lack,
+                    next_try = excluded.next_try, attempts = 0 WHERE lack <> excluded.lack",
             )
-            .and_then(|mut statement| statement.execute(params![what, text, lack.as_str(), now.0]))
+            .and_then(|mut statement| statement.execute(params![what, text, lack.as_str(), now.0, first_try.0]))
             .map_err(sql)?;
         Ok(())
     }
