@@ -14,12 +14,15 @@
 //! | `exchange/build/normalized` | `buildbot_normalized`: the same, tidied up |
 //!
 //! Besides messages, the other texts that CI systems write are read here too: task definitions ([`task`]), pushlogs
-//! ([`pushlog`]), recordings ([`recorded`]).
+//! ([`pushlog`]), error summaries ([`error_summary`]), task graphs ([`task_graph`]), tables of jobs ([`job_row`]),
+//! recordings ([`recorded`]).
 
 mod buildbot;
 mod buildbot_normalized;
+mod errorsummary;
 mod github;
 mod hgpushes;
+mod jobs_table;
 mod json;
 mod place;
 pub mod pushlog;
@@ -27,9 +30,15 @@ pub mod recorded;
 mod slug;
 mod tags;
 pub mod task;
+pub mod task_graph;
 mod taskcluster_queue;
 mod treeherder_jobs;
+mod treeherder_reading;
 mod treeherder_requests;
+
+pub use errorsummary::{ErrorSummary, MAX_GROUPS, MAX_SIGNATURES, error_summary};
+pub use jobs_table::{JobRow, job_row};
+pub use treeherder_reading::{TreeherderReading, treeherder_reading};
 
 use crate::event::{BackendName, Delivery, Event};
 
