@@ -6,6 +6,10 @@
 //! - [`wire`]: bytes to events
 //! - [`event`]: the vocabulary everything else speaks
 //! - [`enrich`]: facts that messages do not carry
+//! - [`stats`]: the mathematics: what to run next, and when the evidence is enough
+//! - [`cases`]: decisions on evidence, one file a kind
+//! - [`engine`]: applies events; the only place where rules, cases and history meet
+//! - [`store`]: durable truth
 //! - [`backends`]: CI systems that can be asked for jobs
 //!
 //! Beside the way, used by several parts:
@@ -16,9 +20,13 @@
 
 pub mod backends;
 pub mod bus;
+pub mod cases;
+pub mod engine;
 pub mod enrich;
 pub mod event;
 pub mod finding;
 pub mod secret;
 pub mod telemetry;
+pub mod stats;
+pub mod store;
 pub mod wire;
