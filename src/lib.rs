@@ -26,7 +26,7 @@ pub mod enrich;
 pub mod event;
 pub mod finding;
 pub mod secret;
-pub mod telemetry;
 pub mod stats;
 pub mod store;
+pub mod telemetry;
 pub mod wire;

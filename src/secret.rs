@@ -29,7 +29,11 @@ impl Secret {
 
     /// `text` with every occurrence of the secret masked: for the words of a peer, which may repeat what it was sent.
     pub fn redact(&self, text: &str) -> String {
-        if self.0.is_empty() { text.to_owned() } else { text.replace(&*self.0, MASK) }
+        if self.0.is_empty() {
+            text.to_owned()
+        } else {
+            text.replace(&*self.0, MASK)
+        }
     }
 }
 
