@@ -12,7 +12,9 @@
 //! - [`store`]: durable truth
 //! - [`dispatch`]: from the outbox to the CI, within limits, at most once
 //! - [`backends`]: CI systems that can be asked for jobs
+//! - [`web`]: pages, API, health, metrics endpoint
 //! - [`telemetry`]: metric names in one place, tracing
+//! - [`sim`]: a simulated CI, for demo, tests, benches
 //!
 //! What several of them stand on: [`clock`] tells the time, [`net`] asks services over HTTP, [`lru`] is a bounded map, [`finding`] is what
 //! a check of the surroundings says.
@@ -29,7 +31,9 @@ pub mod finding;
 pub mod lru;
 pub mod net;
 pub mod secret;
+pub mod sim;
 pub mod stats;
 pub mod store;
 pub mod telemetry;
+pub mod web;
 pub mod wire;

@@ -6,13 +6,14 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// What stands in for a secret wherever it would be shown.
 pub const MASK: &str = "***";
 
 /// A text that must not be shown.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
 pub struct Secret(Arc<str>);
 
 impl Secret {
@@ -22,8 +23,17 @@ impl Secret {
     }
 
     /// The text itself, for the call that needs it: never for a log, an error or a page.
-    pub fn reveal(&self) -> &str {
+    pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// `text` with every occurrence of the secret masked: for the words of a peer, which may repeat what it was sent.
+    pub fn redact(&self, text: &str) -> String {
+        if self.0.is_empty() {
+            text.to_owned()
+        } else {
+            text.replace(&*self.0, MASK)
+        }
     }
 }
 
@@ -54,6 +64,12 @@ mod tests {
         let secret = Secret::new("hunter2");
         let shown = format!("{secret} {secret:?} {}", serde_json::to_string(&secret).unwrap());
         assert_eq!(shown, r#"*** *** "***""#);
-        assert_eq!(secret.reveal(), "hunter2");
+        assert_eq!(secret.expose(), "hunter2");
+    }
+
+    #[test]
+    fn the_words_of_a_peer_are_masked_where_they_repeat_it() {
+        assert_eq!(Secret::new("hunter2").redact("hunter2 was refused"), "*** was refused");
+        assert_eq!(Secret::new("").redact("as it is"), "as it is");
     }
 }

@@ -7,6 +7,7 @@
 pub mod amqp;
 pub mod backoff;
 pub mod bindings;
+pub mod file;
 
 use async_trait::async_trait;
 

@@ -86,7 +86,7 @@ fn uri(settings: &AmqpSettings) -> AMQPUri {
         authority: AMQPAuthority {
             userinfo: AMQPUserInfo {
                 username: settings.user.clone(),
-                password: settings.password.reveal().to_owned(),
+                password: settings.password.expose().to_owned(),
             },
             host: settings.host.clone(),
             port: settings.port,

@@ -35,11 +35,12 @@ use tokio::time::Instant;
 pub use self::doctor::check;
 pub use self::topology::Topology;
 
-use super::backoff::{Backoff, next_random};
+use super::backoff::Backoff;
 use super::bindings::Binding;
 use super::{Batch, Bus, BusError};
 use crate::event::{Delivery, Duration};
 use crate::secret::Secret;
+use crate::stats::random::Random;
 use crate::telemetry::metric;
 
 /// How the broker is to keep the queue.
@@ -126,8 +127,8 @@ enum Taken {
 /// A [`Bus`] on a RabbitMQ broker.
 pub struct AmqpBus {
     settings: AmqpSettings,
-    /// The state of the jitter.
-    random: u64,
+    /// Chance for the jitter.
+    random: Random,
     link: Option<Link>,
     /// Messages that have come and were not handed on yet; at most a batch, however often `next` is dropped.
     pending: Vec<Delivery>,
@@ -150,13 +151,13 @@ pub struct AmqpBus {
 }
 
 impl AmqpBus {
-    /// A bus that connects when it is first asked. `seed` is any number: chance for the jitter.
+    /// A bus that connects when it is first asked. `seed` may be any number, best another at each start.
     pub fn new(settings: AmqpSettings, seed: u64) -> AmqpBus {
         metric::AMQP_CONNECTED.gauge(&[]).set(0.0);
         AmqpBus {
             had_queue: !settings.previous.is_empty(),
             settings,
-            random: seed,
+            random: Random::new(seed),
             link: None,
             pending: Vec::new(),
             last_tag: 0,
@@ -250,7 +251,7 @@ impl AmqpBus {
     /// Takes note of a failure: the next attempt waits.
     fn fail(&mut self) {
         self.failures = self.failures.saturating_add(1);
-        let delay = self.settings.retry.delay(self.failures, next_random(&mut self.random));
+        let delay = self.settings.retry.delay(self.failures, self.random.uniform());
         self.retry_at = Some(Instant::now() + delay);
     }
 
