@@ -17,7 +17,12 @@ pub struct Lru<K, V> {
 impl<K: Hash + Eq + Clone, V> Lru<K, V> {
     /// An empty map that holds up to `capacity` entries; none with a capacity of zero.
     pub fn new(capacity: usize) -> Self {
-        Lru { entries: HashMap::new(), ages: BTreeMap::new(), next: 0, capacity }
+        Lru {
+            entries: HashMap::new(),
+            ages: BTreeMap::new(),
+            next: 0,
+            capacity,
+        }
     }
 
     /// The value of `key`, which becomes the youngest.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{
-    ActionKey, CaseId, CaseParams, CausedBy, Cause, Event, JobEvent, JobRequest, Label, Project, PushEvent, PushId,
+    ActionKey, CaseId, CaseParams, Cause, CausedBy, Event, JobEvent, JobRequest, Label, Project, PushEvent, PushId,
     Reason, Revision, RunKey, RunState, Signature, Subject, TaskId, Timestamp, Verdict,
 };
 

@@ -52,18 +52,35 @@ pub fn settle(what: &str, outcome: Result<Answer, SendError>) -> Result<Vec<u8>,
     let what = what.to_owned();
     let answer = match outcome {
         Ok(answer) => answer,
-        Err(error) => return Err(AskError::Later { what, detail: error.to_string(), retry_after: None }),
+        Err(error) => {
+            return Err(AskError::Later {
+                what,
+                detail: error.to_string(),
+                retry_after: None,
+            });
+        }
     };
     let detail = format!("HTTP {} {}", answer.status, answer_words(&answer));
     match answer.status {
         200..=299 => match answer.cut {
             None => Ok(answer.body),
-            Some(Cut::Lost(detail)) => Err(AskError::Later { what, detail, retry_after: None }),
-            Some(cut) => Err(AskError::Wrong { what, detail: cut.to_string() }),
+            Some(Cut::Lost(detail)) => Err(AskError::Later {
+                what,
+                detail,
+                retry_after: None,
+            }),
+            Some(cut) => Err(AskError::Wrong {
+                what,
+                detail: cut.to_string(),
+            }),
         },
         404 | 410 | 424 => Err(AskError::Absent { what, detail }),
         401 | 403 => Err(AskError::Refused { what, detail }),
-        408 | 425 | 429 | 500..=599 => Err(AskError::Later { what, detail, retry_after: answer.retry_after }),
+        408 | 425 | 429 | 500..=599 => Err(AskError::Later {
+            what,
+            detail,
+            retry_after: answer.retry_after,
+        }),
         _ => Err(AskError::Wrong { what, detail }),
     }
 }
@@ -71,7 +88,10 @@ pub fn settle(what: &str, outcome: Result<Answer, SendError>) -> Result<Vec<u8>,
 /// What a service says in an answer of failure: the `message` of a JSON body, otherwise the body's beginning.
 pub fn answer_words(answer: &Answer) -> String {
     let json = serde_json::from_slice::<serde_json::Value>(&answer.body).ok();
-    let message = json.as_ref().and_then(|body| body.get("message")).and_then(|m| m.as_str());
+    let message = json
+        .as_ref()
+        .and_then(|body| body.get("message"))
+        .and_then(|m| m.as_str());
     match message {
         // Taskcluster puts what was asked, payload and all, after a line of dashes: not for our messages.
         Some(message) => super::http::quote(message.split("\n---").next().unwrap_or(message)),
@@ -85,7 +105,13 @@ mod tests {
 
     fn answer(status: u16, body: &str) -> Result<Answer, SendError> {
         let body = body.as_bytes().to_vec();
-        Ok(Answer { status, retry_after: Some(Duration::from_secs(9)), location: None, body, cut: None })
+        Ok(Answer {
+            status,
+            retry_after: Some(Duration::from_secs(9)),
+            location: None,
+            body,
+            cut: None,
+        })
     }
 
     #[test]
@@ -94,14 +120,26 @@ mod tests {
         assert!(matches!(settle("x", answer(404, "")), Err(AskError::Absent { .. })));
         assert!(matches!(settle("x", answer(403, "")), Err(AskError::Refused { .. })));
         assert!(matches!(settle("x", answer(400, "")), Err(AskError::Wrong { .. })));
-        assert!(matches!(settle("x", answer(503, "")), Err(AskError::Later { retry_after: Some(_), .. })));
-        assert!(matches!(settle("x", Err(SendError::NoAnswer("time-out".into()))), Err(AskError::Later { .. })));
+        assert!(matches!(
+            settle("x", answer(503, "")),
+            Err(AskError::Later {
+                retry_after: Some(_),
+                ..
+            })
+        ));
+        assert!(matches!(
+            settle("x", Err(SendError::NoAnswer("time-out".into()))),
+            Err(AskError::Later { .. })
+        ));
     }
 
     #[test]
     fn a_services_message_is_quoted_without_what_was_asked() {
         let body = r#"{"code":"InsufficientScopes","message":"missing scopes:\n\n* a:b\n\n---\n\n* payload: {}"}"#;
         let error = settle("the index", answer(403, body)).unwrap_err();
-        assert_eq!(error.to_string(), "the index was refused to us: HTTP 403 missing scopes: * a:b");
+        assert_eq!(
+            error.to_string(),
+            "the index was refused to us: HTTP 403 missing scopes: * a:b"
+        );
     }
 }

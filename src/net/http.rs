@@ -164,7 +164,9 @@ pub async fn exchange_into<W: Write + Send>(
         cut: None,
     };
     // Artifacts are stored compressed, and served so whether or not the request offered to accept that.
-    let gzip = headers.get(CONTENT_ENCODING).is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"gzip"));
+    let gzip = headers
+        .get(CONTENT_ENCODING)
+        .is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"gzip"));
     if answer.is_success() {
         answer.cut = read(response, gzip, sink).await;
     } else {
@@ -299,8 +301,14 @@ mod tests {
     fn retry_after_is_read_as_seconds_or_as_a_date() {
         let now = Timestamp::parse("2026-03-04T05:06:00Z").unwrap();
         assert_eq!(retry_after(&headers("17"), now), Some(Duration::from_secs(17)));
-        assert_eq!(retry_after(&headers("Wed, 04 Mar 2026 05:06:30 GMT"), now), Some(Duration::from_secs(30)));
-        assert_eq!(retry_after(&headers("Wed, 04 Mar 2026 05:05:30 GMT"), now), Some(Duration::ZERO));
+        assert_eq!(
+            retry_after(&headers("Wed, 04 Mar 2026 05:06:30 GMT"), now),
+            Some(Duration::from_secs(30))
+        );
+        assert_eq!(
+            retry_after(&headers("Wed, 04 Mar 2026 05:05:30 GMT"), now),
+            Some(Duration::ZERO)
+        );
         assert_eq!(retry_after(&headers("soon"), now), None);
     }
 

@@ -23,7 +23,11 @@ impl Secret {
 
     /// `text` with every occurrence of the value masked: for words of a peer that might repeat what it was sent.
     pub fn redact(&self, text: &str) -> String {
-        if self.0.is_empty() { text.to_owned() } else { text.replace(&self.0, "***") }
+        if self.0.is_empty() {
+            text.to_owned()
+        } else {
+            text.replace(&self.0, "***")
+        }
     }
 }
 

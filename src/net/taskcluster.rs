@@ -30,8 +30,12 @@ pub const MAX_API_ANSWER: usize = 4 * 1024 * 1024;
 
 /// Where Taskcluster deployments keep artifacts. A task's author may let an artifact point anywhere, into our own
 /// network too: only these hosts, those of the configuration, and the deployment itself are followed to.
-pub const DEFAULT_ARTIFACT_HOSTS: [&str; 4] =
-    ["taskcluster-artifacts.net", "amazonaws.com", "storage.googleapis.com", "cloudfront.net"];
+pub const DEFAULT_ARTIFACT_HOSTS: [&str; 4] = [
+    "taskcluster-artifacts.net",
+    "amazonaws.com",
+    "storage.googleapis.com",
+    "cloudfront.net",
+];
 
 /// Who we are to Taskcluster: permanent or temporary credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -103,7 +107,13 @@ struct Signer {
 impl Services {
     /// Makes ready to ask. Nothing is sent.
     pub fn new(access: Access, clock: Clock) -> Result<Services, SetupError> {
-        let Access { root_url, credentials, authorized_scopes, timeout, artifact_hosts } = access;
+        let Access {
+            root_url,
+            credentials,
+            authorized_scopes,
+            timeout,
+            artifact_hosts,
+        } = access;
         let bad = || SetupError::RootUrl(http::quote(&root_url));
         let text = root_url.trim_end_matches('/');
         let root = Url::parse(text).map_err(|_| bad())?;
@@ -117,7 +127,9 @@ impl Services {
             hooks: taskcluster::Hooks::new(text).map_err(|_| bad())?,
             auth: taskcluster::Auth::new(text).map_err(|_| bad())?,
             root,
-            signer: credentials.map(|c| Signer::new(c, authorized_scopes.as_deref())).transpose()?,
+            signer: credentials
+                .map(|c| Signer::new(c, authorized_scopes.as_deref()))
+                .transpose()?,
             artifact_hosts: artifact_hosts.into_iter().chain(defaults).collect(),
             asking: http::client(timeout, Reuse::Keep)?,
             acting: http::client(timeout, Reuse::Fresh)?,
@@ -157,12 +169,17 @@ impl Services {
 
     /// The task at an index path (`index.findTask`): `{"taskId": …}`.
     pub async fn find_task(&self, path: &str) -> Result<Vec<u8>, AskError> {
-        self.get(&format!("the index entry {path}"), self.index.findTask_url(path)).await
+        self.get(&format!("the index entry {path}"), self.index.findTask_url(path))
+            .await
     }
 
     /// The tasks right under an index path (`index.listTasks`), one page: `{"tasks": […], "continuationToken": …}`.
     pub async fn indexed_tasks(&self, path: &str) -> Result<Vec<u8>, AskError> {
-        self.get(&format!("the list of index entries under {path}"), self.index.listTasks_url(path, None, None)).await
+        self.get(
+            &format!("the list of index entries under {path}"),
+            self.index.listTasks_url(path, None, None),
+        )
+        .await
     }
 
     /// A task's definition (`queue.task`).
@@ -172,19 +189,22 @@ impl Services {
 
     /// A task's state (`queue.status`).
     pub async fn status(&self, task: &str) -> Result<Vec<u8>, AskError> {
-        self.get(&format!("the status of task {task}"), self.queue.status_url(task)).await
+        self.get(&format!("the status of task {task}"), self.queue.status_url(task))
+            .await
     }
 
     /// The artifacts of a run (`queue.listArtifacts`), one page: `{"artifacts": [{"name": …}]}`.
     pub async fn artifacts(&self, task: &str, run: u32) -> Result<Vec<u8>, AskError> {
         let url = self.queue.listArtifacts_url(task, &run.to_string(), None, None);
-        self.get(&format!("the list of artifacts of run {task}/{run}"), url).await
+        self.get(&format!("the list of artifacts of run {task}/{run}"), url)
+            .await
     }
 
     /// The last times a hook fired (`hooks.listLastFires`), newest first, one page: `{"lastFires": […]}`.
     pub async fn last_fires(&self, group: &str, hook: &str) -> Result<Vec<u8>, AskError> {
         let url = self.hooks.listLastFires_url(group, hook, None, None);
-        self.get(&format!("the list of last fires of hook {group}/{hook}"), url).await
+        self.get(&format!("the list of last fires of hook {group}/{hook}"), url)
+            .await
     }
 
     /// An artifact: of the run, or of the task's latest run. At most `max` bytes, decompressed.
@@ -203,7 +223,10 @@ impl Services {
         sink: &mut W,
     ) -> Result<(), AskError> {
         let what = format!("artifact {name} of task {task}");
-        let wrong = |detail: String| AskError::Wrong { what: what.clone(), detail };
+        let wrong = |detail: String| AskError::Wrong {
+            what: what.clone(),
+            detail,
+        };
         let url = match run {
             Some(run) => self.queue.getArtifact_url(task, &run.to_string(), name),
             None => self.queue.getLatestArtifact_url(task, name),
@@ -224,16 +247,25 @@ impl Services {
 
     /// Fires a hook (`hooks.triggerHook`), once, on a connection of its own.
     pub async fn trigger_hook(&self, group: &str, hook: &str, payload: &Value) -> Result<Answer, SendError> {
-        self.act(Method::POST, &["api", "hooks", "v1", "hooks", group, hook, "trigger"], payload).await
+        self.act(
+            Method::POST,
+            &["api", "hooks", "v1", "hooks", group, hook, "trigger"],
+            payload,
+        )
+        .await
     }
 
     /// Creates a task under an id of our choice (`queue.createTask`), once, on a connection of its own.
     pub async fn create_task(&self, task: &str, definition: &Value) -> Result<Answer, SendError> {
-        self.act(Method::PUT, &["api", "queue", "v1", "task", task], definition).await
+        self.act(Method::PUT, &["api", "queue", "v1", "task", task], definition)
+            .await
     }
 
     async fn get<E: fmt::Display>(&self, what: &str, url: Result<String, E>) -> Result<Vec<u8>, AskError> {
-        let url = parse(url).map_err(|detail| AskError::Wrong { what: what.to_owned(), detail })?;
+        let url = parse(url).map_err(|detail| AskError::Wrong {
+            what: what.to_owned(),
+            detail,
+        })?;
         let outcome = match self.request(Method::GET, url, None) {
             Ok(request) => http::exchange(&self.asking, request, MAX_API_ANSWER, (self.clock)()).await,
             Err(error) => Err(error),
@@ -262,7 +294,9 @@ impl Services {
             request.headers_mut().insert(AUTHORIZATION, header);
         }
         if let Some(body) = body {
-            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(JSON_TYPE));
+            request
+                .headers_mut()
+                .insert(CONTENT_TYPE, HeaderValue::from_static(JSON_TYPE));
             *request.body_mut() = Some(body.into());
         }
         Ok(request)
@@ -271,14 +305,18 @@ impl Services {
     /// Where a redirect leads, if it may be followed there.
     fn follow(&self, from: &Url, answer: &Answer) -> Result<Url, String> {
         let location = answer.location.as_deref().ok_or("it is redirected to nowhere")?;
-        let url = from.join(location).map_err(|error| format!("it is redirected to no URL: {error}"))?;
+        let url = from
+            .join(location)
+            .map_err(|error| format!("it is redirected to no URL: {error}"))?;
         let host = url.host_str().unwrap_or_default();
         let known = self.artifact_hosts.iter().any(|known| is_within(host, known)) && url.scheme() == "https";
         if known || url.origin() == self.root.origin() {
             Ok(url)
         } else {
             let (scheme, host) = (url.scheme(), http::quote(host));
-            Err(format!("it is redirected to {scheme}://{host}, which is not among the configured `artifact_hosts`"))
+            Err(format!(
+                "it is redirected to {scheme}://{host}, which is not among the configured `artifact_hosts`"
+            ))
         }
     }
 
@@ -286,7 +324,11 @@ impl Services {
     fn redacted(&self, mut answer: Answer) -> Answer {
         if let (Some(signer), false) = (&self.signer, answer.is_success()) {
             let words = String::from_utf8_lossy(&answer.body).into_owned();
-            answer.body = signer.secrets.iter().fold(words, |words, secret| secret.redact(&words)).into_bytes();
+            answer.body = signer
+                .secrets
+                .iter()
+                .fold(words, |words, secret| secret.redact(&words))
+                .into_bytes();
         }
         answer
     }
@@ -297,7 +339,11 @@ const JSON_TYPE: &str = "application/json";
 
 impl Signer {
     fn new(credentials: Credentials, authorized_scopes: Option<&[String]>) -> Result<Signer, SetupError> {
-        let Credentials { client_id, access_token, certificate } = credentials;
+        let Credentials {
+            client_id,
+            access_token,
+            certificate,
+        } = credentials;
         let mut ext = serde_json::Map::new();
         let mut expiry = None;
         if let Some(certificate) = &certificate {
@@ -310,7 +356,8 @@ impl Signer {
         if let Some(scopes) = authorized_scopes {
             ext.insert("authorizedScopes".to_owned(), scopes.into());
         }
-        let key = hawk::Key::new(access_token.expose(), hawk::SHA256).map_err(|_| SetupError::Token(client_id.clone()))?;
+        let key =
+            hawk::Key::new(access_token.expose(), hawk::SHA256).map_err(|_| SetupError::Token(client_id.clone()))?;
         Ok(Signer {
             hawk: hawk::Credentials { id: client_id, key },
             ext: (!ext.is_empty()).then(|| STANDARD.encode(Value::Object(ext).to_string())),
@@ -322,7 +369,9 @@ impl Signer {
     /// The `Authorization` header of one request.
     fn header(&self, method: &str, url: &Url, body: Option<&str>) -> Result<HeaderValue, SendError> {
         let failed = |_| SendError::NotSent("the request could not be signed".to_owned());
-        let hash = body.map(|body| hawk::PayloadHasher::hash(JSON_TYPE, hawk::SHA256, body)).transpose();
+        let hash = body
+            .map(|body| hawk::PayloadHasher::hash(JSON_TYPE, hawk::SHA256, body))
+            .transpose();
         let hash = hash.map_err(failed)?;
         let request = hawk::RequestBuilder::from_url(method, url).map_err(failed)?;
         let request = request.hash(hash.as_deref()).ext(self.ext.as_deref()).request();
@@ -341,7 +390,9 @@ fn parse<E: fmt::Display>(url: Result<String, E>) -> Result<Url, String> {
 
 /// Whether `host` is `domain` or under it.
 fn is_within(host: &str, domain: &str) -> bool {
-    host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')) && !domain.is_empty()
+    host.strip_suffix(domain)
+        .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        && !domain.is_empty()
 }
 
 /// A task id made from 16 bytes: a version 4 UUID in URL-safe base64, its first bit cleared so that it never begins
@@ -355,7 +406,12 @@ pub fn slug_id(mut bytes: [u8; 16]) -> String {
 
 /// The host and path of a URL without user, password, query and fragment: what may be shown.
 pub fn shown(url: &Url) -> String {
-    format!("{}://{}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path())
+    format!(
+        "{}://{}{}",
+        url.scheme(),
+        url.host_str().unwrap_or_default(),
+        url.path()
+    )
 }
 
 #[cfg(test)]
@@ -378,7 +434,13 @@ mod tests {
     }
 
     fn redirect(location: &str) -> Answer {
-        Answer { status: 303, retry_after: None, location: Some(location.to_owned()), body: Vec::new(), cut: None }
+        Answer {
+            status: 303,
+            retry_after: None,
+            location: Some(location.to_owned()),
+            body: Vec::new(),
+            cut: None,
+        }
     }
 
     #[test]
@@ -397,11 +459,17 @@ mod tests {
             certificate: Some(Secret::new(certificate)),
         };
         let made = |certificate: &str| {
-            let access = Access { credentials: Some(credentials(certificate)), ..access("https://tc.example.com") };
+            let access = Access {
+                credentials: Some(credentials(certificate)),
+                ..access("https://tc.example.com")
+            };
             Services::new(access, super::super::system_clock()).map(|services| services.credentials_end())
         };
         assert_eq!(made("nonsense"), Err(SetupError::Certificate("project/x".to_owned())));
-        assert_eq!(made(r#"{"version":1,"expiry":1700000000000}"#), Ok(Some(Timestamp(1_700_000_000_000))));
+        assert_eq!(
+            made(r#"{"version":1,"expiry":1700000000000}"#),
+            Ok(Some(Timestamp(1_700_000_000_000)))
+        );
     }
 
     #[test]

@@ -52,8 +52,10 @@ pub struct DeadLetter {
 fn readable<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     match std::str::from_utf8(bytes) {
         Ok(text) => serializer.serialize_str(text),
-        Err(_) => serializer
-            .collect_str(&format_args!("base64:{}", base64::engine::general_purpose::STANDARD.encode(bytes))),
+        Err(_) => serializer.collect_str(&format_args!(
+            "base64:{}",
+            base64::engine::general_purpose::STANDARD.encode(bytes)
+        )),
     }
 }
 
@@ -208,7 +210,10 @@ impl Books<'_> {
     /// # Errors
     /// The store is busy or damaged.
     pub fn forget_dead_letter(&mut self, id: i64) -> Result<(), LedgerError> {
-        self.tx.execute("DELETE FROM dead_letters WHERE id = ?1", [id]).map(drop).map_err(sql)
+        self.tx
+            .execute("DELETE FROM dead_letters WHERE id = ?1", [id])
+            .map(drop)
+            .map_err(sql)
     }
 
     /// Cases, newest first.
@@ -285,8 +290,7 @@ impl Books<'_> {
                     .query_map([], |row| {
                         let scope: String = row.get(0)?;
                         Ok(Pause {
-                            scope: serde_json::from_value(serde_json::Value::String(scope))
-                                .unwrap_or(PauseScope::All),
+                            scope: serde_json::from_value(serde_json::Value::String(scope)).unwrap_or(PauseScope::All),
                             name: row.get(1)?,
                             reason: row.get(2)?,
                             owner: row.get(3)?,
@@ -328,7 +332,10 @@ impl Books<'_> {
     /// The store is busy or damaged.
     pub fn resume(&mut self, scope: PauseScope, name: &str) -> Result<bool, LedgerError> {
         self.tx
-            .execute("DELETE FROM pauses WHERE scope = ?1 AND name = ?2", params![scope.as_str(), name])
+            .execute(
+                "DELETE FROM pauses WHERE scope = ?1 AND name = ?2",
+                params![scope.as_str(), name],
+            )
             .map(|deleted| deleted > 0)
             .map_err(sql)
     }
@@ -364,7 +371,9 @@ impl Books<'_> {
     /// The store is busy or damaged.
     pub fn summary(&mut self) -> Result<StoreSummary, LedgerError> {
         let count = |table: &str| {
-            self.tx.query_row(&format!("SELECT COUNT(*) FROM {table}"), [], |row| row.get::<_, u64>(0)).map_err(sql)
+            self.tx
+                .query_row(&format!("SELECT COUNT(*) FROM {table}"), [], |row| row.get::<_, u64>(0))
+                .map_err(sql)
         };
         let by = |text: &str| {
             self.tx
@@ -382,12 +391,16 @@ impl Books<'_> {
                 "SELECT kind, verdict, COUNT(*) FROM cases WHERE verdict IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2",
             )
             .and_then(|mut statement| {
-                statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect()
+                statement
+                    .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+                    .collect()
             })
             .map_err(sql)?;
         let (oldest_run, newest_run): (Option<i64>, Option<i64>) = self
             .tx
-            .query_row("SELECT MIN(at), MAX(at) FROM runs", [], |row| Ok((row.get(0)?, row.get(1)?)))
+            .query_row("SELECT MIN(at), MAX(at) FROM runs", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
             .map_err(sql)?;
         Ok(StoreSummary {
             runs: count("runs")?,
@@ -399,9 +412,11 @@ impl Books<'_> {
             actions: by("SELECT state, COUNT(*) FROM actions GROUP BY 1 ORDER BY 1")?,
             jobs_asked: self
                 .tx
-                .query_row("SELECT COALESCE(SUM(times), 0) FROM actions WHERE sent_at IS NOT NULL", [], |row| {
-                    row.get(0)
-                })
+                .query_row(
+                    "SELECT COALESCE(SUM(times), 0) FROM actions WHERE sent_at IS NOT NULL",
+                    [],
+                    |row| row.get(0),
+                )
                 .map_err(sql)?,
             waiting: count("inbox")?,
             dead_letters: count("dead_letters")?,

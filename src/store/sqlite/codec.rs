@@ -95,16 +95,26 @@ mod tests {
     fn a_slug_id_takes_16_bytes_and_comes_back_as_it_was() {
         let id = TaskId::from("A3dJ8bDIQRKzHiZBhM0c5Q");
         let column = TaskColumn(id.clone());
-        let ToSqlOutput::Owned(Value::Blob(bytes)) = column.to_sql().unwrap() else { panic!("not a blob") };
+        let ToSqlOutput::Owned(Value::Blob(bytes)) = column.to_sql().unwrap() else {
+            panic!("not a blob")
+        };
         assert_eq!(bytes.len(), 16);
         assert_eq!(TaskColumn::column_result(ValueRef::Blob(&bytes)).unwrap().0, id);
     }
 
     #[test]
     fn an_id_that_is_no_slug_stays_text() {
-        for text in ["bugbug-test-select", "", "A3dJ8bDIQRKzHiZBhM0c5R", "with spaces in it here"] {
+        for text in [
+            "bugbug-test-select",
+            "",
+            "A3dJ8bDIQRKzHiZBhM0c5R",
+            "with spaces in it here",
+        ] {
             let column = TaskColumn(TaskId::from(text));
-            assert!(matches!(column.to_sql().unwrap(), ToSqlOutput::Borrowed(ValueRef::Text(_))), "{text}");
+            assert!(
+                matches!(column.to_sql().unwrap(), ToSqlOutput::Borrowed(ValueRef::Text(_))),
+                "{text}"
+            );
         }
     }
 

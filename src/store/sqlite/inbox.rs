@@ -35,7 +35,14 @@ pub struct Notice {
 }
 
 fn waiting(row: &Row<'_>) -> rusqlite::Result<(i64, String, String, i64, u32, bool)> {
-    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
+    Ok((
+        row.get(0)?,
+        row.get(1)?,
+        row.get(2)?,
+        row.get(3)?,
+        row.get(4)?,
+        row.get(5)?,
+    ))
 }
 
 impl Books<'_> {
@@ -43,12 +50,7 @@ impl Books<'_> {
     ///
     /// # Errors
     /// The store is busy or damaged.
-    pub fn take_waiting(
-        &mut self,
-        now: Timestamp,
-        lease: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<Waiting>, LedgerError> {
+    pub fn take_waiting(&mut self, now: Timestamp, lease: Timestamp, limit: u32) -> Result<Vec<Waiting>, LedgerError> {
         let rows = self
             .tx
             .prepare_cached(
@@ -68,7 +70,11 @@ impl Books<'_> {
                 Ok(Waiting {
                     id,
                     event: serde_json::from_str(&event).map_err(json)?,
-                    lack: if lack == Lack::Failures.as_str() { Lack::Failures } else { Lack::Task },
+                    lack: if lack == Lack::Failures.as_str() {
+                        Lack::Failures
+                    } else {
+                        Lack::Task
+                    },
                     since: Timestamp(since),
                     attempts,
                     applied,
@@ -108,7 +114,9 @@ impl Books<'_> {
     /// # Errors
     /// The store is busy or damaged.
     pub fn waiting_count(&mut self) -> Result<u64, LedgerError> {
-        self.tx.query_row("SELECT COUNT(*) FROM inbox", [], |row| row.get(0)).map_err(sql)
+        self.tx
+            .query_row("SELECT COUNT(*) FROM inbox", [], |row| row.get(0))
+            .map_err(sql)
     }
 
     /// Verdicts to be told now, oldest first.
@@ -131,7 +139,11 @@ impl Books<'_> {
             .map_err(sql)?
             .into_iter()
             .map(|(id, attempts, case, body)| {
-                Ok(Notice { id, case: super::ledger::case_of(case, &body)?, attempts })
+                Ok(Notice {
+                    id,
+                    case: super::ledger::case_of(case, &body)?,
+                    attempts,
+                })
             })
             .collect()
     }

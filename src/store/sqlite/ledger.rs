@@ -86,7 +86,9 @@ impl<'a> Books<'a> {
         self.tx
             .prepare_cached("SELECT id FROM actions WHERE case_id = ?1 AND step = ?2 AND slot = ?3")
             .and_then(|mut statement| {
-                statement.query_row(params![key.case.0, key.step, key.slot], |row| row.get(0)).optional()
+                statement
+                    .query_row(params![key.case.0, key.step, key.slot], |row| row.get(0))
+                    .optional()
             })
             .map_err(sql)
     }
@@ -117,7 +119,9 @@ impl<'a> Books<'a> {
             .prepare_cached("SELECT id FROM labels WHERE project = ?1 AND (label = ?2 OR series = ?3)")
             .and_then(|mut statement| {
                 statement
-                    .query_map(params![project, query.label.as_str(), query.series.as_str()], |row| row.get(0))?
+                    .query_map(params![project, query.label.as_str(), query.series.as_str()], |row| {
+                        row.get(0)
+                    })?
                     .collect()
             })
             .map_err(sql)
@@ -132,7 +136,12 @@ impl<'a> Books<'a> {
             .and_then(|mut statement| {
                 statement
                     .query_map(
-                        params![query.project.as_str(), query.label.as_str(), query.series.as_str(), limit],
+                        params![
+                            query.project.as_str(),
+                            query.label.as_str(),
+                            query.series.as_str(),
+                            limit
+                        ],
                         |row| Ok((row.get(0)?, row.get(1)?)),
                     )?
                     .collect::<rusqlite::Result<Vec<(u64, String)>>>()
@@ -152,7 +161,9 @@ impl<'a> Books<'a> {
                  FROM actions WHERE case_id = ?1 ORDER BY step, slot",
             )
             .and_then(|mut statement| {
-                statement.query_map([case.0], action_row)?.collect::<rusqlite::Result<Vec<ActionRow>>>()
+                statement
+                    .query_map([case.0], action_row)?
+                    .collect::<rusqlite::Result<Vec<ActionRow>>>()
             })
             .map_err(sql)
     }
@@ -160,7 +171,11 @@ impl<'a> Books<'a> {
 
 /// A label that may end in a chunk number: its series may become known later.
 fn ends_in_number(label: &Label) -> bool {
-    label.as_str().rsplit('-').next().is_some_and(|tail| !tail.is_empty() && tail.bytes().all(|b| b.is_ascii_digit()))
+    label
+        .as_str()
+        .rsplit('-')
+        .next()
+        .is_some_and(|tail| !tail.is_empty() && tail.bytes().all(|b| b.is_ascii_digit()))
 }
 
 fn push_row(row: &Row<'_>) -> rusqlite::Result<PushRow> {
@@ -170,7 +185,9 @@ fn push_row(row: &Row<'_>) -> rusqlite::Result<PushRow> {
         revision: row.get::<_, Option<String>>(1)?.map(Revision::from),
         at: row.get::<_, Option<i64>>(2)?.map(Timestamp),
         group: row.get::<_, Option<TaskColumn>>(3)?.map(|task| task.0),
-        backs_out: backs_out.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default(),
+        backs_out: backs_out
+            .and_then(|text| serde_json::from_str(&text).ok())
+            .unwrap_or_default(),
     })
 }
 
@@ -181,15 +198,18 @@ fn strange(column: usize, what: &str) -> rusqlite::Error {
 
 const RUN_COLUMNS: &str = "(SELECT name FROM names WHERE names.id = runs.backend), runs.task, runs.run, labels.label,
     runs.push, runs.state, runs.caused_by, runs.at, runs.detail, actions.case_id, actions.step, actions.slot";
-const RUN_TABLES: &str =
-    "runs JOIN labels ON labels.id = runs.label LEFT JOIN actions ON actions.id = runs.action";
+const RUN_TABLES: &str = "runs JOIN labels ON labels.id = runs.label LEFT JOIN actions ON actions.id = runs.action";
 
 fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
     let detail: Option<String> = row.get(8)?;
     let detail: Option<RunDetail> = detail.and_then(|text| serde_json::from_str(&text).ok());
     let (signatures, groups) = detail.map_or((None, None), |detail| (detail.signatures, detail.groups));
     let action = match row.get::<_, Option<u64>>(9)? {
-        Some(case) => Some(ActionKey { case: CaseId(case), step: row.get(10)?, slot: row.get(11)? }),
+        Some(case) => Some(ActionKey {
+            case: CaseId(case),
+            step: row.get(10)?,
+            slot: row.get(11)?,
+        }),
         None => None,
     };
     Ok(RunRow {
@@ -218,7 +238,11 @@ fn action_row(row: &Row<'_>) -> rusqlite::Result<ActionRow> {
     let state: String = row.get(3)?;
     let reason: Option<String> = row.get(4)?;
     Ok(ActionRow {
-        key: ActionKey { case: CaseId(row.get(0)?), step: row.get(1)?, slot: row.get(2)? },
+        key: ActionKey {
+            case: CaseId(row.get(0)?),
+            step: row.get(1)?,
+            slot: row.get(2)?,
+        },
         state: action_state(&state).ok_or_else(|| strange(3, "action state"))?,
         reason: reason.and_then(|word| serde_json::from_value(serde_json::Value::String(word)).ok()),
         push: PushId(row.get(5)?),
@@ -248,7 +272,10 @@ impl Ledger for Books<'_> {
             let series = facts.series();
             let label = self.label(project, label, series.as_ref())?;
             let detail = if facts.signatures.is_some() || facts.groups.is_some() {
-                let detail = RunDetail { signatures: facts.signatures.clone(), groups: facts.groups.clone() };
+                let detail = RunDetail {
+                    signatures: facts.signatures.clone(),
+                    groups: facts.groups.clone(),
+                };
                 Some(serde_json::to_string(&detail).map_err(json)?)
             } else {
                 None
@@ -304,7 +331,11 @@ impl Ledger for Books<'_> {
     fn record_push(&mut self, push: &PushEvent) -> Result<(), LedgerError> {
         let Some(number) = push.push else { return Ok(()) };
         let project = self.name("project", push.project.as_str())?;
-        let backs_out: Vec<&str> = push.changesets.iter().flat_map(|changeset| changeset.backs_out()).collect();
+        let backs_out: Vec<&str> = push
+            .changesets
+            .iter()
+            .flat_map(|changeset| changeset.backs_out())
+            .collect();
         let backs_out = match backs_out.is_empty() {
             true => None,
             false => Some(serde_json::to_string(&backs_out).map_err(json)?),
@@ -334,7 +365,9 @@ impl Ledger for Books<'_> {
         self.tx
             .prepare_cached("SELECT push FROM pushes WHERE project = ?1 AND revision = ?2")
             .and_then(|mut statement| {
-                statement.query_row(params![project, revision.as_str()], |row| row.get(0).map(PushId)).optional()
+                statement
+                    .query_row(params![project, revision.as_str()], |row| row.get(0).map(PushId))
+                    .optional()
             })
             .map_err(sql)
     }
@@ -368,7 +401,12 @@ impl Ledger for Books<'_> {
                     revision = COALESCE(revision, excluded.revision)",
             )
             .and_then(|mut statement| {
-                statement.execute(params![TaskColumn(group.clone()), project, row.push.map(|push| push.0), revision])
+                statement.execute(params![
+                    TaskColumn(group.clone()),
+                    project,
+                    row.push.map(|push| push.0),
+                    revision
+                ])
             })
             .map_err(sql)?;
         if let Some(push) = row.push {
@@ -395,7 +433,10 @@ impl Ledger for Books<'_> {
             .prepare_cached(&text)
             .and_then(|mut statement| {
                 statement
-                    .query_row(params![TaskColumn(key.task.clone()), key.run, key.backend.as_str()], run_row)
+                    .query_row(
+                        params![TaskColumn(key.task.clone()), key.run, key.backend.as_str()],
+                        run_row,
+                    )
                     .optional()
             })
             .map_err(sql)
@@ -407,7 +448,11 @@ impl Ledger for Books<'_> {
             .and_then(|mut statement| {
                 statement
                     .query_row([TaskColumn(receipt.clone())], |row| {
-                        Ok(ActionKey { case: CaseId(row.get(0)?), step: row.get(1)?, slot: row.get(2)? })
+                        Ok(ActionKey {
+                            case: CaseId(row.get(0)?),
+                            step: row.get(1)?,
+                            slot: row.get(2)?,
+                        })
                     })
                     .optional()
             })
@@ -432,7 +477,10 @@ impl Ledger for Books<'_> {
             .and_then(|mut statement| {
                 statement
                     .query_map([], |row| {
-                        Ok((Project::from(row.get::<_, String>(0)?), Label::from(row.get::<_, String>(1)?)))
+                        Ok((
+                            Project::from(row.get::<_, String>(0)?),
+                            Label::from(row.get::<_, String>(1)?),
+                        ))
                     })?
                     .collect()
             })
@@ -468,8 +516,9 @@ impl Ledger for Books<'_> {
                      WHERE label = ?1 AND push < ?2 AND at >= ?3",
                 )
                 .and_then(|mut statement| {
-                    statement
-                        .query_row(params![label, first.0, query.since.0], |row| Ok((row.get(0)?, row.get(1)?)))
+                    statement.query_row(params![label, first.0, query.since.0], |row| {
+                        Ok((row.get(0)?, row.get(1)?))
+                    })
                 })
                 .map_err(sql)?;
             before.failed = before.failed.saturating_add(failed);
@@ -481,7 +530,14 @@ impl Ledger for Books<'_> {
         for case in &open {
             actions.append(&mut self.actions_of(case.id)?);
         }
-        Ok(View { pushes, runs, before, open, closed, actions })
+        Ok(View {
+            pushes,
+            runs,
+            before,
+            open,
+            closed,
+            actions,
+        })
     }
 
     fn case(&mut self, id: CaseId) -> Result<Option<CaseRow>, LedgerError> {
@@ -498,7 +554,13 @@ impl Ledger for Books<'_> {
     }
 
     fn open_case(&mut self, case: &CaseRow) -> Result<CaseId, LedgerError> {
-        let signature = case.subject.signature.as_ref().map(serde_json::to_string).transpose().map_err(json)?;
+        let signature = case
+            .subject
+            .signature
+            .as_ref()
+            .map(serde_json::to_string)
+            .transpose()
+            .map_err(json)?;
         let body = serde_json::to_string(case).map_err(json)?;
         self.tx
             .prepare_cached(
@@ -607,7 +669,9 @@ impl Ledger for Books<'_> {
                  ORDER BY wake_at, id LIMIT ?2",
             )
             .and_then(|mut statement| {
-                statement.query_map(params![now.0, limit], |row| row.get(0).map(CaseId))?.collect()
+                statement
+                    .query_map(params![now.0, limit], |row| row.get(0).map(CaseId))?
+                    .collect()
             })
             .map_err(sql)
     }

@@ -89,8 +89,12 @@ impl SqliteStore {
                  PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 4000; PRAGMA foreign_keys = OFF;",
             )
             .map_err(sql)?;
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql)?;
-        let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(sql)?;
+        let transaction = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(sql)?;
+        let version: i64 = transaction
+            .query_row("PRAGMA user_version", [], |row| row.get(0))
+            .map_err(sql)?;
         let known = MIGRATIONS.len() as i64;
         if !(0..=known).contains(&version) {
             return Err(LedgerError::Broken(format!(
@@ -102,7 +106,10 @@ impl SqliteStore {
             transaction.pragma_update(None, "user_version", done + 1).map_err(sql)?;
         }
         transaction.commit().map_err(sql)?;
-        Ok(SqliteStore { connection, names: Names::default() })
+        Ok(SqliteStore {
+            connection,
+            names: Names::default(),
+        })
     }
 
     /// Runs `work` in one write transaction: all of it is durable when this returns `Ok`, nothing of it otherwise.
@@ -115,8 +122,10 @@ impl SqliteStore {
     ) -> Result<R, LedgerError> {
         self.names.bound();
         let outcome = (|| {
-            let transaction =
-                self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql)?;
+            let transaction = self
+                .connection
+                .transaction_with_behavior(TransactionBehavior::Immediate)
+                .map_err(sql)?;
             let mut books = Books::new(&transaction, &mut self.names);
             let answer = work(&mut books)?;
             transaction.commit().map_err(sql)?;

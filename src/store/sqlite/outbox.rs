@@ -78,7 +78,10 @@ impl Books<'_> {
         self.tx
             .prepare_cached(text)
             .and_then(|mut statement| {
-                statement.query_map(parameters, due)?.map(|row| row.map(|row| row.1)).collect()
+                statement
+                    .query_map(parameters, due)?
+                    .map(|row| row.map(|row| row.1))
+                    .collect()
             })
             .map_err(sql)
     }
@@ -118,7 +121,9 @@ impl Books<'_> {
     /// The store is busy or damaged.
     pub fn sending_count(&mut self) -> Result<u32, LedgerError> {
         self.tx
-            .query_row("SELECT COUNT(*) FROM actions WHERE state = 'sending'", [], |row| row.get(0))
+            .query_row("SELECT COUNT(*) FROM actions WHERE state = 'sending'", [], |row| {
+                row.get(0)
+            })
             .map_err(sql)
     }
 
@@ -146,9 +151,7 @@ impl Books<'_> {
             Spent::Label(project, label) => ("project = ?2 AND label = ?3", project, label.to_owned()),
             Spent::Push(project, push) => ("project = ?2 AND push = CAST(?3 AS INTEGER)", project, push.to_string()),
             Spent::Budget(budget) => ("budget = ?2 AND ?3 = ''", budget, String::new()),
-            Spent::BudgetPlatform(budget, platform) => {
-                ("budget = ?2 AND platform = ?3", budget, platform.to_owned())
-            }
+            Spent::BudgetPlatform(budget, platform) => ("budget = ?2 AND platform = ?3", budget, platform.to_owned()),
             Spent::BudgetProject(budget, project) => ("budget = ?2 AND project = ?3", budget, project.to_owned()),
         };
         self.tx
@@ -230,13 +233,7 @@ impl Books<'_> {
     ///
     /// # Errors
     /// The store is busy or damaged.
-    pub fn refused(
-        &mut self,
-        key: ActionKey,
-        reason: Reason,
-        detail: &str,
-        now: Timestamp,
-    ) -> Result<(), LedgerError> {
+    pub fn refused(&mut self, key: ActionKey, reason: Reason, detail: &str, now: Timestamp) -> Result<(), LedgerError> {
         self.tx
             .prepare_cached(
                 "UPDATE actions SET state = 'refused', reason = ?4, detail = ?5, sent_at = NULL, lease = NULL,
@@ -268,7 +265,14 @@ impl Books<'_> {
                  WHERE case_id = ?1 AND step = ?2 AND slot = ?3 AND state IN ('sending', 'in-doubt')",
             )
             .and_then(|mut statement| {
-                statement.execute(params![key.case.0, key.step, key.slot, reason.as_str(), detail, not_before.0])
+                statement.execute(params![
+                    key.case.0,
+                    key.step,
+                    key.slot,
+                    reason.as_str(),
+                    detail,
+                    not_before.0
+                ])
             })
             .map(drop)
             .map_err(sql)
