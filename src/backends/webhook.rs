@@ -323,8 +323,8 @@ impl Backend for WebhookBackend {
             answer.status = 201;
         }
         let answer = accepted(&self.who(), outcome)?;
-        self.receipt(&answer)
-            .ok_or_else(|| RequestError::InDoubt(self.without_receipt(&answer)))
+        self.receipt(&answer.body, answer.location.as_deref())
+            .map_err(RequestError::InDoubt)
     }
 
     async fn find(&self, request: &JobRequest, sent_at: Timestamp) -> Result<Found, RequestError> {

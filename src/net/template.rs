@@ -58,9 +58,7 @@ impl Template {
                 continue;
             }
             text.push_str(before);
-            let (name, after) = after
-                .split_once('}')
-                .ok_or_else(|| TemplateError::Unclosed(super::http::quote(template)))?;
+            let (name, after) = after.split_once('}').ok_or(TemplateError::Unclosed)?;
             if !fields.contains(&name) {
                 return Err(TemplateError::UnknownField {
                     name: name.to_owned(),
