@@ -8,6 +8,7 @@ pub mod ask;
 pub mod http;
 mod secret;
 pub mod taskcluster;
+pub mod template;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -193,9 +193,10 @@ impl Services {
             .await
     }
 
-    /// The artifacts of a run (`queue.listArtifacts`), one page: `{"artifacts": [{"name": …}]}`.
-    pub async fn artifacts(&self, task: &str, run: u32) -> Result<Vec<u8>, AskError> {
-        let url = self.queue.listArtifacts_url(task, &run.to_string(), None, None);
+    /// The artifacts of a run (`queue.listArtifacts`), the page named by the page before: `{"artifacts": [{"name": …}],
+    /// "continuationToken": …}`.
+    pub async fn artifacts(&self, task: &str, run: u32, page: Option<&str>) -> Result<Vec<u8>, AskError> {
+        let url = self.queue.listArtifacts_url(task, &run.to_string(), page, None);
         self.get(&format!("the list of artifacts of run {task}/{run}"), url)
             .await
     }
