@@ -7,10 +7,12 @@
 //! - [`event`]: the vocabulary everything else speaks
 //! - [`enrich`]: facts that messages do not carry
 //! - [`backends`]: CI systems that can be asked for jobs
+//! - [`cli`]: one file a subcommand
 //! - [`stats`]: the mathematics: what to run next, and when the evidence is enough
 
 pub mod backends;
 pub mod bus;
+pub mod cli;
 pub mod enrich;
 pub mod event;
 pub mod stats;
