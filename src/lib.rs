@@ -15,6 +15,7 @@
 //! - [`web`]: pages, API, health, metrics endpoint
 //! - [`telemetry`]: metric names in one place, tracing
 //! - [`sim`]: a simulated CI, for demo, tests, benches
+//! - [`cli`]: one file a subcommand
 //!
 //! What several of them stand on: [`clock`] tells the time, [`net`] asks services over HTTP, [`lru`] is a bounded map, [`finding`] is what
 //! a check of the surroundings says.
@@ -22,6 +23,7 @@
 pub mod backends;
 pub mod bus;
 pub mod cases;
+pub mod cli;
 pub mod clock;
 pub mod dispatch;
 pub mod engine;
