@@ -50,7 +50,8 @@ struct Frame<'a> {
     revision: Option<Text<'a>>,
     #[serde(alias = "push_id")]
     resultset_id: Option<u64>,
-    push_timestamp: Option<i64>,
+    #[serde(borrow)]
+    push_timestamp: Option<Moment<'a>>,
 }
 
 /// An entry of `sources[]`, 2013: a push.
@@ -60,7 +61,8 @@ struct Source<'a> {
     repository: Option<Text<'a>>,
     #[serde(borrow)]
     revision: Option<Text<'a>>,
-    push_timestamp: Option<i64>,
+    #[serde(borrow)]
+    push_timestamp: Option<Moment<'a>>,
 }
 
 /// The job itself, in the words of any form.
@@ -108,6 +110,8 @@ struct Job<'a> {
     start_timestamp: Option<Moment<'a>>,
     #[serde(borrow)]
     end_timestamp: Option<Moment<'a>>,
+    #[serde(borrow)]
+    last_modified: Option<Text<'a>>,
 }
 
 /// `machine_platform`.
@@ -154,9 +158,9 @@ pub fn job_row(text: &str, project: Option<&Project>, settings: &WireSettings) -
         .or(frame.project.as_ref());
     let project = own.map(|own| Project::from(&**own)).or_else(|| project.cloned());
     let pushed = source
-        .and_then(|source| source.push_timestamp)
-        .or(frame.push_timestamp)
-        .map(Timestamp::from_seconds);
+        .and_then(|source| source.push_timestamp.as_ref())
+        .or(frame.push_timestamp.as_ref())
+        .and_then(Moment::at);
     let revision = source
         .and_then(|source| source.revision.as_deref())
         .or(frame.revision.as_deref())
@@ -178,7 +182,9 @@ pub fn job_row(text: &str, project: Option<&Project>, settings: &WireSettings) -
         RunState::Running => ended = None,
         RunState::Finished(_) => started = started.filter(|started| ended.is_none_or(|ended| *started <= ended)),
     }
-    let Some(at) = ended.or(started).or(submitted).or(pushed) else {
+    // Short answers of the API have no other time than this one: UTC, without saying so.
+    let modified = || Timestamp::parse(&format!("{}Z", job.last_modified.as_deref()?));
+    let Some(at) = ended.or(started).or(submitted).or_else(modified).or(pushed) else {
         return Err(error(
             Unreadable::WrongShape,
             "the row has no time, neither of the job nor of its push",
