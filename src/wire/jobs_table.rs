@@ -7,7 +7,8 @@
 //! |---|---|
 //! | a row of Treeherder's jobs API, bare or as `{"job": …}` | the job type's name |
 //! | a job as submitted, 2025: `{"project", "revision", "job": …}` | its name |
-//! | a job as submitted, 2013: `{"sources", "job": …}` or `{"project", "resultset_id", "job": …}` | the builder's name, else platform, option and suite |
+//! | the same, 2013-11: `{"project", "resultset_id", "job": …}` | the builder's name |
+//! | the same, earlier in 2013: `{"sources", "job": …}` | platform, option and suite |
 //! | a row of a snapshot of the page, 2013–2014 | platform, option, group and symbol: its place on the page |
 
 use std::borrow::Cow;

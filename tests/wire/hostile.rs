@@ -212,7 +212,10 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_bytes_make_a_decoder_panic(bytes in vec(any::<u8>(), 0..300), exchange in prop::sample::select(EXCHANGES.to_vec())) {
+    fn no_bytes_make_a_decoder_panic(
+        bytes in vec(any::<u8>(), 0..300),
+        exchange in prop::sample::select(EXCHANGES.to_vec()),
+    ) {
         let _ = decode(&delivery(exchange, "try", bytes.clone()), &settings());
         let _ = error_summary(&bytes);
         let _ = task::facts(&bytes);

@@ -19,7 +19,8 @@ fn definition() -> Value {
         "payload": {"env": {"GECKO_HEAD_REV": "918d7c84da371bda26460fb4b50f161d32107880",
                             "GECKO_HEAD_REPOSITORY": "https://hg.mozilla.org/integration/autoland"}},
         "extra": {
-            "parent": "XrWNyFwpT2in-wLY9frb-w", "suite": "mochitest-plain-chunked", "chunks": {"current": 3, "total": 16},
+            "parent": "XrWNyFwpT2in-wLY9frb-w", "suite": "mochitest-plain-chunked",
+            "chunks": {"current": 3, "total": 16},
             "treeherder": {"machine": {"platform": "linux64"}, "collection": {"debug": true}, "groupSymbol": "M",
                            "symbol": "3", "tier": 2, "jobKind": "test"},
         },
@@ -244,10 +245,10 @@ fn text_beyond_the_basic_plane_is_read_as_it_is() {
 
 #[test]
 fn known_intermittents_expected_results_bad_lines_and_the_group_default_are_passed_over() {
-    let log = br#"{"action": "test_result", "test": "known", "group": "g", "status": "FAIL", "expected": "PASS", "known_intermittent": ["FAIL"]}
-{"action": "test_result", "test": "expected", "group": "g", "status": "FAIL", "expected": "FAIL", "known_intermittent": []}
-{"action": "test_result", "test": "other status", "group": "g", "status": "CRASH", "expected": "PASS", "known_intermittent": ["FAIL"]}
-{"action": "test_result", "test": "no group", "group": "default", "status": "FAIL", "expected": "PASS"}
+    let log = br#"{"action": "test_result", "test": "known", "group": "g", "status": "FAIL", "known_intermittent": ["FAIL"]}
+{"action": "test_result", "test": "expected", "group": "g", "status": "FAIL", "expected": "FAIL"}
+{"action": "test_result", "test": "other status", "group": "g", "status": "CRASH", "known_intermittent": ["FAIL"]}
+{"action": "test_result", "test": "no group", "group": "default", "status": "FAIL", "expected": "PASS", "known_intermittent": []}
 {"action": "test_result", "test": "unexpected pass", "group": "h", "status": "PASS", "expected": "FAIL"}
 {"action": "crash", "test": "t", "group": "g", "signature": "[@ mozilla::Crash]"}
 {"action": "log", "level": "ERROR", "message": "nothing"}
@@ -319,7 +320,8 @@ fn every_row_of_the_recorded_tables_is_read() {
 
 #[test]
 fn a_coalesced_job_has_no_outcome_of_its_own() {
-    let row = json!({"repository": "mozilla-inbound", "push_id": 24, "revision": "4c3a28d61f75", "push_timestamp": 1397593247,
+    let row = json!({"repository": "mozilla-inbound", "push_id": 24, "revision": "4c3a28d61f75",
+        "push_timestamp": 1397593247,
         "platform": "linux64", "platform_option": "debug", "group_symbol": "M", "type_symbol": "1", "job_id": 6794,
         "state": "completed", "result": "success", "coalesced_to": "69017f069d04d0aeb534c0523fdc67a03ef66629"});
     let row = job_row(&row.to_string(), None, &settings()).expect("a row");
@@ -334,7 +336,8 @@ fn a_coalesced_job_has_no_outcome_of_its_own() {
 #[test]
 fn a_task_graph_tells_labels_and_what_they_need() {
     let graph = json!({
-        "build-linux64/opt": {"kind": "build", "label": "build-linux64/opt", "attributes": {}, "dependencies": {}, "task": {"payload": {}}},
+        "build-linux64/opt": {"kind": "build", "label": "build-linux64/opt",
+            "attributes": {}, "dependencies": {}, "task": {"payload": {}}},
         "test-linux64/opt-xpcshell-1": {"kind": "test", "label": "test-linux64/opt-xpcshell-1",
             "attributes": {"test_platform": "linux64/opt", "test_manifests": ["a/xpcshell.toml"]},
             "dependencies": {"build": "build-linux64/opt"}, "task": {}},
@@ -359,7 +362,8 @@ fn a_task_graph_tells_labels_and_what_they_need() {
 
 #[test]
 fn a_recorded_line_is_the_message_it_was() {
-    let line = r#"{"exchange": "exchange/x", "routingKey": null, "cc": ["route.a", "route.b"], "redelivered": true, "payload": {"a": 1}}"#;
+    let line = r#"{"exchange": "exchange/x", "routingKey": null, "cc": ["route.a", "route.b"], "redelivered": true,
+                   "payload": {"a": 1}}"#;
     let delivery = recorded::delivery(line, 7, None)
         .expect("a recording")
         .expect("a message");
@@ -378,7 +382,8 @@ fn a_recorded_line_is_the_message_it_was() {
     );
     assert_eq!(&delivery.body[..], br#"{"a": 1}"#);
     assert_eq!(recorded::delivery(" \t", 1, None), Ok(None));
-    let by_envelope = r#"{"message": {"payload": {}, "_meta": {"exchange": "exchange/build/", "routing_key": "build.a.1.finished"}}}"#;
+    let by_envelope = r#"{"message": {"payload": {},
+        "_meta": {"exchange": "exchange/build/", "routing_key": "build.a.1.finished"}}}"#;
     let delivery = recorded::delivery(by_envelope, 1, Some("exchange/other"))
         .expect("a recording")
         .expect("a message");
