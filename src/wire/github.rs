@@ -64,7 +64,7 @@ struct Repository {
 
 /// When the server took the push: seconds in push events, text elsewhere.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "seconds since 1970, or RFC 3339 text")]
 enum PushedAt {
     Seconds(i64),
     Text(String),

@@ -124,7 +124,7 @@ struct MachinePlatform<'a> {
 
 /// Seconds since 1970 as a number or as text. Text of 14 digits is a date in a zone that nothing tells.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "seconds since 1970, as a number or as text")]
 enum Moment<'a> {
     Seconds(f64),
     Text(#[serde(borrow)] Cow<'a, str>),

@@ -94,7 +94,7 @@ pub(super) struct Treeherder<'a> {
 
 /// A symbol may be written as a number.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "text or a whole number")]
 enum Symbol<'a> {
     Number(i64),
     #[serde(borrow)]
