@@ -6,10 +6,12 @@
 //! - [`wire`]: bytes to events
 //! - [`event`]: the vocabulary everything else speaks
 //! - [`enrich`]: facts that messages do not carry
+//! - [`rules`]: YAML to a checked, compiled, indexed rule set
 //! - [`backends`]: CI systems that can be asked for jobs
 
 pub mod backends;
 pub mod bus;
 pub mod enrich;
 pub mod event;
+pub mod rules;
 pub mod wire;
