@@ -7,6 +7,7 @@
 //! - [`event`]: the vocabulary everything else speaks
 //! - [`enrich`]: facts that messages do not carry
 //! - [`engine`]: applies events; the only place where rules, cases and history meet
+//! - [`rules`]: YAML to a checked, compiled, indexed rule set
 //! - [`cases`]: decisions on evidence, one file a kind
 //! - [`stats`]: the mathematics: what to run next, and when the evidence is enough
 //! - [`store`]: durable truth
@@ -32,6 +33,7 @@ pub mod event;
 pub mod finding;
 pub mod lru;
 pub mod net;
+pub mod rules;
 pub mod secret;
 pub mod sim;
 pub mod stats;
