@@ -10,7 +10,7 @@ use std::sync::{Arc, RwLock};
 
 use clap::Args;
 
-use super::{CliError, Shown};
+use super::CliError;
 use crate::bus::{Batch, Bus};
 use crate::clock::Clock;
 use crate::daemon::pipeline::{Pipeline, PipelineSettings};
@@ -77,8 +77,16 @@ fn plan(args: &DemoArgs) -> Plan {
         background: 0.002,
         infra: 0.02,
         defects: vec![
-            Defect { label: Label::from(BROKEN), from: PushId((args.pushes * 2 / 5).max(3)), rate: 1.0 },
-            Defect { label: Label::from(INTERMITTENT), from: PushId((args.pushes / 3).max(2)), rate: 0.35 },
+            Defect {
+                label: Label::from(BROKEN),
+                from: PushId((args.pushes * 2 / 5).max(3)),
+                rate: 1.0,
+            },
+            Defect {
+                label: Label::from(INTERMITTENT),
+                from: PushId((args.pushes / 3).max(2)),
+                rate: 0.35,
+            },
         ],
         seed: args.seed,
     }
@@ -101,7 +109,11 @@ pub async fn run(args: &DemoArgs, out: &mut dyn Write) -> Result<(), CliError> {
         DispatchSettings::default(),
     );
     // Simulated requests cost nobody's CI anything: the rate is no matter here, the budgets of jobs are.
-    let limits = Limits { requests_per_second: 1_000.0, concurrency: 1_000, ..Limits::default() };
+    let limits = Limits {
+        requests_per_second: 1_000.0,
+        concurrency: 1_000,
+        ..Limits::default()
+    };
     let pipeline = Pipeline::new(
         Engine::new(Arc::clone(&rules), EngineSettings::default()),
         store.clone(),
@@ -110,7 +122,10 @@ pub async fn run(args: &DemoArgs, out: &mut dyn Write) -> Result<(), CliError> {
         crate::daemon::brakes(limits, &rules),
         Arc::clone(&clock),
         PipelineSettings {
-            wire: WireSettings { backend: ci.name().clone(), max_body: DEFAULT_MAX_BODY },
+            wire: WireSettings {
+                backend: ci.name().clone(),
+                max_body: DEFAULT_MAX_BODY,
+            },
             facts_within: Duration::from_secs(600),
         },
     );
@@ -141,7 +156,9 @@ async fn serve(
         clock,
         rules: Arc::new(RwLock::new(RulesShown::of(rules))),
     };
-    crate::web::serve(listen, state).await.map_err(|error| CliError::unavailable(error.to_string()))
+    crate::web::serve(listen, state)
+        .await
+        .map_err(|error| CliError::unavailable(error.to_string()))
 }
 
 async fn play(ci: &SimCi, pipeline: &Pipeline, speed: f64, story: &mut Story<'_>) -> Result<(), CliError> {
@@ -190,7 +207,14 @@ struct Story<'a> {
 
 impl<'a> Story<'a> {
     fn new(out: &'a mut dyn Write, plan: &'a Plan) -> Story<'a> {
-        Story { out, plan, oranges: 0, silent: BTreeMap::new(), closed: Vec::new(), opened: 0 }
+        Story {
+            out,
+            plan,
+            oranges: 0,
+            silent: BTreeMap::new(),
+            closed: Vec::new(),
+            opened: 0,
+        }
     }
 
     fn begin(&mut self, address: SocketAddr, seed: u64) -> std::io::Result<()> {
@@ -208,9 +232,16 @@ impl<'a> Story<'a> {
             } else {
                 format!("begins to fail {:.0} % of the time", defect.rate * 100.0)
             };
-            writeln!(self.out, "What nobody knows yet: {} {how} with push {}.", defect.label, defect.from)?;
+            writeln!(
+                self.out,
+                "What nobody knows yet: {} {how} with push {}.",
+                defect.label, defect.from
+            )?;
         }
-        writeln!(self.out, "Page: http://{address}/   metrics: http://{address}/metrics\n")?;
+        writeln!(
+            self.out,
+            "Page: http://{address}/   metrics: http://{address}/metrics\n"
+        )?;
         self.out.flush()
     }
 
@@ -222,12 +253,24 @@ impl<'a> Story<'a> {
 
     fn ci(&mut self, at: Timestamp, event: &SimEvent) -> std::io::Result<()> {
         match event {
-            SimEvent::Landed { push, scheduled, skipped } => {
+            SimEvent::Landed {
+                push,
+                scheduled,
+                skipped,
+            } => {
                 let revision = push.revision.as_str().get(..12).unwrap_or_default();
-                let text = format!("push {} {revision} landed: {scheduled} jobs scheduled, {skipped} skipped", push.id);
+                let text = format!(
+                    "push {} {revision} landed: {scheduled} jobs scheduled, {skipped} skipped",
+                    push.id
+                );
                 self.line(at, "tree", &text)
             }
-            SimEvent::Ended { label, push, outcome: Outcome::Failed, requested } => {
+            SimEvent::Ended {
+                label,
+                push,
+                outcome: Outcome::Failed,
+                requested,
+            } => {
                 if !requested {
                     self.oranges += 1;
                 }
@@ -242,7 +285,11 @@ impl<'a> Story<'a> {
         match note {
             Note::Opened(case) => {
                 self.opened += 1;
-                self.line(at, "opened", &format!("{} {} about {}", case.id, case.params.kind(), case.subject.label))
+                self.line(
+                    at,
+                    "opened",
+                    &format!("{} {} about {}", case.id, case.params.kind(), case.subject.label),
+                )
             }
             Note::Asked(case, requests) => {
                 self.line(at, "asked", &format!("{} {}: {}", case.id, asked(requests), case.why))
@@ -287,7 +334,11 @@ impl<'a> Story<'a> {
             self.plan.pushes,
             all as u64 - asked
         )?;
-        writeln!(self.out, "  {} oranges opened {} cases; the others opened none, because:", self.oranges, self.opened)?;
+        writeln!(
+            self.out,
+            "  {} oranges opened {} cases; the others opened none, because:",
+            self.oranges, self.opened
+        )?;
         let silent: Vec<(Reason, u64)> = self.silent.iter().map(|(reason, count)| (*reason, *count)).collect();
         for (reason, count) in silent {
             writeln!(self.out, "    {count:5}  {reason}: {}", reason.sentence())?;
@@ -328,5 +379,5 @@ fn asked(requests: &[JobRequest]) -> String {
         1 => format!("push {}", request.push),
         times => format!("push {} x{times}", request.push),
     };
-    requests.iter().map(one).collect::<Vec<_>>().join(", ").shown()
+    requests.iter().map(one).collect::<Vec<_>>().join(", ")
 }

@@ -155,9 +155,7 @@ impl Pipeline {
         let now = self.clock.now();
         let waiting = self
             .store
-            .with(move |store| {
-                store.transact(|books| books.take_waiting(now, now.plus(FETCH_LEASE), FETCHED_TOGETHER))
-            })
+            .with(move |store| store.transact(|books| books.take_waiting(now, now.plus(FETCH_LEASE), FETCHED_TOGETHER)))
             .await?;
         if waiting.is_empty() {
             return Ok(false);
@@ -253,7 +251,9 @@ fn lock(engine: &Mutex<Engine>) -> MutexGuard<'_, Engine> {
 
 /// Asks for what an event lacks, and fills it in.
 async fn fetch(facts: &dyn FactSource, waiting: &mut Waiting) -> Result<(), FactError> {
-    let Event::Job(job) = &mut waiting.event else { return Ok(()) };
+    let Event::Job(job) = &mut waiting.event else {
+        return Ok(());
+    };
     match waiting.lack {
         Lack::Lineage => Ok(()),
         Lack::Task => {
@@ -331,5 +331,7 @@ fn apply_waiting(
 
 /// The pause before facts are asked for again: 5 seconds, doubled each time, ten minutes at most.
 fn pause(attempts: u32) -> Duration {
-    Duration::from_secs(5).saturating_mul(1 << attempts.min(7)).min(Duration::from_secs(600))
+    Duration::from_secs(5)
+        .saturating_mul(1 << attempts.min(7))
+        .min(Duration::from_secs(600))
 }

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use crate::engine::ledger::LedgerError;
 use crate::event::{Duration, Reason, Timestamp};
-use crate::store::sqlite::{Books, Due, Pause, PauseScope, Spent};
+use crate::rules::{Budget, BudgetScope};
+use crate::store::sqlite::{Books, Dimension, Due, Pause, PauseScope, Spent};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -56,39 +57,6 @@ impl Default for Limits {
     }
 }
 
-/// What a named budget of the rules is counted by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BudgetPer {
-    /// One account over all.
-    All,
-    /// One account a platform.
-    Platform,
-    /// One account a project.
-    Project,
-}
-
-/// A named budget: jobs in a day.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Budget {
-    /// What it is counted by.
-    pub per: BudgetPer,
-    /// Jobs in a day by value of `per`: the longest name that the value begins with counts.
-    pub daily: BTreeMap<String, u64>,
-    /// Jobs in a day for values that are not named; `None`: no limit.
-    pub default: Option<u64>,
-}
-
-impl Budget {
-    fn daily_for(&self, value: &str) -> Option<u64> {
-        self.daily
-            .iter()
-            .filter(|(name, _)| value.starts_with(name.as_str()))
-            .max_by_key(|(name, _)| name.len())
-            .map(|(_, jobs)| *jobs)
-            .or(self.default)
-    }
-}
-
 /// Everything that may hold a request back.
 #[derive(Debug, Clone, Default)]
 pub struct Brakes {
@@ -126,9 +94,17 @@ impl Brakes {
         let accounts = [
             (limits.jobs_per_hour, Spent::All, HOUR),
             (limits.jobs_per_day, Spent::All, DAY),
-            (limits.jobs_per_rule_per_day, Spent::Rule(&due.rule), DAY),
-            (limits.jobs_per_project_per_day, Spent::Project(project), DAY),
-            (limits.jobs_per_platform_per_day, Spent::Platform(&due.platform), DAY),
+            (limits.jobs_per_rule_per_day, Spent::Of(Dimension::Rule, &due.rule), DAY),
+            (
+                limits.jobs_per_project_per_day,
+                Spent::Of(Dimension::Project, project),
+                DAY,
+            ),
+            (
+                limits.jobs_per_platform_per_day,
+                Spent::Of(Dimension::Platform, &due.platform),
+                DAY,
+            ),
             (
                 limits.jobs_per_label_per_day,
                 Spent::Label(project, request.label.as_str()),
@@ -143,14 +119,16 @@ impl Brakes {
             }
         }
         if let Some((name, budget)) = due.budget.as_ref().and_then(|name| self.budgets.get_key_value(name)) {
-            let (value, account) = match budget.per {
-                BudgetPer::All => ("", Spent::Budget(name)),
-                BudgetPer::Platform => (due.platform.as_str(), Spent::BudgetPlatform(name, &due.platform)),
-                BudgetPer::Project => (project, Spent::BudgetProject(name, project)),
+            let (value, dimension) = match budget.per {
+                BudgetScope::All => ("", None),
+                BudgetScope::Rule => (due.rule.as_str(), Some(Dimension::Rule)),
+                BudgetScope::Project => (project, Some(Dimension::Project)),
+                BudgetScope::Platform => (due.platform.as_str(), Some(Dimension::Platform)),
+                BudgetScope::Label => (request.label.as_str(), Some(Dimension::Label)),
             };
-            if let Some(limit) = budget.daily_for(value)
-                && books.spent(account, now.minus(DAY))? + u64::from(request.times) > limit
-            {
+            let account = Spent::Budget(name, dimension.map(|dimension| (dimension, value)));
+            let limit = u64::from(budget.daily(value));
+            if books.spent(account, now.minus(DAY))? + u64::from(request.times) > limit {
                 return Ok(Err((Reason::Budget, now.plus(LOOK_AGAIN))));
             }
         }

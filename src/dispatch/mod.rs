@@ -74,6 +74,14 @@ impl Outcome {
             Outcome::InDoubt(_) => "in-doubt",
         }
     }
+
+    /// What the CI said, for people.
+    pub fn detail(&self) -> &str {
+        match self {
+            Outcome::Accepted(receipt) => receipt.reference.as_deref().unwrap_or_default(),
+            Outcome::Refused(detail) | Outcome::Later(_, detail, _) | Outcome::InDoubt(detail) => detail,
+        }
+    }
 }
 
 /// What one round did.

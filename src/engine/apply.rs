@@ -6,8 +6,7 @@ use std::sync::Arc;
 use super::evidence;
 use super::facts::HistoryFacts;
 use super::ledger::{
-    ActionState, CaseRow, Decision, DecisionResult, GroupRow, Lack, Ledger, LedgerError, Mode, NewAction, View,
-    ViewQuery,
+    ActionState, CaseRow, Decision, DecisionResult, GroupRow, Lack, Ledger, LedgerError, NewAction, View, ViewQuery,
 };
 use super::opening::{self, Opening, Placed};
 use super::settings::EngineSettings;
@@ -16,7 +15,7 @@ use crate::event::{
     ActionKey, CaseId, CaseParams, Cause, CausedBy, Event, JobEvent, JobRequest, Label, Outcome, Project, Reason,
     RunState, TaskId, Timestamp, Verdict, VerdictKind,
 };
-use crate::rules::{Evaluation, Matched, RuleIndex, RuleSet};
+use crate::rules::{Matched, Mode, Rule, RuleIndex, RuleSet, Tracing};
 
 /// Task groups remembered in memory; past this they are forgotten and looked up again.
 const GROUPS_KEPT: usize = 20_000;
@@ -139,7 +138,7 @@ impl Engine {
         };
         for event in events {
             match event {
-                Event::Job(job) => self.apply_job(ledger, &mut batch, *job, patience, now)?,
+                Event::Job(_) => self.apply_job(ledger, &mut batch, event, patience, now)?,
                 Event::Push(push) => {
                     batch.write(ledger)?;
                     ledger.record_push(&push)?;
@@ -192,11 +191,12 @@ impl Engine {
         &mut self,
         ledger: &mut dyn Ledger,
         batch: &mut Batch,
-        mut job: JobEvent,
+        mut event: Event,
         patience: Patience,
         now: Timestamp,
     ) -> Result<(), LedgerError> {
-        self.place(ledger, &mut job)?;
+        let Event::Job(job) = &mut event else { return Ok(()) };
+        self.place(ledger, job)?;
         if job
             .facts
             .project
@@ -206,28 +206,32 @@ impl Engine {
             batch.notes.push(Note::Discarded(Discarded::NotWatched));
             return Ok(());
         }
-        let candidates = self.rules.candidates_for_job(&job);
-        let is_evidence = batch.is_about_open_case(&job);
-        if let Some(lack) = self.lack(ledger, &mut job, !candidates.is_empty(), is_evidence)?
+        let is_evidence = batch.is_about_open_case(job);
+        let candidates = self.rules.candidates(&event);
+        let Event::Job(job) = &mut event else { return Ok(()) };
+        if let Some(lack) = self.lack(ledger, job, !candidates.is_empty(), is_evidence)?
             && patience.waits_for(lack)
         {
             let what = format!("{}:{}", job.run, job.state.as_str());
-            ledger.wait_for(&Event::Job(Box::new(job)), &what, lack, now)?;
+            ledger.wait_for(&event, &what, lack, now)?;
             batch.notes.push(Note::Waits(lack));
             return Ok(());
         }
-        let Some(placed) = Placed::of(&job) else {
-            for rule in candidates {
-                let decision = self.no(&job, rule, Reason::FactsUnknown, None, now);
+        if candidates.is_empty() && !is_evidence && Placed::of(job).is_some() {
+            if let Event::Job(job) = event {
+                batch.unwritten.push(*job);
+            }
+            return Ok(());
+        }
+        let Event::Job(job) = &event else { return Ok(()) };
+        let Some(placed) = Placed::of(job) else {
+            for rule in candidates.iter().filter_map(|index| self.rules.rule(*index)) {
+                let decision = Decision::no(rule, &job.run, Reason::FactsUnknown, now);
                 batch.note_decision(ledger, decision)?;
             }
             batch.notes.push(Note::Discarded(Discarded::FactsUnknown));
             return Ok(());
         };
-        if candidates.is_empty() && !is_evidence {
-            batch.unwritten.push(job);
-            return Ok(());
-        }
         let known = ledger.run(&job.run)?;
         if known.is_some_and(|known| {
             known.state == job.state && known.caused_by != CausedBy::Unknown && job.facts.signatures.is_none()
@@ -236,9 +240,9 @@ impl Engine {
             return Ok(());
         }
         batch.write(ledger)?;
-        ledger.record_runs(&[&job])?;
+        ledger.record_runs(&[job])?;
         for rule in candidates {
-            self.consider(ledger, batch, &placed, rule, now)?;
+            self.consider(ledger, batch, &event, &placed, rule, now)?;
         }
         if is_evidence {
             let view = ledger.view(&self.query(&placed, BACK, now))?;
@@ -345,79 +349,86 @@ impl Engine {
         &mut self,
         ledger: &mut dyn Ledger,
         batch: &mut Batch,
+        event: &Event,
         placed: &Placed<'_>,
         index: RuleIndex,
         now: Timestamp,
     ) -> Result<(), LedgerError> {
         let rules = Arc::clone(&self.rules);
-        let rule = rules.rule(index);
+        let Some(rule) = rules.rule(index) else { return Ok(()) };
         let kind = rule.open.kind();
-        let back = match &rule.open {
-            CaseParams::FindCulprit(params) => params.max_depth,
-            CaseParams::UntilHit(_) => BACK,
-        };
-        if let Some(reason) = opening::guards(placed, kind, rule.allows(CausedBy::Person), &self.settings) {
-            let decision = self.no(placed.job, index, reason, None, now);
-            return batch.note_decision(ledger, decision);
+        let run = &placed.job.run;
+        let allows_person = rule.caused_by.contains(&CausedBy::Person);
+        if let Some(reason) = opening::guards(placed, kind, allows_person, &self.settings) {
+            return batch.note_decision(ledger, Decision::no(rule, run, reason, now));
         }
-        let view = ledger.view(&self.query(placed, back, now))?;
+        let view = ledger.view(&self.query(placed, depth(&rule.open), now))?;
         let facts = HistoryFacts::new(placed, &view, &self.settings, now);
-        let evaluation = rules.evaluate_job(index, placed.job, &facts);
-        let reason = match evaluation.matched {
-            Matched::True => None,
-            Matched::False => Some(Reason::ConditionFalse),
-            Matched::Unknown => Some(Reason::ConditionUnknown),
-        };
-        if let Some(reason) = reason {
-            let decision = self.no(placed.job, index, reason, Some(&evaluation), now);
-            return batch.note_decision(ledger, decision);
+        let evaluation = rules.evaluate(index, event, &facts, Tracing::On);
+        let mut decision = Decision::no(rule, run, Reason::Joined, now);
+        decision.detail = serde_json::json!({ "clauses": evaluation.trace });
+        match evaluation.matched {
+            Matched::True => {}
+            Matched::False => return batch.note_decision(ledger, decision.because(Reason::ConditionFalse)),
+            Matched::Unknown => return batch.note_decision(ledger, decision.because(Reason::ConditionUnknown)),
         }
         let (opening, around) = opening::consider(placed, kind, &view, &self.settings, now);
-        let detail = explanation(&evaluation, &around);
-        let decision = |result, case| Decision {
-            at: now,
-            event: placed.job.run.to_string(),
-            rule: rule.name.to_string(),
-            result,
-            case,
-            detail: detail.clone(),
-        };
+        explain_pushes(&mut decision.detail, &around);
         match opening {
-            Opening::No(reason) => batch.note_decision(ledger, decision(DecisionResult::No(reason), None)),
+            Opening::No(reason) => return batch.note_decision(ledger, decision.because(reason)),
             Opening::Join(case) => {
-                batch.note_decision(ledger, decision(DecisionResult::No(Reason::Joined), Some(case.id)))
+                decision.case = Some(case.id);
+                return batch.note_decision(ledger, decision);
             }
-            Opening::Open => {
-                let facts = &placed.job.facts;
-                let mut case = CaseRow {
-                    id: CaseId(0),
-                    cause: Cause::Rule {
-                        name: rule.name.clone(),
-                        version: rules.version().into(),
-                    },
-                    mode: rule.mode,
-                    budget: rule.budget.clone(),
-                    subject: placed.subject(),
-                    label: placed.label.clone(),
-                    platform: facts.platform.clone().unwrap_or_else(|| "unknown".into()),
-                    params: rule.open.clone(),
-                    push: placed.push,
-                    opened_by: Some(placed.job.run.clone()),
-                    opened_at: now,
-                    wake_at: None,
-                    verdict: None,
-                    closed_at: None,
-                    why: String::new(),
-                };
-                case.id = ledger.open_case(&case)?;
-                batch
-                    .open
-                    .insert((case.subject.project.clone(), case.subject.label.clone()));
-                batch.note_decision(ledger, decision(DecisionResult::Opened, Some(case.id)))?;
-                let id = case.id;
-                batch.notes.push(Note::Opened(Box::new(case)));
-                self.advance(ledger, id, now, &mut batch.notes)
+            Opening::Open => {}
+        }
+        let throttle_key = rule
+            .throttle
+            .as_ref()
+            .map(|throttle| throttle.by.key(event))
+            .unwrap_or_default();
+        if let Some(throttle) = &rule.throttle {
+            let since = now.minus(throttle.per);
+            let opened = ledger.cases_opened(rule.name.as_str(), &throttle_key, since, throttle.max)?;
+            if opened >= throttle.max {
+                return batch.note_decision(ledger, decision.because(Reason::Throttled));
             }
+        }
+        let mut case = self.new_case(rule, &rules, placed, now);
+        case.throttle_key = throttle_key;
+        case.id = ledger.open_case(&case)?;
+        batch
+            .open
+            .insert((case.subject.project.clone(), case.subject.label.clone()));
+        decision.result = DecisionResult::Opened;
+        decision.case = Some(case.id);
+        batch.note_decision(ledger, decision)?;
+        let id = case.id;
+        batch.notes.push(Note::Opened(Box::new(case)));
+        self.advance(ledger, id, now, &mut batch.notes)
+    }
+
+    fn new_case(&self, rule: &Rule, rules: &RuleSet, placed: &Placed<'_>, now: Timestamp) -> CaseRow {
+        CaseRow {
+            id: CaseId(0),
+            cause: Cause::Rule {
+                name: rule.name.clone(),
+                version: rules.version().into(),
+            },
+            mode: if self.settings.all_live { Mode::Live } else { rule.mode },
+            budget: rule.budget.as_ref().map(|name| name.to_string()),
+            subject: placed.subject(),
+            label: placed.label.clone(),
+            platform: placed.job.facts.platform.clone().unwrap_or_else(|| "unknown".into()),
+            params: rule.open.clone(),
+            push: placed.push,
+            opened_by: Some(placed.job.run.clone()),
+            opened_at: now,
+            wake_at: None,
+            verdict: None,
+            closed_at: None,
+            why: String::new(),
+            throttle_key: String::new(),
         }
     }
 
@@ -433,16 +444,12 @@ impl Engine {
             return Ok(());
         };
         ledger.mark_overdue(id, now.minus(self.settings.jobs_appear_within))?;
-        let back = match &case.params {
-            CaseParams::FindCulprit(params) => params.max_depth,
-            CaseParams::UntilHit(_) => BACK,
-        };
         let view = ledger.view(&ViewQuery {
             project: case.subject.project.clone(),
             label: case.label.clone(),
             series: case.subject.label.clone(),
             around: case.push,
-            back,
+            back: depth(&case.params),
             forward: FORWARD,
             since: case.opened_at.minus(self.settings.history_window),
         })?;
@@ -454,9 +461,10 @@ impl Engine {
             ledger.add_action(
                 &NewAction {
                     request: request.clone(),
-                    state: match case.mode {
-                        Mode::Live => ActionState::Queued,
-                        Mode::Shadow => ActionState::Shadow,
+                    state: if case.is_shadow() {
+                        ActionState::Shadow
+                    } else {
+                        ActionState::Queued
                     },
                     rule: case.cause.rule_name().to_owned(),
                     budget: case.budget.clone(),
@@ -480,7 +488,7 @@ impl Engine {
 
     /// When to look at a case again without a message: no case waits for ever on something that never comes.
     fn wake_at(&self, case: &CaseRow, evidence: &cases::Evidence, step: &Step, now: Timestamp) -> Timestamp {
-        if case.mode == Mode::Shadow {
+        if case.is_shadow() {
             return case
                 .opened_at
                 .plus(cases::SHADOW_AGE)
@@ -491,23 +499,13 @@ impl Engine {
         let end = case.opened_at.plus(cases::MAX_AGE).max(soon);
         if is_waiting { soon } else { end }
     }
+}
 
-    fn no(
-        &self,
-        job: &JobEvent,
-        rule: RuleIndex,
-        reason: Reason,
-        evaluation: Option<&Evaluation>,
-        now: Timestamp,
-    ) -> Decision {
-        Decision {
-            at: now,
-            event: job.run.to_string(),
-            rule: self.rules.rule(rule).name.to_string(),
-            result: DecisionResult::No(reason),
-            case: None,
-            detail: evaluation.map_or(serde_json::Value::Null, |evaluation| clauses(evaluation)),
-        }
+/// Pushes that a case of this kind looks back.
+fn depth(params: &CaseParams) -> u32 {
+    match params {
+        CaseParams::FindCulprit(params) => params.max_depth,
+        CaseParams::UntilHit(_) => BACK,
     }
 }
 
@@ -552,25 +550,18 @@ fn requests(case: &CaseRow, view: &View, evidence: &cases::Evidence, step: &Step
         .collect()
 }
 
-fn clauses(evaluation: &Evaluation) -> serde_json::Value {
-    serde_json::json!({ "when": evaluation.trace })
-}
-
-fn explanation(evaluation: &Evaluation, around: &opening::Surroundings) -> serde_json::Value {
-    let mut value = clauses(evaluation);
-    if let Some(gap) = &around.gap {
-        let number = |index: usize| around.pushes.get(index).map(|push| push.push.0);
-        value["lastGood"] = gap.last_good.and_then(number).into();
-        value["firstBad"] = number(gap.first_bad).into();
-        value["missing"] = gap
-            .missing
-            .iter()
-            .filter_map(|index| number(*index))
-            .collect::<Vec<_>>()
-            .into();
-        value["inFlight"] = gap.in_flight.into();
-    }
-    value
+fn explain_pushes(detail: &mut serde_json::Value, around: &opening::Surroundings) {
+    let Some(gap) = &around.gap else { return };
+    let number = |index: usize| around.pushes.get(index).map(|push| push.push.0);
+    detail["lastGood"] = gap.last_good.and_then(number).into();
+    detail["firstBad"] = number(gap.first_bad).into();
+    detail["missing"] = gap
+        .missing
+        .iter()
+        .filter_map(|index| number(*index))
+        .collect::<Vec<_>>()
+        .into();
+    detail["inFlight"] = gap.in_flight.into();
 }
 
 /// What one call to [`Engine::apply`] carries from event to event.

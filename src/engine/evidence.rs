@@ -187,6 +187,6 @@ pub fn of_case(case: &CaseRow, view: &View, settings: &EngineSettings, now: Time
             .saturating_add(own_running as u32),
         last_step: actions.iter().map(|action| action.key.step).max().unwrap_or(0),
         opened_at: case.opened_at,
-        shadow: case.mode == super::ledger::Mode::Shadow,
+        shadow: case.is_shadow(),
     }
 }

@@ -19,6 +19,8 @@ pub struct EngineSettings {
     pub history_window: Duration,
     /// Whether what failed is read from artifacts before rules see a failure.
     pub read_failures: bool,
+    /// Whether rules in shadow mode act like live ones: for replays, which ask nobody.
+    pub all_live: bool,
 }
 
 /// Project names under which pushes are tries, not history.
@@ -34,6 +36,7 @@ impl Default for EngineSettings {
             runs_end_within: Duration::from_secs(24 * 3600),
             history_window: Duration::from_secs(14 * 24 * 3600),
             read_failures: false,
+            all_live: false,
         }
     }
 }

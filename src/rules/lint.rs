@@ -47,7 +47,11 @@ pub(super) fn check(read: &Read, gathering: &mut Gathering) {
         );
         note.suggest(format!("write `budget: {name}` in a rule, or remove it"));
     }
-    for (name, (_, span)) in read.lists.iter().filter(|(name, _)| !read.used_lists.contains(name.as_str())) {
+    for (name, (_, span)) in read
+        .lists
+        .iter()
+        .filter(|(name, _)| !read.used_lists.contains(name.as_str()))
+    {
         let note = gathering.warning(Code::UnusedList, *span, format!("no rule uses the list `{name}`"));
         note.suggest(format!(
             "use it as `{{ list: {name} }}` in `match` or as `lists.{name}` in `when`"

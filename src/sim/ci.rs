@@ -71,7 +71,10 @@ impl SimCi {
 
     /// The bus of this CI.
     pub fn bus(&self) -> SimBus {
-        SimBus { queue: Arc::clone(&self.queue), next_tag: 1 }
+        SimBus {
+            queue: Arc::clone(&self.queue),
+            next_tag: 1,
+        }
     }
 
     /// The side of this CI that takes requests.
@@ -110,7 +113,11 @@ impl Bus for SimBus {
             delivery.tag = self.next_tag;
             self.next_tag += 1;
         }
-        Ok(if deliveries.is_empty() { Batch::Idle } else { Batch::Deliveries(deliveries) })
+        Ok(if deliveries.is_empty() {
+            Batch::Idle
+        } else {
+            Batch::Deliveries(deliveries)
+        })
     }
 
     async fn ack(&mut self, _tag: u64) -> Result<(), BusError> {
@@ -148,7 +155,10 @@ impl Backend for SimBackend {
 }
 
 fn receipt(task: TaskId) -> Receipt {
-    Receipt { reference: Some(task.to_string()), action_task: Some(task) }
+    Receipt {
+        reference: Some(task.to_string()),
+        action_task: Some(task),
+    }
 }
 
 /// The simulated CI as a source of facts.
@@ -157,8 +167,11 @@ pub struct SimFacts(SimCi);
 #[async_trait]
 impl FactSource for SimFacts {
     async fn task(&self, _backend: &BackendName, task: &TaskId) -> Result<JobFacts, FactError> {
-        let definition =
-            self.0.world().definition(task).ok_or_else(|| FactError::Absent(format!("task {task}")))?;
+        let definition = self
+            .0
+            .world()
+            .definition(task)
+            .ok_or_else(|| FactError::Absent(format!("task {task}")))?;
         wire::task::facts(definition.to_string()).map_err(|error| FactError::Malformed(error.to_string()))
     }
 

@@ -57,9 +57,17 @@ pub fn job(project: &str, push: &Push, job: &Job, at: Timestamp) -> Delivery {
         "runId": 0,
         "task": { "tags": tags(project, job) },
     });
-    let routing_key = format!("primary.{task}.0.sim.{}.{PROVISIONER}.linux.sim-level-3.{group}._", job.worker);
+    let routing_key = format!(
+        "primary.{task}.0.sim.{}.{PROVISIONER}.linux.sim-level-3.{group}._",
+        job.worker
+    );
     let route = format!("route.tc-treeherder.v2.{project}.{}.{}", push.revision, push.id);
-    delivery(&format!("exchange/taskcluster-queue/v1/{kind}"), routing_key, vec![route.into()], &body)
+    delivery(
+        &format!("exchange/taskcluster-queue/v1/{kind}"),
+        routing_key,
+        vec![route.into()],
+        &body,
+    )
 }
 
 fn tags(project: &str, job: &Job) -> Value {

@@ -103,7 +103,9 @@ impl Job {
     fn split(&self) -> (&str, &str) {
         let label = self.label.as_str();
         let label = label.strip_prefix("test-").unwrap_or(label);
-        let dash = label.find('/').and_then(|slash| Some(slash + label.get(slash..)?.find('-')?));
+        let dash = label
+            .find('/')
+            .and_then(|slash| Some(slash + label.get(slash..)?.find('-')?));
         dash.map_or((label, label), |dash| {
             let (platform, suite) = label.split_at(dash);
             (platform, suite.trim_start_matches('-'))
@@ -150,7 +152,12 @@ pub enum SimEvent {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Happening {
     Land(u64),
-    Make { push: usize, label: Label, times: u32, action: TaskId },
+    Make {
+        push: usize,
+        label: Label,
+        times: u32,
+        action: TaskId,
+    },
     Start(usize),
     End(usize),
 }
@@ -212,7 +219,12 @@ impl World {
         let Reverse((at, _, happening)) = self.future.pop()?;
         let event = match happening {
             Happening::Land(number) => self.land(number, at),
-            Happening::Make { push, label, times, action } => self.make(push, label, times, &action, at),
+            Happening::Make {
+                push,
+                label,
+                times,
+                action,
+            } => self.make(push, label, times, &action, at),
             Happening::Start(job) => self.start(job, at),
             Happening::End(job) => self.end(job, at)?,
         };
@@ -227,7 +239,11 @@ impl World {
     /// A task's definition.
     pub fn definition(&self, task: &TaskId) -> Option<serde_json::Value> {
         let job = self.jobs.get(*self.by_task.get(task)?)?;
-        Some(messages::definition(&self.plan.project, self.pushes.get(job.push)?, job))
+        Some(messages::definition(
+            &self.plan.project,
+            self.pushes.get(job.push)?,
+            job,
+        ))
     }
 
     /// Takes a request, as `hooks.triggerHook` would: answers with the action task, which makes the jobs later.
@@ -245,8 +261,12 @@ impl World {
         }
         let action = self.task_id();
         self.actions.insert(request.key, action.clone());
-        let make =
-            Happening::Make { push, label: request.label.clone(), times: request.times, action: action.clone() };
+        let make = Happening::Make {
+            push,
+            label: request.label.clone(),
+            times: request.times,
+            action: action.clone(),
+        };
         self.plan_for(now.plus(ACTION_TAKES), make);
         Ok(action)
     }
@@ -275,8 +295,17 @@ impl World {
     }
 
     fn land(&mut self, number: u64, at: Timestamp) -> SimEvent {
-        let revision = Revision::from(format!("{:016x}{:016x}{number:08x}", self.random.bits(), self.random.bits()));
-        let push = Push { id: PushId(number), revision, group: self.task_id(), at };
+        let revision = Revision::from(format!(
+            "{:016x}{:016x}{number:08x}",
+            self.random.bits(),
+            self.random.bits()
+        ));
+        let push = Push {
+            id: PushId(number),
+            revision,
+            group: self.task_id(),
+            at,
+        };
         self.outgoing.push(messages::push(&self.plan.project, &push));
         self.pushes.push(push.clone());
         let index = self.pushes.len() - 1;
@@ -289,7 +318,11 @@ impl World {
             self.schedule(index, label, push.group.clone(), at);
             scheduled += 1;
         }
-        SimEvent::Landed { push, scheduled, skipped: self.plan.labels.len() - scheduled }
+        SimEvent::Landed {
+            push,
+            scheduled,
+            skipped: self.plan.labels.len() - scheduled,
+        }
     }
 
     fn make(&mut self, push: usize, label: Label, times: u32, action: &TaskId, at: Timestamp) -> SimEvent {
@@ -338,7 +371,12 @@ impl World {
         job.state = RunState::Finished(outcome);
         let push = self.pushes.get(job.push)?;
         let requested = job.parent != push.group;
-        let event = SimEvent::Ended { label: job.label.clone(), push: push.id, outcome, requested };
+        let event = SimEvent::Ended {
+            label: job.label.clone(),
+            push: push.id,
+            outcome,
+            requested,
+        };
         self.say(index, at);
         Some(event)
     }

@@ -5,6 +5,7 @@
 
 mod page;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -18,11 +19,14 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::clock::Clock;
-use crate::engine::ledger::{CaseRow, LedgerError, Ledger as _};
-use crate::event::CaseId;
+use crate::engine::ledger::{CaseRow, Ledger as _, LedgerError};
+use crate::event::{CaseId, Duration};
+use crate::rules::{Rule, RuleSet};
 use crate::store::Handle;
 use crate::store::sqlite::CaseFilter;
 
+/// How often the metrics' histograms are drained.
+const UPKEEP: Duration = Duration::from_secs(5);
 /// Cases on a page, unless asked for otherwise.
 const PAGE: u32 = 50;
 /// Cases on a page at most.
@@ -40,6 +44,13 @@ pub struct Readiness {
 }
 
 impl Readiness {
+    /// Says that everything is there.
+    pub fn all_there(&self) {
+        for part in [&self.bus, &self.store, &self.rules] {
+            part.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// Whether everything is there.
     pub fn is_ready(&self) -> bool {
         self.missing().is_empty()
@@ -77,6 +88,49 @@ pub struct RulesShown {
     pub version: String,
     /// Name, kind, mode, description.
     pub rules: Vec<(String, String, String, String)>,
+}
+
+impl RulesShown {
+    /// What the page shows of a rule set.
+    pub fn of(rules: &RuleSet) -> RulesShown {
+        let shown = |rule: &Rule| {
+            let description = rule.description.as_deref().unwrap_or_default().to_owned();
+            (
+                rule.name.to_string(),
+                rule.open.kind().to_string(),
+                rule.mode.as_str().to_owned(),
+                description,
+            )
+        };
+        RulesShown {
+            version: rules.version().to_owned(),
+            rules: rules.rules().iter().map(shown).collect(),
+        }
+    }
+}
+
+/// Serves the pages until the process ends. Returns the address, with the port that was taken for 0.
+///
+/// # Errors
+/// The address is taken, or not ours.
+pub async fn serve(listen: SocketAddr, state: WebState) -> std::io::Result<SocketAddr> {
+    let listener = tokio::net::TcpListener::bind(listen)
+        .await
+        .map_err(|error| std::io::Error::new(error.kind(), format!("{listen} cannot be listened on: {error}")))?;
+    let address = listener.local_addr()?;
+    let metrics = state.metrics.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(UPKEEP).await;
+            metrics.run_upkeep();
+        }
+    });
+    tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, router(state)).await {
+            tracing::error!(%error, "the pages are not served any more");
+        }
+    });
+    Ok(address)
 }
 
 /// All pages.
@@ -121,9 +175,15 @@ struct CaseQuery {
 }
 
 async fn list(state: &WebState, query: CaseQuery) -> Result<Vec<CaseRow>, LedgerError> {
-    let filter =
-        CaseFilter { open: query.open, project: query.project, limit: query.limit.unwrap_or(PAGE).min(LARGEST_PAGE) };
-    state.store.with(move |store| store.transact(|books| books.cases(&filter))).await
+    let filter = CaseFilter {
+        open: query.open,
+        project: query.project,
+        limit: query.limit.unwrap_or(PAGE).min(LARGEST_PAGE),
+    };
+    state
+        .store
+        .with(move |store| store.transact(|books| books.cases(&filter)))
+        .await
 }
 
 /// A case with everything it asked for.
@@ -131,23 +191,45 @@ async fn one(state: &WebState, id: &str) -> Result<(CaseRow, Vec<serde_json::Val
     let number: CaseId = id.parse().map_err(|_| no_case(id))?;
     state
         .store
-        .with(move |store| {
-            store.transact(|books| Ok((books.case(number)?, books.case_requests(number.0)?)))
-        })
+        .with(move |store| store.transact(|books| Ok((books.case(number)?, books.case_requests(number.0)?))))
         .await
         .map_err(Failure::from)
         .and_then(|(case, requests)| case.map(|case| (case, requests)).ok_or_else(|| no_case(id)))
 }
 
 async fn index(State(state): State<WebState>) -> Result<Html<String>, Failure> {
-    let open = list(&state, CaseQuery { open: Some(true), project: None, limit: None }).await?;
-    let closed = list(&state, CaseQuery { open: Some(false), project: None, limit: None }).await?;
+    let open = list(
+        &state,
+        CaseQuery {
+            open: Some(true),
+            project: None,
+            limit: None,
+        },
+    )
+    .await?;
+    let closed = list(
+        &state,
+        CaseQuery {
+            open: Some(false),
+            project: None,
+            limit: None,
+        },
+    )
+    .await?;
     let now = state.clock.now();
-    let (summary, pauses) =
-        state.store.with(move |store| store.transact(|books| Ok((books.summary()?, books.pauses(now)?)))).await?;
-    let rules = state.rules.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+    let (summary, pauses) = state
+        .store
+        .with(move |store| store.transact(|books| Ok((books.summary()?, books.pauses(now)?))))
+        .await?;
+    let rules = state
+        .rules
+        .read()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+        .clone();
     let missing = state.readiness.missing();
-    Ok(Html(page::index(&open, &closed, &summary, &pauses, &rules, &missing, now)))
+    Ok(Html(page::index(
+        &open, &closed, &summary, &pauses, &rules, &missing, now,
+    )))
 }
 
 async fn case_page(State(state): State<WebState>, Path(id): Path<String>) -> Result<Html<String>, Failure> {
@@ -156,7 +238,10 @@ async fn case_page(State(state): State<WebState>, Path(id): Path<String>) -> Res
 }
 
 async fn summary(State(state): State<WebState>) -> Result<Json<serde_json::Value>, Failure> {
-    let summary = state.store.with(|store| store.transact(|books| books.summary())).await?;
+    let summary = state
+        .store
+        .with(|store| store.transact(|books| books.summary()))
+        .await?;
     Ok(Json(json!(summary)))
 }
 
@@ -172,16 +257,19 @@ async fn case(State(state): State<WebState>, Path(id): Path<String>) -> Result<J
     Ok(Json(json!({ "case": case, "actions": requests })))
 }
 
-async fn explain(
-    State(state): State<WebState>,
-    Path(event): Path<String>,
-) -> Result<Json<serde_json::Value>, Failure> {
-    let decisions = state.store.with(move |store| store.transact(|books| books.decisions_on(&event))).await?;
+async fn explain(State(state): State<WebState>, Path(event): Path<String>) -> Result<Json<serde_json::Value>, Failure> {
+    let decisions = state
+        .store
+        .with(move |store| store.transact(|books| books.decisions_on(&event)))
+        .await?;
     Ok(Json(json!({ "decisions": decisions })))
 }
 
 async fn metrics(State(state): State<WebState>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], state.metrics.render())
+    (
+        [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        state.metrics.render(),
+    )
 }
 
 async fn readyz(State(state): State<WebState>) -> Response {
@@ -189,5 +277,9 @@ async fn readyz(State(state): State<WebState>) -> Response {
     if missing.is_empty() {
         return "ready\n".into_response();
     }
-    (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", missing.join(", "))).into_response()
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        format!("not ready: {}\n", missing.join(", ")),
+    )
+        .into_response()
 }

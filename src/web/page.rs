@@ -4,7 +4,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
 
 use super::RulesShown;
-use crate::engine::ledger::{CaseRow, Mode};
+use crate::engine::ledger::CaseRow;
 use crate::event::{Cause, Timestamp};
 use crate::store::sqlite::{Pause, StoreSummary};
 
@@ -110,7 +110,7 @@ fn state(case: &CaseRow) -> Markup {
             Some(verdict) => span class={ "tag " (verdict.kind.as_str()) } { (verdict.kind) },
             None => span.tag.open { "open" },
         }
-        @if case.mode == Mode::Shadow { " " span.tag.shadow { "shadow" } }
+        @if case.is_shadow() { " " span.tag.shadow { "shadow" } }
     }
 }
 
