@@ -14,6 +14,7 @@
 //!
 //! Beside the way, used by several parts:
 //!
+//! - [`config`]: layered settings, checked at start
 //! - [`finding`]: what `sheriffd doctor` reports
 //! - [`secret`]: texts that are never shown
 //! - [`telemetry`]: metrics, logs, the service manager
@@ -21,6 +22,7 @@
 pub mod backends;
 pub mod bus;
 pub mod cases;
+pub mod config;
 pub mod engine;
 pub mod enrich;
 pub mod event;
