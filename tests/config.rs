@@ -185,6 +185,7 @@ user = "x"
 jobs_per_hour = -1
 [store]
 path = 3
+[nothing]
 "#,
     )
     .environment("SHERIFFD__TELEMETRY__LOG_FORMAT", "xml")
@@ -204,6 +205,7 @@ path = 3
     environment variable SHERIFFD__TELEMETRY__LOG_FORMAT: `telemetry.log_format` is "xml", but must be one of text, json
     sheriffd.toml:10: there is no setting `brocker`; did you mean `broker`?
     sheriffd.toml:4: there is no setting `broker.prefech`; did you mean `broker.prefetch`?
+    sheriffd.toml:16: there is no setting `nothing`
     sheriffd.toml:2: there is no setting `prefetch`; did you mean `broker.prefetch`?
     environment variable SHERIFFD__TELEMETRY__LOGLEVEL: there is no setting `telemetry.loglevel`; did you mean `telemetry.log_level`?
     "#);

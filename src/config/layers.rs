@@ -52,6 +52,8 @@ pub(super) struct Merged {
     pub tree: Map<String, Value>,
     /// What the origins in the tree stand for.
     pub origins: HashMap<String, Origin>,
+    /// Where sections begin in files, by path: merging forgets it.
+    pub sections: HashMap<Vec<String>, Origin>,
     /// What could not be read at all.
     pub errors: Vec<ConfigError>,
 }
@@ -70,6 +72,7 @@ pub(super) fn merge(options: &LoadOptions) -> Merged {
     let Layers {
         sources,
         origins,
+        sections,
         mut errors,
     } = layers;
     let mut builder = config::Config::builder();
@@ -85,7 +88,12 @@ pub(super) fn merge(options: &LoadOptions) -> Merged {
             Map::new()
         }
     };
-    Merged { tree, origins, errors }
+    Merged {
+        tree,
+        origins,
+        sections,
+        errors,
+    }
 }
 
 /// One layer, ready for the `config` crate.
@@ -106,6 +114,7 @@ impl Source for Layer {
 struct Layers {
     sources: Vec<Layer>,
     origins: HashMap<String, Origin>,
+    sections: HashMap<Vec<String>, Origin>,
     errors: Vec<ConfigError>,
 }
 
@@ -134,7 +143,7 @@ impl Layers {
         // What a broken file still says might mean something else: its values are not used.
         if errors.is_empty() {
             let place = FilePlace { path, text: &text };
-            let values = self.table(table.get_ref(), &place);
+            let values = self.table(table.get_ref(), &mut Vec::new(), &place);
             self.sources.push(Layer(values));
         }
     }
@@ -208,15 +217,23 @@ impl Layers {
         self.sources.push(Layer(table));
     }
 
-    fn table(&mut self, table: &DeTable<'_>, place: &FilePlace<'_>) -> Map<String, Value> {
-        table
-            .iter()
-            .map(|(key, value)| (key.get_ref().to_string(), self.value(value, key.span().start, place)))
-            .collect()
+    fn table(&mut self, table: &DeTable<'_>, path: &mut Vec<String>, place: &FilePlace<'_>) -> Map<String, Value> {
+        let mut values = Map::new();
+        for (key, value) in table.iter() {
+            let name = key.get_ref().to_string();
+            let origin = place.origin(key.span().start);
+            path.push(name.clone());
+            if matches!(value.get_ref(), DeValue::Table(_)) {
+                self.sections.insert(path.clone(), origin.clone());
+            }
+            values.insert(name, self.value(value.get_ref(), origin, path, place));
+            path.pop();
+        }
+        values
     }
 
-    fn value(&mut self, value: &Spanned<DeValue<'_>>, at: usize, place: &FilePlace<'_>) -> Value {
-        let kind = match value.get_ref() {
+    fn value(&mut self, value: &DeValue<'_>, origin: Origin, path: &mut Vec<String>, place: &FilePlace<'_>) -> Value {
+        let kind = match value {
             DeValue::String(text) => ValueKind::String(text.to_string()),
             DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
                 Ok(number) => ValueKind::I64(number),
@@ -229,19 +246,13 @@ impl Layers {
             },
             DeValue::Boolean(boolean) => ValueKind::Boolean(*boolean),
             DeValue::Datetime(time) => ValueKind::String(time.to_string()),
-            DeValue::Array(values) => ValueKind::Array(
-                values
-                    .iter()
-                    .map(|value| self.value(value, value.span().start, place))
-                    .collect(),
-            ),
-            DeValue::Table(table) => ValueKind::Table(self.table(table, place)),
+            DeValue::Array(values) => {
+                let value = |value: &Spanned<DeValue<'_>>| self.value(value.get_ref(), origin.clone(), path, place);
+                ValueKind::Array(values.iter().map(value).collect())
+            }
+            DeValue::Table(table) => ValueKind::Table(self.table(table, path, place)),
         };
-        let line = position(place.text, at).0;
-        let origin = self.origin(Origin::File {
-            path: place.path.to_owned(),
-            line,
-        });
+        let origin = self.origin(origin);
         Value::new(Some(&origin), kind)
     }
 
@@ -256,6 +267,15 @@ impl Layers {
 struct FilePlace<'a> {
     path: &'a Path,
     text: &'a str,
+}
+
+impl FilePlace<'_> {
+    fn origin(&self, at: usize) -> Origin {
+        Origin::File {
+            path: self.path.to_owned(),
+            line: position(self.text, at).0,
+        }
+    }
 }
 
 fn read_bounded(path: &Path) -> Result<String, String> {

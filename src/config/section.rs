@@ -63,6 +63,7 @@ pub(super) trait Section: Sized {
 pub(super) struct Reader<'a> {
     tree: &'a Map<String, Value>,
     origins: &'a HashMap<String, Origin>,
+    sections: &'a HashMap<Vec<String>, Origin>,
     environment: &'a [(String, String)],
     /// Errors so far.
     pub errors: Vec<ConfigError>,
@@ -77,6 +78,7 @@ impl<'a> Reader<'a> {
         Reader {
             tree: &merged.tree,
             origins: &merged.origins,
+            sections: &merged.sections,
             environment,
             errors: Vec::new(),
             entries: Vec::new(),
@@ -218,7 +220,7 @@ impl<'a> Reader<'a> {
             match &value.kind {
                 _ if !is_known => {
                     let suggestion = self.suggestion(path);
-                    let origin = self.origin(value);
+                    let origin = self.sections.get(path).cloned().unwrap_or_else(|| self.origin(value));
                     self.errors.push(ConfigError::Unknown {
                         key: join_key(path),
                         origin,
