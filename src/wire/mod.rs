@@ -9,17 +9,21 @@
 //! | `exchange/hgpushes/v1`, `…/v2` | `hgpushes`: pushes to Mercurial repositories |
 //! | `exchange/taskcluster-github/v1/…` | `github`: pushes and pull requests |
 //! | `exchange/taskcluster-treeherder/v1/jobs` | `treeherder_jobs`: jobs as Treeherder is told of them |
-//! | `exchange/treeherder/v1/…-actions`, `exchange/<user>/sheriffd/requests` | `treeherder_requests`: what people ask for |
+//! | `exchange/treeherder/v1/…-actions` | `treeherder_requests`: what people ask for |
+//! | `exchange/<user>/sheriffd/requests` | the same, on an exchange of our own |
 //! | `exchange/build/`, `org.mozilla.exchange.build` | `buildbot`: builds of Buildbot masters |
 //! | `exchange/build/normalized` | `buildbot_normalized`: the same, tidied up |
 //!
 //! Besides messages, the other texts that CI systems write are read here too: task definitions ([`task`]), pushlogs
-//! ([`pushlog`]), recordings ([`recorded`]).
+//! ([`pushlog`]), error summaries ([`error_summary`]), task graphs ([`task_graph`]), tables of jobs ([`job_row`]),
+//! recordings ([`recorded`]).
 
 mod buildbot;
 mod buildbot_normalized;
+mod errorsummary;
 mod github;
 mod hgpushes;
+mod jobs_table;
 mod json;
 mod place;
 pub mod pushlog;
@@ -27,9 +31,15 @@ pub mod recorded;
 mod slug;
 mod tags;
 pub mod task;
+pub mod task_graph;
 mod taskcluster_queue;
 mod treeherder_jobs;
+mod treeherder_reading;
 mod treeherder_requests;
+
+pub use errorsummary::{ErrorSummary, MAX_GROUPS, MAX_SIGNATURES, error_summary};
+pub use jobs_table::{JobRow, job_row};
+pub use treeherder_reading::{TreeherderReading, treeherder_reading};
 
 use crate::event::{BackendName, Delivery, Event};
 
