@@ -12,12 +12,9 @@
 //! - [`store`]: durable truth
 //! - [`backends`]: CI systems that can be asked for jobs
 //!
-//! Beside the way, used by several parts:
-//!
-//! - [`config`]: layered settings, checked at start
-//! - [`finding`]: what `sheriffd doctor` reports
-//! - [`secret`]: texts that are never shown
-//! - [`telemetry`]: metrics, logs, the service manager
+//! What several of them stand on: [`config`] holds the settings, [`net`] asks services over HTTP, [`lru`] is a bounded
+//! map, [`secret`] is a text that is never shown, [`finding`] is what a check of the surroundings says, [`telemetry`]
+//! is metrics, logs and the service manager.
 
 pub mod backends;
 pub mod bus;
@@ -27,6 +24,8 @@ pub mod engine;
 pub mod enrich;
 pub mod event;
 pub mod finding;
+pub mod lru;
+pub mod net;
 pub mod secret;
 pub mod stats;
 pub mod store;

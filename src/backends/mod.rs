@@ -4,10 +4,19 @@
 //! on its own, deciding, or keeping books: `dispatch` does that. A request that was sent and whose
 //! answer did not come is [`RequestError::InDoubt`], nothing else.
 
+mod dry_run;
+mod outcome;
+pub mod taskcluster;
+mod webhook;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 pub use crate::event::{ActionKey, JobRequest};
+pub use dry_run::DryRunBackend;
+pub use taskcluster::{TaskclusterBackend, TaskclusterSettings};
+pub use webhook::{WebhookBackend, WebhookError, WebhookSettings};
+
 use crate::event::{BackendName, Duration, TaskId, Timestamp};
 pub use crate::finding::Finding;
 
@@ -34,7 +43,8 @@ pub enum RequestError {
     /// The push's decision task is not there yet. Nothing was asked for; ask again later.
     #[error("not yet: {0}")]
     NotYet(String),
-    /// The CI said so before acting (429, 503, connection refused): nothing was done; ask again, not before `retry_after`.
+    /// The CI could not be reached, or turned the request away before acting (429, 503 with `Retry-After`): nothing was
+    /// done; ask again, not before `retry_after`. From [`Backend::find`]: the search could not be made now.
     #[error("busy: {detail}")]
     Busy {
         /// How long the CI asked us to wait.
