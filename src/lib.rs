@@ -15,6 +15,7 @@
 //! - [`backends`]: CI systems that can be asked for jobs
 //! - [`web`]: pages, API, health, metrics endpoint
 //! - [`telemetry`]: metric names in one place, tracing
+//! - [`config`]: layered settings, checked at start
 //! - [`daemon`]: the composition root: wires the parts, starts and stops them
 //! - [`sim`]: a simulated CI, for demo, tests, benches
 //! - [`cli`]: one file a subcommand
@@ -27,6 +28,7 @@ pub mod bus;
 pub mod cases;
 pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod daemon;
 pub mod dispatch;
 pub mod engine;

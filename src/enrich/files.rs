@@ -18,8 +18,8 @@ use super::{FactError, FactSource, FailureFacts, PushQuery};
 use crate::event::{BackendName, JobFacts, Project, PushEvent, PushId, RunKey, TaskId};
 use crate::wire;
 
-/// The most bytes that are read of one file, decompressed: what is held in memory at once.
-const MAX_FILE: u64 = 4 << 30;
+/// The most bytes that are read of one file, decompressed: its content is held in memory.
+const MAX_FILE: u64 = 2 << 30;
 
 /// A file could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +31,12 @@ pub enum FilesError {
         path: String,
         /// What the system said.
         error: io::Error,
+    },
+    /// It is larger than can be held.
+    #[error("{path} has more than {MAX_FILE} bytes, decompressed: split it")]
+    TooLarge {
+        /// The file.
+        path: String,
     },
     /// A line of it is not what it should be.
     #[error("{path}, line {line}: {detail}")]
@@ -62,7 +68,8 @@ impl RecordedSource {
     /// Adds the tasks of a file. Lines without a task id say nothing of any task and are passed over.
     pub fn add_tasks(&mut self, path: &Path) -> Result<(), FilesError> {
         let tasks = self.tasks.get_or_insert_default();
-        for (line, text) in lines(path)? {
+        for next in lines(path)? {
+            let (line, text) = next?;
             let TaskLine { task_id, task } = serde_json::from_str(&text).map_err(|error| FilesError::Line {
                 path: shown(path),
                 line,
@@ -77,7 +84,7 @@ impl RecordedSource {
 
     /// Adds the pushes of a file. A push that does not name its project is one of `project`.
     pub fn add_pushes(&mut self, path: &Path, project: &Project) -> Result<(), FilesError> {
-        let mut lines = lines(path)?;
+        let mut lines = lines(path)?.collect::<Result<Vec<_>, _>>()?;
         // An answer as a service gave it may be spread over many lines.
         let whole = lines
             .first()
@@ -113,8 +120,8 @@ fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// The lines of a file that are not blank, with their numbers.
-fn lines(path: &Path) -> Result<Vec<(usize, String)>, FilesError> {
+/// The lines of a file that are not blank, with their numbers, one by one.
+fn lines(path: &Path) -> Result<impl Iterator<Item = Result<(usize, String), FilesError>>, FilesError> {
     let failed = |error| FilesError::Read {
         path: shown(path),
         error,
@@ -126,14 +133,23 @@ fn lines(path: &Path) -> Result<Vec<(usize, String)>, FilesError> {
     } else {
         Box::new(file)
     };
-    let mut lines = Vec::new();
-    for (index, line) in BufReader::new(reader.take(MAX_FILE)).lines().enumerate() {
-        let line = line.map_err(failed)?;
-        if !line.trim().is_empty() {
-            lines.push((index + 1, line));
-        }
-    }
-    Ok(lines)
+    let path = shown(path);
+    let mut left = MAX_FILE;
+    // One byte over the limit may be read: it shows that there is more.
+    let lines = BufReader::new(reader.take(MAX_FILE + 1))
+        .lines()
+        .enumerate()
+        .map(move |(index, line)| {
+            let line = line.map_err(|error| FilesError::Read {
+                path: path.clone(),
+                error,
+            })?;
+            left = left
+                .checked_sub(line.len() as u64)
+                .ok_or_else(|| FilesError::TooLarge { path: path.clone() })?;
+            Ok((index + 1, line))
+        });
+    Ok(lines.filter(|line| !matches!(line, Ok((_, text)) if text.trim().is_empty())))
 }
 
 #[async_trait]

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal};
-use std::str::FromStr;
 
 use tracing_subscriber::EnvFilter;
 
@@ -20,6 +19,9 @@ pub enum LogFormat {
 }
 
 impl LogFormat {
+    /// All forms.
+    pub const ALL: [LogFormat; 2] = [LogFormat::Text, LogFormat::Json];
+
     /// The word used in the configuration.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -32,18 +34,6 @@ impl LogFormat {
 impl fmt::Display for LogFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
-    }
-}
-
-impl FromStr for LogFormat {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "text" => Ok(LogFormat::Text),
-            "json" => Ok(LogFormat::Json),
-            _ => Err("write `text` or `json`".to_owned()),
-        }
     }
 }
 

@@ -164,40 +164,8 @@ fn render(
     target: Option<&Existing>,
     input: Value,
 ) -> Result<Prepared, String> {
-    let id = task_id(&request.key.idempotency_key(&settings.instance));
-    let mut context: Map<String, Value> = file.variables.clone();
-    context.insert("taskGroupId".to_owned(), json!(group));
-    context.insert("taskId".to_owned(), json!(target.map(|target| &target.task)));
-    context.insert(
-        "task".to_owned(),
-        target.map_or(Value::Null, |target| target.definition.clone()),
-    );
-    context.insert("ownTaskId".to_owned(), json!(id));
-    context.insert("input".to_owned(), input.clone());
-    let context = Value::Object(context);
-    let rendered = |template: &Value| {
-        json_e::render(template, &context).map_err(|error| {
-            format!(
-                "the template of action `{}` of task group {group} fails: {}",
-                action.name,
-                quote(&error.to_string())
-            )
-        })
-    };
-    let call = match &action.kind {
-        ActionKind::Hook { group, id, payload } => Call::Hook {
-            group: group.clone(),
-            id: id.clone(),
-            payload: rendered(payload)?,
-        },
-        ActionKind::Task { definition } => Call::Task {
-            id,
-            definition: rendered(definition)?,
-        },
-        ActionKind::Unknown(kind) => {
-            return Err(format!("action `{}` is of a kind not known here: {kind}", action.name));
-        }
-    };
+    let own = task_id(&request.key.idempotency_key(&settings.instance));
+    let call = call(file, action, group, target, &input, own)?;
     let task = target.map(|target| target.task.clone());
     Ok(Prepared {
         action: action.name.clone(),
@@ -206,6 +174,48 @@ fn render(
         input,
         call,
     })
+}
+
+/// The call of an action, its template filled in. `own` is the id of the task that it creates, if it creates one itself.
+pub fn call(
+    file: &ActionsFile,
+    action: &Action,
+    group: &TaskId,
+    target: Option<&Existing>,
+    input: &Value,
+    own: TaskId,
+) -> Result<Call, String> {
+    let mut context: Map<String, Value> = file.variables.clone();
+    context.insert("taskGroupId".to_owned(), json!(group));
+    context.insert("taskId".to_owned(), json!(target.map(|target| &target.task)));
+    context.insert(
+        "task".to_owned(),
+        target.map_or(Value::Null, |target| target.definition.clone()),
+    );
+    context.insert("ownTaskId".to_owned(), json!(own));
+    context.insert("input".to_owned(), input.clone());
+    let context = Value::Object(context);
+    let rendered = |template: &Value| {
+        json_e::render(template, &context).map_err(|error| {
+            let error = quote(&error.to_string());
+            format!(
+                "the template of action `{}` of task group {group} fails: {error}",
+                action.name
+            )
+        })
+    };
+    match &action.kind {
+        ActionKind::Hook { group, id, payload } => Ok(Call::Hook {
+            group: group.clone(),
+            id: id.clone(),
+            payload: rendered(payload)?,
+        }),
+        ActionKind::Task { definition } => Ok(Call::Task {
+            id: own,
+            definition: rendered(definition)?,
+        }),
+        ActionKind::Unknown(kind) => Err(format!("action `{}` is of a kind not known here: {kind}", action.name)),
+    }
 }
 
 /// The id of the task that a request creates, made from its idempotency key.
