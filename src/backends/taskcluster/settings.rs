@@ -209,7 +209,7 @@ fn unknown_placeholder(template: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::Secret;
+    use crate::secret::Secret;
 
     fn read(json: &str) -> Result<TaskclusterSettings, String> {
         serde_json::from_str(json).map_err(|error| error.to_string())
