@@ -8,9 +8,11 @@
 //! - [`enrich`]: facts that messages do not carry
 //! - [`rules`]: YAML to a checked, compiled, indexed rule set
 //! - [`backends`]: CI systems that can be asked for jobs
+//! - [`cli`]: commands
 
 pub mod backends;
 pub mod bus;
+pub mod cli;
 pub mod enrich;
 pub mod event;
 pub mod rules;

@@ -10,6 +10,7 @@ use super::fields::EventKind;
 use super::matching::FieldMatch;
 use super::read::{Places, Read};
 use super::rule::{Mode, Rule};
+use super::value::Value;
 use crate::event::{CaseKind, CausedBy};
 
 /// Adds every warning.
@@ -47,7 +48,11 @@ pub(super) fn check(read: &Read, gathering: &mut Gathering) {
         );
         note.suggest(format!("write `budget: {name}` in a rule, or remove it"));
     }
-    for (name, (_, span)) in read.lists.iter().filter(|(name, _)| !read.used_lists.contains(name.as_str())) {
+    for (name, (_, span)) in read
+        .lists
+        .iter()
+        .filter(|(name, _)| !read.used_lists.contains(name.as_str()))
+    {
         let note = gathering.warning(Code::UnusedList, *span, format!("no rule uses the list `{name}`"));
         note.suggest(format!(
             "use it as `{{ list: {name} }}` in `match` or as `lists.{name}` in `when`"
@@ -107,7 +112,7 @@ fn never(rule: &Rule, places: &Places, gathering: &mut Gathering) {
                 rule.name
             );
             let note = gathering.warning(Code::NeverMatches, span, message);
-            if name == "outcome" {
+            if values.iter().any(|value| value.same(&Value::text("infra"))) {
                 note.suggest("infra outcomes match only where `match.outcome` names `infra`");
             }
             return;

@@ -185,8 +185,10 @@ impl Reader<'_> {
             self.gathering.error(Code::InvalidValue, span, message).suggest(hint);
             return;
         }
-        if let (Some(open), Some(_)) = (text.find('{'), text.find('}')) {
-            let message = format!("`{}` in a pattern has no meaning", &text[open..]);
+        if let (Some(open), Some(close)) = (text.find('{'), text.rfind('}'))
+            && open < close
+        {
+            let message = format!("`{}` in a pattern has no meaning", &text[open..=close]);
             self.gathering
                 .error(Code::InvalidValue, span, message)
                 .suggest("write a list of patterns: [\"a-*\", \"b-*\"]");
