@@ -154,6 +154,9 @@ impl Reader<'_> {
             self.gathering.error(Code::TypeMismatch, name.span, message);
             return;
         }
+        if list.values.is_empty() {
+            matched.add(Test::Nothing, negated);
+        }
         for value in list.values.iter() {
             match value {
                 Value::Text(text) => self.text(matched, text, name.span, negated),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value as Json, json};
 
 use super::fields::FIELDS;
-use super::keys::{FILE, NOT_YET};
+use super::keys::{FILE, NOT_YET, RULE};
 use super::open::KINDS;
 use super::shape::{Keys, Shape};
 use super::value::Type;
@@ -61,7 +61,12 @@ fn object(keys: &Keys) -> Json {
         .filter(|key| key.required)
         .map(|key| key.name)
         .collect();
-    json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
+    let mut schema =
+        json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false });
+    if std::ptr::eq(keys, &RULE) {
+        schema["anyOf"] = json!([{ "required": ["on"] }, { "required": ["schedule"] }]);
+    }
+    schema
 }
 
 fn shape(shape_of: &Shape) -> Json {

@@ -356,7 +356,7 @@ fn projects_of(fields: &[FieldMatch]) -> Option<BTreeSet<String>> {
     }
     let name = |test: &Test| match test {
         Test::Text(text) => Some(text.to_string()),
-        Test::Glob(_) | Test::Int(_) | Test::Range(_) | Test::Bool(_) => None,
+        Test::Glob(_) | Test::Int(_) | Test::Range(_) | Test::Bool(_) | Test::Nothing => None,
     };
     matched.any.iter().map(name).collect()
 }

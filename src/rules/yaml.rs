@@ -313,7 +313,7 @@ impl Builder<'_> {
                     .suggest(format!("quote a pattern that begins with `*`: \"*{name}\""));
                 self.add(
                     Node {
-                        value: Yaml::Null,
+                        value: Yaml::Text(format!("*{name}")),
                         span,
                     },
                     0,
