@@ -61,7 +61,13 @@ enum CaseCommand {
 /// Runs `sheriffd case`.
 pub fn run(args: &CaseArgs, config: &ConfigArgs, out: &mut dyn Write) -> Result<(), CliError> {
     match &args.command {
-        CaseCommand::List { open, closed, project, limit, format } => {
+        CaseCommand::List {
+            open,
+            closed,
+            project,
+            limit,
+            format,
+        } => {
             let filter = CaseFilter {
                 open: (*open || *closed).then_some(*open),
                 project: project.clone(),
@@ -79,10 +85,11 @@ pub fn run(args: &CaseArgs, config: &ConfigArgs, out: &mut dyn Write) -> Result<
             })
         }
         CaseCommand::Show { id, format } => {
-            let (case, requests) =
-                config.with_store(|books| Ok((books.case(*id)?, books.case_requests(id.0)?)))?;
+            let (case, requests) = config.with_store(|books| Ok((books.case(*id)?, books.case_requests(id.0)?)))?;
             let case = case.ok_or_else(|| CliError::no(format!("there is no case {id}")))?;
-            format.write(out, &json!({ "case": case, "actions": requests }), |out| show(out, &case, &requests))
+            format.write(out, &json!({ "case": case, "actions": requests }), |out| {
+                show(out, &case, &requests)
+            })
         }
         CaseCommand::Close { id, reason } => {
             let rules = RuleSet::parse(&[]).map_err(|error| CliError::config(error.to_string()))?;
@@ -119,15 +126,27 @@ fn show(out: &mut dyn Write, case: &CaseRow, requests: &[serde_json::Value]) -> 
     writeln!(out, "  about      {}", case.subject)?;
     writeln!(out, "  seen on    push {}", case.push)?;
     if let Some(run) = &case.opened_by {
-        writeln!(out, "  opened     {} by rule {} on run {run}", case.opened_at, case.cause.rule_name())?;
+        writeln!(
+            out,
+            "  opened     {} by rule {} on run {run}",
+            case.opened_at,
+            case.cause.rule_name()
+        )?;
     }
     writeln!(out, "  why        {}", case.why)?;
     if let Some(verdict) = &case.verdict {
-        let probability = verdict.probability.map(|p| format!(", probability {p:.3}")).unwrap_or_default();
+        let probability = verdict
+            .probability
+            .map(|p| format!(", probability {p:.3}"))
+            .unwrap_or_default();
         writeln!(out, "  verdict    {}{probability}", verdict.kind)?;
         for named in &verdict.pushes {
             let revision = named.revision.as_ref().map(ToString::to_string).unwrap_or_default();
-            writeln!(out, "             push {} {revision} ({:.3})", named.push, named.probability)?;
+            writeln!(
+                out,
+                "             push {} {revision} ({:.3})",
+                named.push, named.probability
+            )?;
         }
     }
     writeln!(out, "  asked for  {}", if requests.is_empty() { "nothing" } else { "" })?;

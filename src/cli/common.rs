@@ -45,10 +45,7 @@ impl ConfigArgs {
     }
 
     /// Runs something in one transaction on the store of the configuration.
-    pub fn with_store<R>(
-        &self,
-        work: impl FnOnce(&mut Books<'_>) -> Result<R, LedgerError>,
-    ) -> Result<R, CliError> {
+    pub fn with_store<R>(&self, work: impl FnOnce(&mut Books<'_>) -> Result<R, LedgerError>) -> Result<R, CliError> {
         Ok(self.store()?.transact(work)?)
     }
 }

@@ -78,7 +78,11 @@ pub fn run(args: &DeadLettersArgs, config: &ConfigArgs, out: &mut dyn Write) -> 
                 .ok_or_else(|| CliError::no(format!("there is no dead letter {id}")))?;
             format.write(out, &letter, |out| {
                 writeln!(out, "{}", head(&letter))?;
-                writeln!(out, "{}", String::from_utf8_lossy(&letter.body).replace(char::is_control, " "))
+                writeln!(
+                    out,
+                    "{}",
+                    String::from_utf8_lossy(&letter.body).replace(char::is_control, " ")
+                )
             })
         }
         DeadLettersCommand::Replay { ids } => replay(ids, config, out),
@@ -98,8 +102,10 @@ fn replay(ids: &[i64], config: &ConfigArgs, out: &mut dyn Write) -> Result<(), C
     let rules = RuleSet::load(&loaded.rules.paths).map_err(|error| CliError::config(error.to_string()))?;
     let settings = parts::engine_settings(&loaded).map_err(|error| CliError::config(error.to_string()))?;
     let mut engine = Engine::new(Arc::new(rules), settings);
-    let wire =
-        WireSettings { backend: parts::backend_name(&loaded), max_body: loaded.broker.max_body_bytes };
+    let wire = WireSettings {
+        backend: parts::backend_name(&loaded),
+        max_body: loaded.broker.max_body_bytes,
+    };
     let mut store = config.store()?;
     let letters = store.transact(|books| {
         if ids.is_empty() {

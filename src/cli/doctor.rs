@@ -21,7 +21,11 @@ const YOUNG: Duration = Duration::from_secs(3 * 24 * 3600);
 
 fn finding(what: &str, result: Result<String, String>) -> Finding {
     let ok = result.is_ok();
-    Finding { what: what.to_owned(), ok, detail: result.unwrap_or_else(|error| error) }
+    Finding {
+        what: what.to_owned(),
+        ok,
+        detail: result.unwrap_or_else(|error| error),
+    }
 }
 
 /// Runs `sheriffd doctor`.
@@ -37,12 +41,21 @@ pub async fn run(format: &FormatArgs, config: &ConfigArgs, out: &mut dyn Write) 
             let settings = config.broker.amqp(parts::bindings(&config, rules), Vec::new());
             findings.extend(amqp::check(&settings).await);
         }
-        Err(_) => findings.push(finding("broker", Err("not looked at: bindings are derived from rules".into()))),
+        Err(_) => findings.push(finding(
+            "broker",
+            Err("not looked at: bindings are derived from rules".into()),
+        )),
     }
     let bad = findings.iter().filter(|finding| !finding.ok).count();
     format.write(out, &json!({ "findings": findings, "bad": bad }), |out| {
         for finding in &findings {
-            writeln!(out, "{} {}: {}", if finding.ok { "ok  " } else { "BAD " }, finding.what, finding.detail)?;
+            writeln!(
+                out,
+                "{} {}: {}",
+                if finding.ok { "ok  " } else { "BAD " },
+                finding.what,
+                finding.detail
+            )?;
         }
         Ok(())
     })?;
@@ -59,7 +72,11 @@ fn rules_finding(rules: &Result<RuleSet, crate::rules::Diagnostics>) -> Finding 
             let live = rules.rules().iter().filter(|rule| rule.mode == Mode::Live).count();
             finding(
                 "rules",
-                Ok(format!("{} rules, {live} of them live, version {}", rules.rules().len(), rules.version())),
+                Ok(format!(
+                    "{} rules, {live} of them live, version {}",
+                    rules.rules().len(),
+                    rules.version()
+                )),
             )
         }
         Err(errors) => finding("rules", Err(errors.to_string())),

@@ -33,7 +33,10 @@ pub fn run(args: &ExplainArgs, config: &ConfigArgs, out: &mut dyn Write) -> Resu
 
 fn one(out: &mut dyn Write, decision: &Value) -> std::io::Result<()> {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let case = decision["case"].as_u64().map(|case| format!(" C{case}")).unwrap_or_default();
+    let case = decision["case"]
+        .as_u64()
+        .map(|case| format!(" C{case}"))
+        .unwrap_or_default();
     writeln!(
         out,
         "{} {} rule {}: {}{case}",
@@ -50,7 +53,13 @@ fn one(out: &mut dyn Write, decision: &Value) -> std::io::Result<()> {
             .flatten()
             .map(|seen| format!("{} = {}", text(&seen["what"]), text(&seen["value"])))
             .collect();
-        writeln!(out, "    {:<8} {}  [{}]", text(&clause["matched"]), text(&clause["text"]), seen.join(", "))?;
+        writeln!(
+            out,
+            "    {:<8} {}  [{}]",
+            text(&clause["matched"]),
+            text(&clause["text"]),
+            seen.join(", ")
+        )?;
     }
     if detail.get("firstBad").is_some() {
         writeln!(

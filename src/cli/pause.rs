@@ -72,19 +72,30 @@ pub fn pause(args: &PauseArgs, config: &ConfigArgs, out: &mut dyn Write) -> Resu
     let now = SystemClock.now();
     let (scope, name) = args.scope.scope();
     if args.reason.is_none() && (scope != PauseScope::All || args.span.is_some()) {
-        return Err(CliError::usage("say why with --reason: whoever finds the pause will want to know"));
+        return Err(CliError::usage(
+            "say why with --reason: whoever finds the pause will want to know",
+        ));
     }
     let pauses = config.with_store(|books| {
         if let Some(reason) = &args.reason {
             let expires = args.span.map(|span| now.plus(span));
             let (reason, owner) = (reason.clone(), args.owner.clone());
-            books.pause(&Pause { scope, name: name.clone(), reason, owner, since: now, expires })?;
+            books.pause(&Pause {
+                scope,
+                name: name.clone(),
+                reason,
+                owner,
+                since: now,
+                expires,
+            })?;
         }
         books.pauses(now)
     })?;
     args.format.write(out, &serde_json::json!({ "pauses": pauses }), |out| {
         for pause in &pauses {
-            let until = pause.expires.map_or_else(|| "until resumed".to_owned(), |at| format!("until {at}"));
+            let until = pause
+                .expires
+                .map_or_else(|| "until resumed".to_owned(), |at| format!("until {at}"));
             writeln!(
                 out,
                 "{} {} {until}, by {} since {}: {}",
