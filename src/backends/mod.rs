@@ -18,6 +18,7 @@ pub use taskcluster::{TaskclusterBackend, TaskclusterSettings};
 pub use webhook::{WebhookBackend, WebhookError, WebhookSettings};
 
 use crate::event::{BackendName, Duration, TaskId, Timestamp};
+pub use crate::finding::Finding;
 
 /// What the CI answered to a request it accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
@@ -82,15 +83,4 @@ pub trait Backend: Send + Sync {
 
     /// Says what would not work (credentials, scopes, reachability), for `sheriffd doctor`.
     async fn check(&self) -> Vec<Finding>;
-}
-
-/// One finding of `sheriffd doctor`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// What was looked at.
-    pub what: String,
-    /// Whether it will work.
-    pub ok: bool,
-    /// What was seen, and what to do about it.
-    pub detail: String,
 }

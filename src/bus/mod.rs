@@ -4,6 +4,11 @@
 //! [`Delivery`]. Never: decoding, deciding, or acknowledging by itself: the composition root
 //! acknowledges after the commit.
 
+pub mod amqp;
+pub mod backoff;
+pub mod bindings;
+pub mod file;
+
 use async_trait::async_trait;
 
 use crate::event::{Delivery, Duration};

@@ -1,7 +1,7 @@
 //! What failed inside a run: artifacts whose names end in `errorsummary.log`, JSON Lines written by gecko's harnesses.
 //!
-//! In: an artifact's bytes. Out: [`ErrorSummary`], the failures' signatures and the groups that ran. Never: an error for
-//! a bad line (a run that was killed leaves half a line); such lines are counted.
+//! In: an artifact's bytes. Out: [`ErrorSummary`], the failures' signatures and the groups that ran. Never: an error
+//! for a bad line (a run that was killed leaves half a line); such lines are counted.
 //!
 //! | action | what it says |
 //! |---|---|

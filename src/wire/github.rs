@@ -1,4 +1,5 @@
-//! Events of GitHub repositories as Taskcluster relays them, `exchange/taskcluster-github/v1/push|pull-request|release`.
+//! Events of GitHub repositories as Taskcluster relays them, `exchange/taskcluster-github/v1/…`: `push`,
+//! `pull-request`, `release`.
 //!
 //! In: the kind (the exchange's last part) and the body. Out: an [`Event::Push`](crate::event::Event) for a push to a
 //! branch, and for a new head of a pull request, which is a tree of its own: project `org/repo/pull/<number>`. Never: a
@@ -63,7 +64,7 @@ struct Repository {
 
 /// When the server took the push: seconds in push events, text elsewhere.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "seconds since 1970, or RFC 3339 text")]
 enum PushedAt {
     Seconds(i64),
     Text(String),

@@ -7,7 +7,8 @@
 //! |---|---|
 //! | a row of Treeherder's jobs API, bare or as `{"job": …}` | the job type's name |
 //! | a job as submitted, 2025: `{"project", "revision", "job": …}` | its name |
-//! | a job as submitted, 2013: `{"sources", "job": …}` or `{"project", "resultset_id", "job": …}` | the builder's name, else platform, option and suite |
+//! | the same, 2013-11: `{"project", "resultset_id", "job": …}` | the builder's name |
+//! | the same, earlier in 2013: `{"sources", "job": …}` | platform, option and suite |
 //! | a row of a snapshot of the page, 2013–2014 | platform, option, group and symbol: its place on the page |
 
 use std::borrow::Cow;
@@ -50,7 +51,8 @@ struct Frame<'a> {
     revision: Option<Text<'a>>,
     #[serde(alias = "push_id")]
     resultset_id: Option<u64>,
-    push_timestamp: Option<i64>,
+    #[serde(borrow)]
+    push_timestamp: Option<Moment<'a>>,
 }
 
 /// An entry of `sources[]`, 2013: a push.
@@ -60,7 +62,8 @@ struct Source<'a> {
     repository: Option<Text<'a>>,
     #[serde(borrow)]
     revision: Option<Text<'a>>,
-    push_timestamp: Option<i64>,
+    #[serde(borrow)]
+    push_timestamp: Option<Moment<'a>>,
 }
 
 /// The job itself, in the words of any form.
@@ -108,6 +111,8 @@ struct Job<'a> {
     start_timestamp: Option<Moment<'a>>,
     #[serde(borrow)]
     end_timestamp: Option<Moment<'a>>,
+    #[serde(borrow)]
+    last_modified: Option<Text<'a>>,
 }
 
 /// `machine_platform`.
@@ -119,7 +124,7 @@ struct MachinePlatform<'a> {
 
 /// Seconds since 1970 as a number or as text. Text of 14 digits is a date in a zone that nothing tells.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "seconds since 1970, as a number or as text")]
 enum Moment<'a> {
     Seconds(f64),
     Text(#[serde(borrow)] Cow<'a, str>),
@@ -154,9 +159,9 @@ pub fn job_row(text: &str, project: Option<&Project>, settings: &WireSettings) -
         .or(frame.project.as_ref());
     let project = own.map(|own| Project::from(&**own)).or_else(|| project.cloned());
     let pushed = source
-        .and_then(|source| source.push_timestamp)
-        .or(frame.push_timestamp)
-        .map(Timestamp::from_seconds);
+        .and_then(|source| source.push_timestamp.as_ref())
+        .or(frame.push_timestamp.as_ref())
+        .and_then(Moment::at);
     let revision = source
         .and_then(|source| source.revision.as_deref())
         .or(frame.revision.as_deref())
@@ -178,7 +183,9 @@ pub fn job_row(text: &str, project: Option<&Project>, settings: &WireSettings) -
         RunState::Running => ended = None,
         RunState::Finished(_) => started = started.filter(|started| ended.is_none_or(|ended| *started <= ended)),
     }
-    let Some(at) = ended.or(started).or(submitted).or(pushed) else {
+    // Short answers of the API have no other time than this one: UTC, without saying so.
+    let modified = || Timestamp::parse(&format!("{}Z", job.last_modified.as_deref()?));
+    let Some(at) = ended.or(started).or(submitted).or_else(modified).or(pushed) else {
         return Err(error(
             Unreadable::WrongShape,
             "the row has no time, neither of the job nor of its push",

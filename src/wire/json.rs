@@ -35,7 +35,7 @@ impl std::ops::Deref for Text<'_> {
 
 /// Text or a whole number: ids that some senders write as one, some as the other.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "text or a whole number")]
 pub(super) enum TextOrNumber<'a> {
     /// A number.
     Number(u64),

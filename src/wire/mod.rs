@@ -9,7 +9,8 @@
 //! | `exchange/hgpushes/v1`, `…/v2` | `hgpushes`: pushes to Mercurial repositories |
 //! | `exchange/taskcluster-github/v1/…` | `github`: pushes and pull requests |
 //! | `exchange/taskcluster-treeherder/v1/jobs` | `treeherder_jobs`: jobs as Treeherder is told of them |
-//! | `exchange/treeherder/v1/…-actions`, `exchange/<user>/sheriffd/requests` | `treeherder_requests`: what people ask for |
+//! | `exchange/treeherder/v1/…-actions` | `treeherder_requests`: what people ask for |
+//! | `exchange/<user>/sheriffd/requests` | the same, on an exchange of our own |
 //! | `exchange/build/`, `org.mozilla.exchange.build` | `buildbot`: builds of Buildbot masters |
 //! | `exchange/build/normalized` | `buildbot_normalized`: the same, tidied up |
 //!

@@ -53,7 +53,7 @@ struct HgPush<'a> {
 
 /// A changeset of json-pushes: its hash alone, or with its metadata (`full=1`).
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a hash, or a changeset with a field `node`")]
 enum HgChangeset<'a> {
     Node(#[serde(borrow)] Cow<'a, str>),
     #[serde(borrow)]
@@ -77,7 +77,7 @@ struct FullChangeset<'a> {
 
 /// A parent: its hash, or an object with it.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a hash, or an object with a field `node`")]
 enum Parent<'a> {
     Node(#[serde(borrow)] Cow<'a, str>),
     Full {

@@ -94,7 +94,7 @@ pub(super) struct Treeherder<'a> {
 
 /// A symbol may be written as a number.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "text or a whole number")]
 enum Symbol<'a> {
     Number(i64),
     #[serde(borrow)]
@@ -169,10 +169,7 @@ impl<'a> Definition<'a> {
                 .as_deref()
                 .map(|queue| queue.rsplit('/').next().unwrap_or(queue))
         };
-        named
-            .or_else(whole)
-            .or_else(|| self.worker_type.as_deref())
-            .or_else(pool)
+        named.or_else(whole).or(self.worker_type.as_deref()).or_else(pool)
     }
 
     /// The build options, sorted; `opt` when the definition names none.

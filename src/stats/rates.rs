@@ -1,0 +1,243 @@
+//! Failure rates that are not known: a prior on a fixed grid, and what evidence makes of it.
+//!
+//! In: counts of failures and passes. Out: marginal likelihoods and predictive means, in log space. Never: a
+//! failure rate of exactly 0 or 1, so that no evidence is impossible and no logarithm infinite.
+
+use std::sync::LazyLock;
+
+use super::math::{beta_cdf, beta_quantile};
+
+/// Cells of the continuous part of a prior. More do not change a decision measurably; fewer do.
+const CELLS: usize = 60;
+
+/// Rates are kept this far from 0 and 1.
+const MARGIN: f64 = 1e-9;
+
+/// Grid points this far (in nats) below the best one are left out of sums: 10⁻¹⁴ of it.
+const NEGLIGIBLE: f64 = 32.0;
+
+/// Failures and passes of one subject somewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Runs that failed with the signature in question.
+    pub failed: u32,
+    /// Runs that did not.
+    pub passed: u32,
+}
+
+impl Counts {
+    /// Counts from both numbers.
+    pub fn new(failed: u32, passed: u32) -> Counts {
+        Counts { failed, passed }
+    }
+
+    /// Failures and passes together; saturates.
+    pub fn total(self) -> u32 {
+        self.failed.saturating_add(self.passed)
+    }
+
+    /// Both counts added; saturates.
+    pub fn plus(self, other: Counts) -> Counts {
+        Counts {
+            failed: self.failed.saturating_add(other.failed),
+            passed: self.passed.saturating_add(other.passed),
+        }
+    }
+}
+
+/// One rate that a grid allows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Point {
+    rate: f64,
+    ln_rate: f64,
+    ln_miss: f64,
+    ln_weight: f64,
+}
+
+/// A prior on a failure rate: weighted points.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Grid {
+    points: Vec<Point>,
+}
+
+impl Grid {
+    /// A rate that is known.
+    pub fn known(rate: f64) -> Grid {
+        Grid::weighted([(rate, 1.0)])
+    }
+
+    /// An atom at `atom` with mass `atom_mass`, the rest Beta(a, b) cut to low..high, by the medians of cells of equal
+    /// probability.
+    pub fn atom_and_beta(atom: f64, atom_mass: f64, (a, b): (f64, f64), (low, high): (f64, f64)) -> Grid {
+        let (below, above) = (beta_cdf(low, a, b), beta_cdf(high, a, b));
+        let cells = (0..CELLS).map(|i| {
+            let share = (i as f64 + 0.5) / CELLS as f64;
+            (
+                beta_quantile(below + share * (above - below), a, b),
+                (1.0 - atom_mass) / CELLS as f64,
+            )
+        });
+        Grid::weighted(std::iter::once((atom, atom_mass)).chain(cells))
+    }
+
+    fn weighted(rates: impl IntoIterator<Item = (f64, f64)>) -> Grid {
+        let point = |(rate, weight): (f64, f64)| {
+            let rate = rate.clamp(MARGIN, 1.0 - MARGIN);
+            Point {
+                rate,
+                ln_rate: rate.ln(),
+                ln_miss: (-rate).ln_1p(),
+                ln_weight: weight.ln(),
+            }
+        };
+        Grid {
+            points: rates.into_iter().map(point).collect(),
+        }
+    }
+
+    /// The prior of a failure rate at and after a culprit: ¼ permanent (0.999), ¾ Beta(0.7, 1.3) on 0.03..0.995.
+    pub fn after() -> &'static Grid {
+        static AFTER: LazyLock<Grid> = LazyLock::new(|| Grid::atom_and_beta(0.999, 0.25, (0.7, 1.3), (0.03, 0.995)));
+        &AFTER
+    }
+
+    /// The prior of a background failure rate before a culprit: 0.3 never, 0.7 Beta(0.5, 60) on 0..0.15.
+    pub fn before() -> &'static Grid {
+        static BEFORE: LazyLock<Grid> = LazyLock::new(|| Grid::atom_and_beta(0.0, 0.3, (0.5, 60.0), (0.0, 0.15)));
+        &BEFORE
+    }
+
+    /// How many points the grid has.
+    pub fn len(&self) -> usize {
+        self.points.len()
+    }
+
+    /// Whether the grid has no points.
+    pub fn is_empty(&self) -> bool {
+        self.points.is_empty()
+    }
+
+    /// The weighted points: (rate, weight).
+    pub fn iter(&self) -> impl Iterator<Item = (f64, f64)> + '_ {
+        self.points.iter().map(|point| (point.rate, point.ln_weight.exp()))
+    }
+
+    /// A belief that has seen nothing yet.
+    pub fn belief(&self) -> Belief<'_> {
+        Belief {
+            grid: self,
+            ln: self.points.iter().map(|point| point.ln_weight).collect(),
+        }
+    }
+}
+
+/// A prior with the evidence it has seen: unnormalised, in log space.
+#[derive(Debug, Clone)]
+pub struct Belief<'a> {
+    grid: &'a Grid,
+    ln: Vec<f64>,
+}
+
+impl Belief<'_> {
+    /// Adds runs.
+    pub fn see(&mut self, counts: Counts) {
+        let (failed, passed) = (f64::from(counts.failed), f64::from(counts.passed));
+        for (ln, point) in self.ln.iter_mut().zip(&self.grid.points) {
+            *ln += failed * point.ln_rate + passed * point.ln_miss;
+        }
+    }
+
+    /// What the belief says of the evidence and of the next run.
+    pub fn summary(&self) -> Summary {
+        let top = self.ln.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let (mut sum, mut first, mut second) = (0.0, 0.0, 0.0);
+        for (ln, point) in self.ln.iter().zip(&self.grid.points) {
+            if *ln > top - NEGLIGIBLE {
+                let weight = (ln - top).exp();
+                sum += weight;
+                first += weight * point.rate;
+                second += weight * point.rate * point.rate;
+            }
+        }
+        let mean = first / sum;
+        let variance = (second / sum - mean * mean).max(0.0);
+        Summary {
+            ln_likelihood: top + sum.ln(),
+            mean,
+            variance,
+        }
+    }
+
+    /// P(rate > `bound`).
+    pub fn above(&self, bound: f64) -> f64 {
+        let top = self.ln.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let (mut sum, mut over) = (0.0, 0.0);
+        for (ln, point) in self.ln.iter().zip(&self.grid.points) {
+            let weight = (ln - top).exp();
+            sum += weight;
+            if point.rate > bound {
+                over += weight;
+            }
+        }
+        over / sum
+    }
+}
+
+/// What a belief says.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Summary {
+    /// ln P(evidence): the marginal likelihood M(f, s).
+    pub ln_likelihood: f64,
+    /// P(the next run fails): the posterior mean of the rate.
+    pub mean: f64,
+    /// The posterior variance of the rate.
+    pub variance: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(failed: u32, passed: u32) -> Summary {
+        let mut belief = Grid::after().belief();
+        belief.see(Counts::new(failed, passed));
+        belief.summary()
+    }
+
+    #[test]
+    fn a_prior_has_mass_one_and_its_mean() {
+        let summary = after(0, 0);
+        assert!(summary.ln_likelihood.abs() < 1e-12);
+        assert!((summary.mean - 0.535).abs() < 0.02, "{}", summary.mean);
+        assert!(Grid::before().belief().summary().mean < 0.01);
+    }
+
+    #[test]
+    fn many_runs_outweigh_the_prior() {
+        assert!((after(200, 800).mean - 0.2).abs() < 0.02);
+        assert!(after(0, 400).mean < 0.04);
+        assert!(after(50, 0).mean > 0.99);
+    }
+
+    #[test]
+    fn huge_counts_stay_finite() {
+        for counts in [
+            (1_000_000, 0),
+            (0, 1_000_000),
+            (1_000_000, 1_000_000),
+            (u32::MAX, u32::MAX),
+        ] {
+            let summary = after(counts.0, counts.1);
+            assert!(summary.ln_likelihood.is_finite() && summary.mean.is_finite() && summary.variance >= 0.0);
+        }
+    }
+
+    #[test]
+    fn a_known_rate_learns_nothing() {
+        let grid = Grid::known(0.2);
+        let mut belief = grid.belief();
+        belief.see(Counts::new(9, 1));
+        assert_eq!(belief.summary().mean, 0.2);
+        assert_eq!(belief.summary().variance, 0.0);
+    }
+}
