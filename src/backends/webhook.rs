@@ -84,11 +84,11 @@ pub struct WebhookSettings {
     pub body: Option<Value>,
     /// The key of the signature. Without it nothing is signed.
     pub secret: Option<Secret>,
-    /// Where to ask by GET whether a request was accepted: a template, with `${key}` in it. 200 means yes, 404 or 410 no.
-    /// Without it nobody can tell what became of a request whose answer was lost.
+    /// Where to ask by GET whether a request was accepted: a template, with `${key}` in it. 200 means yes, 404 or 410
+    /// no. Without it nobody can tell what became of a request whose answer was lost.
     pub lookup_url: Option<Secret>,
-    /// Where the answer names the task that creates the jobs: a JSON pointer, `/task/id`. An answer without it is then in
-    /// doubt. Runs whose parent is this task are known to be ours.
+    /// Where the answer names the task that creates the jobs: a JSON pointer, `/task/id`. An answer without it is then
+    /// in doubt. Runs whose parent is this task are known to be ours.
     pub task_pointer: Option<String>,
     /// Where the answer says what the CI calls the request: a JSON pointer.
     pub reference_pointer: Option<String>,
