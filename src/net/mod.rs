@@ -6,7 +6,6 @@
 
 pub mod ask;
 pub mod http;
-mod secret;
 pub mod taskcluster;
 pub mod template;
 
@@ -15,7 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::event::Timestamp;
 
-pub use secret::Secret;
+pub use crate::secret::Secret;
 
 /// What tells the time at the shell's edge: the system's clock, or a test's.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
