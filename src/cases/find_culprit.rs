@@ -52,7 +52,33 @@ impl Gap {
     }
 }
 
+/// A push since the last good one was backed out, and since the backout the job is green: the question is moot.
+fn superseded(evidence: &Evidence) -> Option<Step> {
+    let gap = Gap::before(&evidence.pushes, evidence.seen_on);
+    let suspects = evidence
+        .pushes
+        .get(gap.last_good.map_or(0, |index| index + 1)..=gap.first_bad)?;
+    let (suspect, backout) = suspects.iter().find_map(|push| Some((push, push.backed_out_by?)))?;
+    let since = evidence
+        .pushes
+        .get(backout..)?
+        .iter()
+        .fold(Counts::default(), |sum, push| sum.plus(push.counts));
+    if since.passed == 0 || since.failed > 0 {
+        return None;
+    }
+    let why = format!(
+        "push {} was backed out by push {}, and the job is green since",
+        suspect.push,
+        push_name(evidence, backout)
+    );
+    Some(Step::end(VerdictKind::Superseded, None, why))
+}
+
 pub(super) fn decide(params: &FindCulpritParams, evidence: &Evidence) -> Step {
+    if let Some(step) = superseded(evidence) {
+        return step;
+    }
     if evidence.last_step == 0 {
         let gap = Gap::before(&evidence.pushes, evidence.seen_on);
         let runnable = |index: &usize| evidence.pushes.get(*index).is_some_and(|push| push.runnable);

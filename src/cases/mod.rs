@@ -7,6 +7,8 @@
 mod find_culprit;
 mod until_hit;
 
+pub use find_culprit::Gap;
+
 use crate::event::{CaseParams, Duration, PushId, Revision, Timestamp, Verdict, VerdictKind};
 use crate::stats::rates::Counts;
 
@@ -28,6 +30,8 @@ pub struct PushEvidence {
     pub counts: Counts,
     /// Runs asked for, waiting or running.
     pub pending: u32,
+    /// The later push that says it backs this one out: an index into [`Evidence::pushes`].
+    pub backed_out_by: Option<usize>,
 }
 
 /// What bears on a case.

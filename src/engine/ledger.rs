@@ -12,6 +12,8 @@ use crate::event::{
     ActionKey, CaseId, CaseParams, Cause, CausedBy, Event, JobEvent, JobRequest, Label, Project, PushEvent, PushId,
     Reason, Revision, RunKey, RunState, Signature, Subject, TaskId, Timestamp, Verdict,
 };
+pub use crate::rules::Mode;
+use crate::rules::Rule;
 pub use crate::stats::rates::Counts;
 
 /// The books could not be read or written.
@@ -63,17 +65,6 @@ pub struct RunRow {
     pub groups: Option<Vec<Arc<str>>>,
 }
 
-/// Whether a rule's cases act.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// Decides and records, asks for nothing.
-    #[default]
-    Shadow,
-    /// Acts.
-    Live,
-}
-
 /// A case as the books keep it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CaseRow {
@@ -107,6 +98,15 @@ pub struct CaseRow {
     pub closed_at: Option<Timestamp>,
     /// What the last step was and why, for people.
     pub why: String,
+    /// What the rule's throttle counts together; empty where it has none.
+    pub throttle_key: String,
+}
+
+impl CaseRow {
+    /// Whether it only decides and asks for nothing.
+    pub fn is_shadow(&self) -> bool {
+        self.mode != Mode::Live
+    }
 }
 
 /// Where a request to the CI is in its life.
@@ -231,14 +231,16 @@ pub struct NewAction {
     pub platform: Arc<str>,
 }
 
-/// What an event waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// What an event waits for, in the order in which it is fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Lack {
     /// The task's definition.
     Task,
     /// What failed in the run, from its artifacts.
     Failures,
+    /// The answer to a request of ours that is under way: the run may be its.
+    Lineage,
 }
 
 impl Lack {
@@ -247,6 +249,7 @@ impl Lack {
         match self {
             Lack::Task => "task",
             Lack::Failures => "failures",
+            Lack::Lineage => "lineage",
         }
     }
 }
@@ -266,6 +269,26 @@ pub struct Decision {
     pub case: Option<CaseId>,
     /// Facts for people: the clauses with the values they saw, pushes looked at.
     pub detail: serde_json::Value,
+}
+
+impl Decision {
+    /// A rule opened nothing on a run, for this reason.
+    pub fn no(rule: &Rule, run: &RunKey, reason: Reason, at: Timestamp) -> Decision {
+        Decision {
+            at,
+            event: run.to_string(),
+            rule: rule.name.to_string(),
+            result: DecisionResult::No(reason),
+            case: None,
+            detail: serde_json::Value::Null,
+        }
+    }
+
+    /// The same for another reason.
+    pub fn because(mut self, reason: Reason) -> Decision {
+        self.result = DecisionResult::No(reason);
+        self
+    }
 }
 
 /// The result of one rule on one event.
@@ -342,6 +365,9 @@ pub trait Ledger {
     /// Writes what changed in a case. One that got a verdict is closed: what it asked for and was not sent is
     /// dropped, and a notice of the verdict is due.
     fn save_case(&mut self, case: &CaseRow) -> Result<(), LedgerError>;
+
+    /// Cases that a rule opened since a moment with this throttle key, at most `limit`.
+    fn cases_opened(&mut self, rule: &str, key: &str, since: Timestamp, limit: u32) -> Result<u32, LedgerError>;
 
     /// Puts a request into the outbox. Returns false, and does nothing, when the key is there already.
     fn add_action(&mut self, action: &NewAction, now: Timestamp) -> Result<bool, LedgerError>;

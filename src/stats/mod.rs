@@ -10,8 +10,11 @@
 //! - [`baseline`]: when a mean is known precisely enough
 //! - [`rates`], [`math`], [`random`]: what they rest on
 
+pub mod baseline;
 pub mod culprit;
 pub mod math;
+pub mod perf;
 pub mod random;
 pub mod rates;
 pub mod until_hit;
+pub mod validate;

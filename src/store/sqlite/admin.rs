@@ -76,6 +76,15 @@ pub enum PauseScope {
 }
 
 impl PauseScope {
+    /// Every scope.
+    pub const ALL: [PauseScope; 5] = [
+        PauseScope::All,
+        PauseScope::Rule,
+        PauseScope::Project,
+        PauseScope::Platform,
+        PauseScope::Backend,
+    ];
+
     /// The word used in commands and the store.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -365,24 +374,31 @@ impl Books<'_> {
             .map_err(sql)
     }
 
+    fn counted_by(&mut self, text: &str) -> Result<Vec<(String, u64)>, LedgerError> {
+        self.tx
+            .prepare_cached(text)
+            .and_then(|mut statement| statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect())
+            .map_err(sql)
+    }
+
+    /// Open cases by kind.
+    ///
+    /// # Errors
+    /// The store is busy or damaged.
+    pub fn open_by_kind(&mut self) -> Result<Vec<(String, u64)>, LedgerError> {
+        self.counted_by("SELECT kind, COUNT(*) FROM cases WHERE verdict IS NULL GROUP BY 1 ORDER BY 1")
+    }
+
     /// The store in numbers.
     ///
     /// # Errors
     /// The store is busy or damaged.
     pub fn summary(&mut self) -> Result<StoreSummary, LedgerError> {
+        let open = self.open_by_kind()?;
+        let actions = self.counted_by("SELECT state, COUNT(*) FROM actions GROUP BY 1 ORDER BY 1")?;
         let count = |table: &str| {
             self.tx
                 .query_row(&format!("SELECT COUNT(*) FROM {table}"), [], |row| row.get::<_, u64>(0))
-                .map_err(sql)
-        };
-        let by = |text: &str| {
-            self.tx
-                .prepare_cached(text)
-                .and_then(|mut statement| {
-                    statement
-                        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-                        .collect::<rusqlite::Result<Vec<(String, u64)>>>()
-                })
                 .map_err(sql)
         };
         let closed = self
@@ -407,9 +423,9 @@ impl Books<'_> {
             pushes: count("pushes")?,
             labels: count("labels")?,
             cases: count("cases")?,
-            open: by("SELECT kind, COUNT(*) FROM cases WHERE verdict IS NULL GROUP BY 1 ORDER BY 1")?,
+            open,
             closed,
-            actions: by("SELECT state, COUNT(*) FROM actions GROUP BY 1 ORDER BY 1")?,
+            actions,
             jobs_asked: self
                 .tx
                 .query_row(

@@ -12,14 +12,16 @@ use crate::engine::ledger::{
     View, ViewQuery,
 };
 use crate::event::{
-    ActionKey, BackendName, CaseId, CausedBy, Event, JobEvent, Label, Project, PushEvent, PushId, Revision, RunKey,
-    Signature, TaskId, Timestamp,
+    ActionKey, BackendName, CaseId, CausedBy, Duration, Event, JobEvent, Label, Project, PushEvent, PushId, Revision,
+    RunKey, Signature, TaskId, Timestamp,
 };
 
 /// Closed cases that a view shows: enough to know whether the newest ones explain a failure.
 const CLOSED_SHOWN: u32 = 8;
 /// Pushes that a view goes back at most, so that a rule's mistake cannot read the whole history.
 const WINDOW_MAX: u32 = 2_000;
+/// How long a run whose parent may be a request under way waits before it is looked at again.
+const LINEAGE_PAUSE: Duration = Duration::from_secs(15);
 /// Decisions kept; older ones are deleted as new ones come.
 const DECISIONS_KEPT: i64 = 200_000;
 
@@ -564,8 +566,9 @@ impl Ledger for Books<'_> {
         let body = serde_json::to_string(case).map_err(json)?;
         self.tx
             .prepare_cached(
-                "INSERT INTO cases (kind, rule, project, label, signature, push, opened_at, wake_at, body)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) RETURNING id",
+                "INSERT INTO cases (kind, rule, project, label, signature, push, opened_at, wake_at, body,
+                    throttle_key)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) RETURNING id",
             )
             .and_then(|mut statement| {
                 statement.query_row(
@@ -579,6 +582,7 @@ impl Ledger for Books<'_> {
                         case.opened_at.0,
                         case.wake_at.map(|at| at.0),
                         body,
+                        case.throttle_key,
                     ],
                     |row| row.get(0).map(CaseId),
                 )
@@ -617,6 +621,16 @@ impl Ledger for Books<'_> {
                 .map_err(sql)?;
         }
         Ok(())
+    }
+
+    fn cases_opened(&mut self, rule: &str, key: &str, since: Timestamp, limit: u32) -> Result<u32, LedgerError> {
+        self.tx
+            .prepare_cached(
+                "SELECT COUNT(*) FROM (SELECT 1 FROM cases WHERE rule = ?1 AND opened_at > ?2 AND throttle_key = ?3
+                 LIMIT ?4)",
+            )
+            .and_then(|mut statement| statement.query_row(params![rule, since.0, key, limit], |row| row.get(0)))
+            .map_err(sql)
     }
 
     fn add_action(&mut self, action: &NewAction, now: Timestamp) -> Result<bool, LedgerError> {
@@ -678,11 +692,19 @@ impl Ledger for Books<'_> {
 
     fn wait_for(&mut self, event: &Event, what: &str, lack: Lack, now: Timestamp) -> Result<(), LedgerError> {
         let text = serde_json::to_string(event).map_err(json)?;
+        // The answer to a request of ours takes a moment; everything else can be asked for at once.
+        let first_try = if lack == Lack::Lineage {
+            now.plus(LINEAGE_PAUSE)
+        } else {
+            now
+        };
         self.tx
             .prepare_cached(
-                "INSERT OR IGNORE INTO inbox (what, event, lack, since, next_try) VALUES (?1, ?2, ?3, ?4, ?4)",
+                "INSERT INTO inbox (what, event, lack, since, next_try) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (what) DO UPDATE SET event = excluded.event, lack = excluded.lack,
+                    next_try = excluded.next_try, attempts = 0 WHERE lack <> excluded.lack",
             )
-            .and_then(|mut statement| statement.execute(params![what, text, lack.as_str(), now.0]))
+            .and_then(|mut statement| statement.execute(params![what, text, lack.as_str(), now.0, first_try.0]))
             .map_err(sql)?;
         Ok(())
     }

@@ -18,7 +18,7 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 pub use admin::{CaseFilter, DeadLetter, Pause, PauseScope, StoreSummary};
 pub use inbox::{Notice, Waiting};
 pub use ledger::Books;
-pub use outbox::{Due, Spent};
+pub use outbox::{Dimension, Due, Spent};
 
 use crate::engine::ledger::LedgerError;
 

@@ -33,22 +33,38 @@ pub struct Due {
 pub enum Spent<'a> {
     /// Everything.
     All,
-    /// One rule's.
-    Rule(&'a str),
-    /// One project's.
-    Project(&'a str),
-    /// One platform's.
-    Platform(&'a str),
+    /// One value's of a dimension.
+    Of(Dimension, &'a str),
     /// One label's in a project.
     Label(&'a str, &'a str),
     /// One push's in a project.
     Push(&'a str, u64),
-    /// One named budget's, over all.
-    Budget(&'a str),
-    /// One named budget's, on one platform.
-    BudgetPlatform(&'a str, &'a str),
-    /// One named budget's, in one project.
-    BudgetProject(&'a str, &'a str),
+    /// One named budget's: over all, or for one value of a dimension.
+    Budget(&'a str, Option<(Dimension, &'a str)>),
+}
+
+/// What accounts are kept by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dimension {
+    /// The rule that asks.
+    Rule,
+    /// The project that is asked for.
+    Project,
+    /// The platform that jobs run on.
+    Platform,
+    /// The label that runs.
+    Label,
+}
+
+impl Dimension {
+    fn column(self) -> &'static str {
+        match self {
+            Dimension::Rule => "rule",
+            Dimension::Project => "project",
+            Dimension::Platform => "platform",
+            Dimension::Label => "label",
+        }
+    }
 }
 
 const DUE: &str = "request, rule, budget, platform, reason, created_at, sent_at, attempts";
@@ -143,16 +159,21 @@ impl Books<'_> {
     /// # Errors
     /// The store is busy or damaged.
     pub fn spent(&mut self, account: Spent<'_>, since: Timestamp) -> Result<u64, LedgerError> {
-        let (condition, first, second): (&str, &str, String) = match account {
-            Spent::All => ("?2 = '' AND ?3 = ''", "", String::new()),
-            Spent::Rule(rule) => ("rule = ?2 AND ?3 = ''", rule, String::new()),
-            Spent::Project(project) => ("project = ?2 AND ?3 = ''", project, String::new()),
-            Spent::Platform(platform) => ("platform = ?2 AND ?3 = ''", platform, String::new()),
-            Spent::Label(project, label) => ("project = ?2 AND label = ?3", project, label.to_owned()),
-            Spent::Push(project, push) => ("project = ?2 AND push = CAST(?3 AS INTEGER)", project, push.to_string()),
-            Spent::Budget(budget) => ("budget = ?2 AND ?3 = ''", budget, String::new()),
-            Spent::BudgetPlatform(budget, platform) => ("budget = ?2 AND platform = ?3", budget, platform.to_owned()),
-            Spent::BudgetProject(budget, project) => ("budget = ?2 AND project = ?3", budget, project.to_owned()),
+        let (condition, first, second) = match account {
+            Spent::All => ("?2 = '' AND ?3 = ''".to_owned(), "", String::new()),
+            Spent::Of(dimension, value) => (format!("{} = ?2 AND ?3 = ''", dimension.column()), value, String::new()),
+            Spent::Label(project, label) => ("project = ?2 AND label = ?3".to_owned(), project, label.to_owned()),
+            Spent::Push(project, push) => (
+                "project = ?2 AND push = CAST(?3 AS INTEGER)".to_owned(),
+                project,
+                push.to_string(),
+            ),
+            Spent::Budget(budget, None) => ("budget = ?2 AND ?3 = ''".to_owned(), budget, String::new()),
+            Spent::Budget(budget, Some((dimension, value))) => (
+                format!("budget = ?2 AND {} = ?3", dimension.column()),
+                budget,
+                value.to_owned(),
+            ),
         };
         self.tx
             .prepare_cached(&format!(

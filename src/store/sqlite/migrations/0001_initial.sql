@@ -63,9 +63,11 @@ CREATE TABLE cases (
     closed_at INTEGER,
     wake_at   INTEGER,
     verdict   TEXT,              -- the word; NULL while open
+    throttle_key TEXT NOT NULL,  -- what the rule's throttle counts together
     body      TEXT NOT NULL      -- JSON: the whole case
 );
 CREATE INDEX cases_open ON cases (project, label) WHERE verdict IS NULL;
+CREATE INDEX cases_by_rule ON cases (rule, opened_at);
 CREATE INDEX cases_by_subject ON cases (project, label, id);
 CREATE INDEX cases_waking ON cases (wake_at) WHERE verdict IS NULL AND wake_at IS NOT NULL;
 

@@ -1,0 +1,932 @@
+//! A syntax tree to a typed expression.
+//!
+//! In: the text, and what is in scope: the kinds of events, shared lists. Out: an [`Expr`] whose names are accessors,
+//! or every error that it has. Never: guessing a type.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::ExprError;
+use super::eval::{Arith, Compare, Convert, Expr, History, Macro, Op, TextTest, TimePart};
+use super::functions::{self, FUNCTIONS, HISTORY_FUNCTIONS};
+use super::parse::{Ast, Binary, Node, parse};
+use crate::event::Timestamp;
+use crate::rules::code::Code;
+use crate::rules::diagnostic::{closest, one_of};
+use crate::rules::fields::{EventKind, Field, field, fields_of, object_field};
+use crate::rules::value::{List, ObjectType, Type, Value, parse_duration};
+
+/// A shared list of a rule file.
+#[derive(Debug, Clone)]
+pub(in crate::rules) struct NamedList {
+    /// The type of its elements.
+    pub element: Type,
+    /// Its elements.
+    pub values: Arc<[Value<'static>]>,
+}
+
+/// What an expression can name.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::rules) struct Scope<'s> {
+    /// The kinds of events it is evaluated for: a field must exist in all of them.
+    pub kinds: &'s [EventKind],
+    /// Shared lists, as `lists.name`.
+    pub lists: &'s BTreeMap<String, NamedList>,
+    /// Whether `estimate` is there.
+    pub estimate: bool,
+}
+
+/// The largest compiled regular expression in bytes: stops patterns such as `(a{1000}){1000}`.
+const MAX_REGEX_BYTES: usize = 1 << 20;
+
+/// Texts that no useful regular expression matches all of.
+const REGEX_PROBES: [&str; 4] = ["", "a", "0/-_.", "\u{1}Z \u{e9}"];
+
+/// Reads, types and compiles a condition. The second part has every error and warning.
+pub(in crate::rules) fn compile(text: &str, scope: Scope<'_>) -> (Option<Expr>, Vec<ExprError>) {
+    let (compiled, mut errors) = compile_value(text, scope);
+    let Some((expr, ty)) = compiled else {
+        return (None, errors);
+    };
+    if !Type::Bool.accepts(&ty) {
+        let error = ExprError::new(
+            Code::TypeMismatch,
+            expr.span(),
+            format!("a condition is true or false, this is {}", an(&ty)),
+        );
+        let error = error.expected("a comparison, or another expression of type bool");
+        errors.push(error);
+        return (None, errors);
+    }
+    (Some(expr), errors)
+}
+
+/// The same for an expression of any type.
+pub(in crate::rules) fn compile_value(text: &str, scope: Scope<'_>) -> (Option<(Expr, Type)>, Vec<ExprError>) {
+    let ast = match parse(text) {
+        Ok(ast) => ast,
+        Err(error) => return (None, vec![error]),
+    };
+    if scope.kinds.is_empty() {
+        // What the event is could not be read: that is said already, and types cannot be checked.
+        return (None, Vec::new());
+    }
+    let mut checker = Checker {
+        scope,
+        errors: Vec::new(),
+        locals: Vec::new(),
+    };
+    let compiled = checker.check(&ast);
+    let failed = checker.errors.iter().any(|error| !error.is_warning);
+    (compiled.filter(|_| !failed), checker.errors)
+}
+
+/// A type with its article.
+fn an(ty: &Type) -> String {
+    let word = ty.to_string();
+    let article = if word.starts_with(['a', 'e', 'i', 'o', 'u']) {
+        "an"
+    } else {
+        "a"
+    };
+    format!("{article} {word}")
+}
+
+struct Checker<'s> {
+    scope: Scope<'s>,
+    errors: Vec<ExprError>,
+    /// Variables of the macros around the node, outermost first.
+    locals: Vec<(String, Type)>,
+}
+
+type Typed = Option<(Expr, Type)>;
+
+impl Checker<'_> {
+    /// Notes an error; for use as the result of a check that failed.
+    fn fail<T>(&mut self, error: ExprError) -> Option<T> {
+        self.errors.push(error);
+        None
+    }
+
+    fn check(&mut self, ast: &Ast) -> Typed {
+        let made = |op, ty| Some((Expr::new(op, &ast.span), ty));
+        match &ast.node {
+            Node::Bool(value) => made(Op::Const(Value::Bool(*value)), Type::Bool),
+            Node::Int(value) => made(Op::Const(Value::Int(*value)), Type::Int),
+            Node::Double(value) => made(Op::Const(Value::Double(*value)), Type::Double),
+            Node::Text(text) => made(Op::Const(Value::Text(text.clone().into())), Type::Text),
+            Node::Name(name) => self.name(ast, name),
+            Node::Member { of, name, name_span } => self.member(ast, of, name, name_span),
+            Node::Call {
+                of: None,
+                name,
+                name_span,
+                args,
+            } => self.call(ast, name, name_span, args),
+            Node::Call {
+                of: Some(of),
+                name,
+                name_span,
+                args,
+            } => self.method(ast, of, name, name_span, args),
+            Node::Index(list, index) => self.index(ast, list, index),
+            Node::Not(of) => {
+                let of = self.bool(of, "`!`")?;
+                made(Op::Not(Box::new(of)), Type::Bool)
+            }
+            Node::Minus(of) => {
+                let (of, ty) = self.check(of)?;
+                match ty {
+                    Type::Int | Type::Double | Type::Duration => made(Op::Minus(Box::new(of)), ty),
+                    _ => {
+                        let message = format!("`-` needs a number or a duration, this is {}", an(&ty));
+                        self.fail(ExprError::new(Code::TypeMismatch, of.span(), message))
+                    }
+                }
+            }
+            Node::Binary {
+                op,
+                op_span,
+                left,
+                right,
+            } => self.binary(ast, *op, op_span, left, right),
+            Node::And(parts) => {
+                let parts = self.bools(parts, "`&&`")?;
+                made(Op::And(parts), Type::Bool)
+            }
+            Node::Or(parts) => {
+                let parts = self.bools(parts, "`||`")?;
+                made(Op::Or(parts), Type::Bool)
+            }
+            Node::Ternary(parts) => {
+                let [condition, yes, no] = &**parts;
+                let condition = self.bool(condition, "the condition before `?`");
+                let (yes, no) = (self.check(yes), self.check(no));
+                let (condition, (yes, ty), (no, other)) = (condition?, yes?, no?);
+                if !ty.accepts(&other) {
+                    let message = format!(
+                        "the two values of `? :` must have one type, these are {} and {}",
+                        an(&ty),
+                        an(&other)
+                    );
+                    return self.fail(ExprError::new(Code::TypeMismatch, no.span(), message));
+                }
+                made(Op::Ternary(Box::new([condition, yes, no])), ty)
+            }
+            Node::List(items) => self.list(ast, items),
+        }
+    }
+
+    /// A part that must be true or false.
+    fn bool(&mut self, ast: &Ast, who: &str) -> Option<Expr> {
+        let (expr, ty) = self.check(ast)?;
+        if Type::Bool.accepts(&ty) {
+            return Some(expr);
+        }
+        let error = ExprError::new(
+            Code::TypeMismatch,
+            ast.span.clone(),
+            format!("{who} needs true or false, this is {}", an(&ty)),
+        );
+        let error = match ty {
+            Type::List(_) => error.suggest("whether a list has elements is asked with `size(list) > 0`"),
+            Type::Text => error.suggest("compare it, as in `… != \"\"`"),
+            _ => error.expected("a comparison, or another expression of type bool"),
+        };
+        self.fail(error)
+    }
+
+    /// All parts, so that each one's errors are found.
+    fn bools(&mut self, parts: &[Ast], who: &str) -> Option<Vec<Expr>> {
+        let checked: Vec<Option<Expr>> = parts.iter().map(|part| self.bool(part, who)).collect();
+        for (part, expr) in parts.iter().zip(&checked) {
+            if let Some(Op::Const(Value::Bool(value))) = expr.as_ref().map(Expr::op) {
+                let message = format!("this part is always {value}");
+                self.errors
+                    .push(ExprError::new(Code::ConstantCondition, part.span.clone(), message).warning());
+            }
+        }
+        checked.into_iter().collect()
+    }
+
+    fn name(&mut self, ast: &Ast, name: &str) -> Typed {
+        if let Some(slot) = self.locals.iter().rposition(|(local, _)| local == name) {
+            let ty = self.locals[slot].1.clone();
+            return Some((Expr::new(Op::Local(slot), &ast.span), ty));
+        }
+        if name == "event" {
+            return Some((Expr::new(Op::Event, &ast.span), Type::Event));
+        }
+        let error = |text: String| ExprError::new(Code::UnknownField, ast.span.clone(), text);
+        let error = match name {
+            "history" => error("`history` is no value by itself".to_owned()).expected(format!(
+                "one of its functions: {}",
+                one_of(HISTORY_FUNCTIONS.iter().map(|function| function.name))
+            )),
+            "lists" => {
+                error("`lists` is no value by itself".to_owned()).expected("a list of the file, as in `lists.name`")
+            }
+            "estimate" => {
+                error("`estimate` is no value by itself".to_owned()).expected("`estimate.hours` or `estimate.jobs`")
+            }
+            _ => {
+                let error = error(format!("there is no `{name}`"));
+                let field = self.scope.kinds.iter().any(|kind| field(*kind, name).is_some());
+                let roots = ["event", "history", "lists", "true", "false"];
+                let locals = self.locals.iter().map(|(local, _)| local.as_str());
+                if field {
+                    error.suggest(format!("did you mean `event.{name}`?"))
+                } else if let Some(best) = closest(name, roots.into_iter().chain(locals)) {
+                    error.suggest(format!("did you mean `{best}`?"))
+                } else {
+                    error.expected("`event.…`, `history.…`, `lists.…`, or a text in quotes")
+                }
+            }
+        };
+        self.fail(error)
+    }
+
+    fn member(&mut self, ast: &Ast, of: &Ast, name: &str, name_span: &Range<usize>) -> Typed {
+        if let Node::Name(root) = &of.node
+            && self.locals.iter().all(|(local, _)| local != root)
+        {
+            match root.as_str() {
+                "event" => return self.event_field(ast, name, name_span),
+                "lists" => return self.named_list(ast, name, name_span),
+                "estimate" => return self.estimate_field(ast, name, name_span),
+                "history" => {
+                    let error = ExprError::new(
+                        Code::UnknownFunction,
+                        ast.span.clone(),
+                        format!("`history.{name}` must be called"),
+                    );
+                    let known = HISTORY_FUNCTIONS.iter().find(|function| function.name == name);
+                    return self.fail(match known {
+                        Some(function) => error.expected(function.signature),
+                        None => error.expected(one_of(HISTORY_FUNCTIONS.iter().map(|function| function.name))),
+                    });
+                }
+                _ => {}
+            }
+        }
+        let (of, ty) = self.check(of)?;
+        match ty {
+            Type::Object(object) => self.part(ast, of, object, name, name_span),
+            Type::List(_) => {
+                let message = format!("a list has no field `{name}`");
+                self.fail(
+                    ExprError::new(Code::UnknownField, name_span.clone(), message)
+                        .suggest(format!("ask its elements: `….exists(x, x.{name} …)`")),
+                )
+            }
+            _ => {
+                let message = format!("{} has no fields, so no `{name}`", an(&ty));
+                self.fail(ExprError::new(Code::UnknownField, name_span.clone(), message))
+            }
+        }
+    }
+
+    fn part(&mut self, ast: &Ast, of: Expr, object: ObjectType, name: &str, name_span: &Range<usize>) -> Typed {
+        if let Some(field) = object_field(object, name) {
+            return Some((Expr::new(Op::Part(Box::new(of), field), &ast.span), (field.ty)()));
+        }
+        let names = crate::rules::fields::OBJECT_FIELDS
+            .iter()
+            .filter(|field| field.of == object)
+            .map(|field| field.name);
+        let error = ExprError::new(
+            Code::UnknownField,
+            name_span.clone(),
+            format!("a {} has no field `{name}`", object.as_str()),
+        );
+        let error = match closest(name, names.clone()) {
+            Some(best) => error.suggest(format!("did you mean `{best}`?")),
+            None => error,
+        };
+        self.fail(error.expected(one_of(names)))
+    }
+
+    fn event_field(&mut self, ast: &Ast, name: &str, name_span: &Range<usize>) -> Typed {
+        let mut found: Vec<&'static Field> = Vec::new();
+        for kind in self.scope.kinds {
+            match field(*kind, name) {
+                Some(field) if found.iter().any(|known| std::ptr::eq(*known, field)) => {}
+                Some(field) => found.push(field),
+                None => return self.unknown_field(*kind, name, name_span),
+            }
+        }
+        let ty = (found.first()?.ty)();
+        if found.iter().any(|field| (field.ty)() != ty) {
+            let kinds = one_of(self.scope.kinds.iter().map(|kind| kind.as_str()));
+            let message = format!("`event.{name}` has different types in {kinds}");
+            return self.fail(
+                ExprError::new(Code::TypeMismatch, name_span.clone(), message)
+                    .suggest("write one rule for each kind of event"),
+            );
+        }
+        Some((Expr::new(Op::Field(found), &ast.span), ty))
+    }
+
+    fn unknown_field(&mut self, kind: EventKind, name: &str, name_span: &Range<usize>) -> Typed {
+        let message = format!("a {} event has no field `{name}`", kind.as_str());
+        let error = ExprError::new(Code::UnknownField, name_span.clone(), message);
+        let names = fields_of(kind).map(|field| field.name);
+        let elsewhere: Vec<&str> = EventKind::ALL
+            .into_iter()
+            .filter(|other| field(*other, name).is_some())
+            .map(EventKind::as_str)
+            .collect();
+        let error = if let Some(best) = closest(name, names) {
+            error.suggest(format!("did you mean `event.{best}`?"))
+        } else if !elsewhere.is_empty() {
+            error.suggest(format!("it is a field of {} events", one_of(elsewhere)))
+        } else {
+            error.expected(format!(
+                "one of: {}",
+                fields_of(kind).map(|field| field.name).collect::<Vec<_>>().join(", ")
+            ))
+        };
+        self.fail(error)
+    }
+
+    fn named_list(&mut self, ast: &Ast, name: &str, name_span: &Range<usize>) -> Typed {
+        match self.scope.lists.get(name) {
+            Some(list) => {
+                let value = Value::List(List::Values(Arc::clone(&list.values)));
+                Some((Expr::new(Op::Const(value), &ast.span), list.element.clone().list()))
+            }
+            None => {
+                let error = ExprError::new(
+                    Code::UnknownName,
+                    name_span.clone(),
+                    format!("there is no list `{name}`"),
+                );
+                let error = match closest(name, self.scope.lists.keys().map(String::as_str)) {
+                    Some(best) => error.suggest(format!("did you mean `lists.{best}`?")),
+                    None => error.suggest("write it under `lists:` at the top of the file"),
+                };
+                self.fail(error)
+            }
+        }
+    }
+
+    fn estimate_field(&mut self, ast: &Ast, name: &str, name_span: &Range<usize>) -> Typed {
+        if !self.scope.estimate {
+            let message = "`estimate` is known only in `approve: { when: … }`";
+            return self.fail(ExprError::new(Code::UnknownField, ast.span.clone(), message));
+        }
+        let estimate = Expr::new(Op::Estimate, &ast.span);
+        self.part(ast, estimate, ObjectType::Estimate, name, name_span)
+    }
+
+    fn index(&mut self, ast: &Ast, list: &Ast, index: &Ast) -> Typed {
+        let (list, index) = (self.check(list), self.check(index));
+        let ((list, ty), (index, index_type)) = (list?, index?);
+        let Type::List(element) = ty else {
+            let message = format!("only a list has numbered elements, this is {}", an(&ty));
+            return self.fail(ExprError::new(Code::TypeMismatch, list.span(), message));
+        };
+        if !Type::Int.accepts(&index_type) {
+            let message = format!("an element is chosen by an int, this is {}", an(&index_type));
+            return self.fail(ExprError::new(Code::TypeMismatch, index.span(), message));
+        }
+        Some((
+            Expr::new(Op::Index(Box::new(list), Box::new(index)), &ast.span),
+            *element,
+        ))
+    }
+
+    fn list(&mut self, ast: &Ast, items: &[Ast]) -> Typed {
+        let checked: Vec<Typed> = items.iter().map(|item| self.check(item)).collect();
+        let checked: Vec<(Expr, Type)> = checked.into_iter().collect::<Option<_>>()?;
+        let element = checked.first().map_or(Type::Any, |(_, ty)| ty.clone());
+        if let Some((odd, ty)) = checked.iter().find(|(_, ty)| !element.accepts(ty)) {
+            let message = format!("a list has elements of one type, this is {} among {}", an(ty), element);
+            return self.fail(ExprError::new(Code::TypeMismatch, odd.span(), message));
+        }
+        let exprs: Vec<Expr> = checked.into_iter().map(|(expr, _)| expr).collect();
+        let values: Option<Vec<Value<'static>>> = exprs.iter().map(|expr| expr.constant().cloned()).collect();
+        let op = match values {
+            Some(values) => Op::Const(Value::List(List::Values(values.into()))),
+            None => Op::List(exprs),
+        };
+        Some((Expr::new(op, &ast.span), element.list()))
+    }
+
+    fn binary(&mut self, ast: &Ast, op: Binary, op_span: &Range<usize>, left: &Ast, right: &Ast) -> Typed {
+        let checked = (self.check(left), self.check(right));
+        let ((a, a_type), (b, b_type)) = (checked.0?, checked.1?);
+        let made = |op, ty| Some((Expr::new(op, &ast.span), ty));
+        let pair = |a, b| Box::new((a, b));
+        if let Some(compare) = Compare::of(op) {
+            if let Err(error) = comparable(op, op_span, &a_type, &b_type) {
+                return self.fail(error);
+            }
+            self.closed_words(&a, right);
+            self.closed_words(&b, left);
+            return made(Op::Compare(compare, pair(a, b)), Type::Bool);
+        }
+        if op == Binary::In {
+            let Type::List(element) = &b_type else {
+                let error = ExprError::new(
+                    Code::TypeMismatch,
+                    right.span.clone(),
+                    format!("`in` needs a list on its right, this is {}", an(&b_type)),
+                );
+                return self.fail(match b_type {
+                    Type::Text => error.suggest("a part of a text is looked for with `text.contains(part)`"),
+                    _ => error.expected("a list such as `[\"a\", \"b\"]` or `lists.name`"),
+                });
+            };
+            if !element.accepts(&a_type) && !(element.is_number() && a_type.is_number()) {
+                let message = format!("{} is never in a list of {element}", an(&a_type));
+                return self.fail(ExprError::new(Code::TypeMismatch, op_span.clone(), message));
+            }
+            if let Node::List(items) = &right.node {
+                items.iter().for_each(|item| self.closed_words(&a, item));
+            }
+            return made(Op::In(pair(a, b)), Type::Bool);
+        }
+        match arithmetic(op, op_span, &a_type, &b_type, left, right) {
+            Ok((arith, ty)) => made(Op::Arith(arith, pair(a, b)), ty),
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// Refuses a word that a field of a closed set can never be.
+    fn closed_words(&mut self, expr: &Expr, other: &Ast) {
+        let (Op::Field(fields), Node::Text(word)) = (expr.op(), &other.node) else {
+            return;
+        };
+        let words: Vec<&str> = fields.iter().flat_map(|field| field.words.iter().copied()).collect();
+        let closed = fields.iter().all(|field| !field.words.is_empty());
+        if !closed || words.contains(&word.as_str()) {
+            return;
+        }
+        let message = format!("`event.{}` is never {word:?}", fields[0].name);
+        let error =
+            ExprError::new(Code::InvalidValue, other.span.clone(), message).expected(one_of(words.iter().copied()));
+        let error = match closest(word, words.iter().copied()) {
+            Some(best) => error.suggest(format!("did you mean {best:?}?")),
+            None => error,
+        };
+        self.errors.push(error);
+    }
+
+    /// A function that stands alone.
+    fn call(&mut self, ast: &Ast, name: &str, name_span: &Range<usize>, args: &[Ast]) -> Typed {
+        let made = |op, ty| Some((Expr::new(op, &ast.span), ty));
+        match (name, args) {
+            ("has", [arg]) => {
+                let checked = self.check(arg)?;
+                match checked.0.op() {
+                    Op::Field(_) | Op::Part(..) => made(Op::Has(Box::new(checked.0)), Type::Bool),
+                    _ => {
+                        let message = "`has` asks whether a field is known, and this is none";
+                        self.fail(
+                            ExprError::new(Code::WrongArguments, arg.span.clone(), message)
+                                .expected("`has(event.field)`"),
+                        )
+                    }
+                }
+            }
+            ("size", [arg]) => self.size(ast, arg),
+            ("matches", [text, pattern]) => self.matches(ast, text, pattern),
+            ("duration", [arg]) => {
+                let Node::Text(text) = &arg.node else {
+                    return self.literal_wanted(arg, "duration(\"14d\")");
+                };
+                match parse_duration(text) {
+                    Some(ms) => made(Op::Const(Value::Duration(ms)), Type::Duration),
+                    None => {
+                        let message = format!("{text:?} is not a duration");
+                        self.fail(ExprError::new(Code::BadLiteral, arg.span.clone(), message).expected(
+                            "numbers with units (ms, s, m, h, d), at most a hundred years: \"90m\", \"1h30m\", \"14d\"",
+                        ))
+                    }
+                }
+            }
+            ("timestamp", [arg]) => {
+                let Node::Text(text) = &arg.node else {
+                    return self.literal_wanted(arg, "timestamp(\"2026-06-01T10:00:00Z\")");
+                };
+                match Timestamp::parse(text) {
+                    Some(time) => made(Op::Const(Value::Time(time)), Type::Time),
+                    None => {
+                        let message = format!("{text:?} is not a time");
+                        self.fail(
+                            ExprError::new(Code::BadLiteral, arg.span.clone(), message)
+                                .expected("RFC 3339, with a time zone: \"2026-06-01T10:00:00Z\""),
+                        )
+                    }
+                }
+            }
+            ("int" | "double" | "string", [arg]) => self.convert(ast, name, arg),
+            _ => self.no_such_call(ast, name, name_span, args.len(), false),
+        }
+    }
+
+    fn literal_wanted(&mut self, arg: &Ast, example: &str) -> Typed {
+        let message = "this must be a text in quotes: it is read when the rule is loaded";
+        self.fail(ExprError::new(Code::WrongArguments, arg.span.clone(), message).expected(format!("`{example}`")))
+    }
+
+    /// The error for a call that is none: an unknown name, or a known one with other arguments.
+    fn no_such_call(&mut self, ast: &Ast, name: &str, name_span: &Range<usize>, args: usize, method: bool) -> Typed {
+        if let Some(known) = functions::find(name) {
+            let count = match args {
+                0 => "no argument".to_owned(),
+                1 => "one argument".to_owned(),
+                n => format!("{n} arguments"),
+            };
+            let place = if method { " after a value" } else { "" };
+            let message = format!("`{name}` cannot be called{place} with {count}");
+            return self
+                .fail(ExprError::new(Code::WrongArguments, ast.span.clone(), message).expected(known.signature));
+        }
+        let error = ExprError::new(
+            Code::UnknownFunction,
+            name_span.clone(),
+            format!("there is no function `{name}`"),
+        );
+        let error = if HISTORY_FUNCTIONS.iter().any(|function| function.name == name) {
+            error.suggest(format!("did you mean `history.{name}(event)`?"))
+        } else if name == "now" {
+            error.suggest("rules do not ask the clock; the event's time is `event.at`")
+        } else {
+            match closest(name, FUNCTIONS.iter().map(|function| function.name)) {
+                Some(best) => error.suggest(format!("did you mean `{best}`?")),
+                None => error.expected(one_of(FUNCTIONS.iter().map(|function| function.name))),
+            }
+        };
+        self.fail(error)
+    }
+
+    /// A function after a value.
+    fn method(&mut self, ast: &Ast, of: &Ast, name: &str, name_span: &Range<usize>, args: &[Ast]) -> Typed {
+        if matches!(&of.node, Node::Name(root) if root == "history") {
+            return self.history(ast, name, name_span, args);
+        }
+        if let Some(kind) = Macro::of(name, args.len()) {
+            return self.comprehension(ast, kind, of, args);
+        }
+        let test = match name {
+            "startsWith" => Some(TextTest::Starts),
+            "endsWith" => Some(TextTest::Ends),
+            "contains" => Some(TextTest::Contains),
+            _ => None,
+        };
+        match (name, args) {
+            ("size", []) => self.size(ast, of),
+            ("matches", [pattern]) => self.matches(ast, of, pattern),
+            ("lowerAscii", []) => {
+                let text = self.text(of, name)?;
+                Some((Expr::new(Op::Lower(Box::new(text)), &ast.span), Type::Text))
+            }
+            (_, [part]) if test.is_some() => {
+                let list = matches!(self.peek_type(of), Some(Type::List(_)));
+                if list && name == "contains" {
+                    let message = "`contains` looks for a part of a text, this is a list";
+                    return self.fail(
+                        ExprError::new(Code::TypeMismatch, of.span.clone(), message).suggest("write `element in list`"),
+                    );
+                }
+                let (text, part) = (self.text(of, name), self.text(part, name));
+                Some((
+                    Expr::new(Op::TextTest(test?, Box::new((text?, part?))), &ast.span),
+                    Type::Bool,
+                ))
+            }
+            (_, [] | [_]) if TimePart::of(name).is_some() => self.time_part(ast, TimePart::of(name)?, of, name, args),
+            _ => self.no_such_call(ast, name, name_span, args.len(), true),
+        }
+    }
+
+    /// The type of a node, without keeping what is wrong with it: that is said when it is checked for good.
+    fn peek_type(&mut self, ast: &Ast) -> Option<Type> {
+        let known = self.errors.len();
+        let ty = self.check(ast).map(|(_, ty)| ty);
+        self.errors.truncate(known);
+        ty
+    }
+
+    /// A part that must be a text.
+    fn text(&mut self, ast: &Ast, who: &str) -> Option<Expr> {
+        let (expr, ty) = self.check(ast)?;
+        if Type::Text.accepts(&ty) {
+            return Some(expr);
+        }
+        let error = ExprError::new(
+            Code::TypeMismatch,
+            ast.span.clone(),
+            format!("`{who}` needs a string, this is {}", an(&ty)),
+        );
+        self.fail(match ty {
+            Type::List(_) => error.suggest(format!("ask its elements: `….exists(x, x.{who}(…))`")),
+            Type::Int | Type::Double | Type::Bool => error.suggest("convert it with `string(…)`"),
+            _ => error,
+        })
+    }
+
+    fn size(&mut self, ast: &Ast, of: &Ast) -> Typed {
+        let (expr, ty) = self.check(of)?;
+        match ty {
+            Type::Text | Type::List(_) | Type::Any => Some((Expr::new(Op::Size(Box::new(expr)), &ast.span), Type::Int)),
+            _ => {
+                let message = format!("`size` needs a string or a list, this is {}", an(&ty));
+                self.fail(ExprError::new(Code::TypeMismatch, of.span.clone(), message))
+            }
+        }
+    }
+
+    fn matches(&mut self, ast: &Ast, text: &Ast, pattern: &Ast) -> Typed {
+        let text = self.text(text, "matches");
+        let Node::Text(written) = &pattern.node else {
+            return self.literal_wanted(pattern, "text.matches(\"^test-\")");
+        };
+        let regex = match regex::RegexBuilder::new(written).size_limit(MAX_REGEX_BYTES).build() {
+            Ok(regex) => regex,
+            Err(error) => return self.fail(bad_regex(&error, pattern)),
+        };
+        if REGEX_PROBES.iter().all(|probe| regex.is_match(probe)) {
+            let message = format!("the regular expression {written:?} matches every text");
+            let error = ExprError::new(Code::RegexMatchesAll, pattern.span.clone(), message).warning();
+            self.errors
+                .push(error.suggest("leave the clause out, or say what the text must have in it"));
+        }
+        Some((Expr::new(Op::Matches(Box::new(text?), regex), &ast.span), Type::Bool))
+    }
+
+    fn convert(&mut self, ast: &Ast, name: &str, arg: &Ast) -> Typed {
+        let (expr, ty) = self.check(arg)?;
+        let allowed = match name {
+            "int" => matches!(ty, Type::Int | Type::Double | Type::Text | Type::Time | Type::Any),
+            "double" => matches!(ty, Type::Int | Type::Double | Type::Text | Type::Any),
+            _ => !matches!(ty, Type::List(_) | Type::Object(_) | Type::Event),
+        };
+        let (convert, result) = match name {
+            "int" => (Convert::Int, Type::Int),
+            "double" => (Convert::Double, Type::Double),
+            _ => (Convert::Text, Type::Text),
+        };
+        if allowed {
+            return Some((Expr::new(Op::Convert(convert, Box::new(expr)), &ast.span), result));
+        }
+        let message = format!("`{name}` cannot be made from {}", an(&ty));
+        self.fail(ExprError::new(Code::TypeMismatch, arg.span.clone(), message))
+    }
+
+    fn time_part(&mut self, ast: &Ast, part: TimePart, of: &Ast, name: &str, args: &[Ast]) -> Typed {
+        let (of_expr, ty) = self.check(of)?;
+        let of_duration = matches!(
+            part,
+            TimePart::Hours | TimePart::Minutes | TimePart::Seconds | TimePart::Milliseconds
+        );
+        let zone = match (&ty, args) {
+            (Type::Time, []) => Some(jiff::tz::TimeZone::UTC),
+            (Type::Duration, []) if of_duration => None,
+            (Type::Time, [zone]) => {
+                let Node::Text(zone_name) = &zone.node else {
+                    return self.literal_wanted(zone, &format!("event.at.{name}(\"Europe/Berlin\")"));
+                };
+                match jiff::tz::TimeZone::get(zone_name) {
+                    Ok(zone) => Some(zone),
+                    Err(_) => {
+                        let message = format!("{zone_name:?} is not a time zone");
+                        let error = ExprError::new(Code::BadLiteral, zone.span.clone(), message);
+                        return self.fail(error.expected("a name of the IANA database: \"Europe/Berlin\", \"UTC\""));
+                    }
+                }
+            }
+            _ => {
+                let message = format!("`{name}` is a part of a timestamp, this is {}", an(&ty));
+                return self.fail(ExprError::new(Code::TypeMismatch, of.span.clone(), message));
+            }
+        };
+        Some((
+            Expr::new(Op::TimePart(part, Box::new(of_expr), zone), &ast.span),
+            Type::Int,
+        ))
+    }
+
+    fn history(&mut self, ast: &Ast, name: &str, name_span: &Range<usize>, args: &[Ast]) -> Typed {
+        let Some(known) = HISTORY_FUNCTIONS.iter().find(|function| function.name == name) else {
+            let error = ExprError::new(
+                Code::UnknownFunction,
+                name_span.clone(),
+                format!("there is no `history.{name}`"),
+            );
+            let names = HISTORY_FUNCTIONS.iter().map(|function| function.name);
+            let error = match closest(name, names.clone()) {
+                Some(best) => error.suggest(format!("did you mean `history.{best}`?")),
+                None => error.expected(one_of(names)),
+            };
+            return self.fail(error);
+        };
+        if let Some(kind) = self.scope.kinds.iter().find(|kind| !kind.is_job()) {
+            let message = format!("history is asked about a run, and a {} event is none", kind.as_str());
+            return self
+                .fail(ExprError::new(Code::TypeMismatch, ast.span.clone(), message).expected("`on: job.finished`"));
+        }
+        let wrong = |span: &Range<usize>, text: String| {
+            ExprError::new(Code::WrongArguments, span.clone(), text).expected(known.signature)
+        };
+        let wanted = if name == "failure_rate" { 2 } else { 1 };
+        if args.len() != wanted {
+            let message = format!(
+                "`history.{name}` takes {wanted} argument{}, here are {}",
+                if wanted == 1 { "" } else { "s" },
+                args.len()
+            );
+            return self.fail(wrong(&ast.span, message));
+        }
+        let (event, window) = (self.check(&args[0]), args.get(1).map(|arg| self.check(arg)));
+        let (_, event_type) = event?;
+        if event_type != Type::Event {
+            let message = format!("`history.{name}` asks about the event, this is {}", an(&event_type));
+            return self.fail(wrong(&args[0].span, message));
+        }
+        let (question, ty) = match (name, window) {
+            ("passed_before", _) => (History::PassedBefore, Type::Bool),
+            ("failed_before", _) => (History::FailedBefore, Type::Bool),
+            ("runs", _) => (History::Runs, Type::Int),
+            ("in_flight", _) => (History::InFlight, Type::Int),
+            (_, Some(window)) => {
+                let (window, window_type) = window?;
+                if !Type::Duration.accepts(&window_type) {
+                    let message = format!("the span to look back is a duration, this is {}", an(&window_type));
+                    return self.fail(wrong(&args[1].span, message).suggest("write `duration(\"14d\")`"));
+                }
+                (History::FailureRate(Box::new(window)), Type::Double)
+            }
+            _ => return None,
+        };
+        Some((Expr::new(Op::History(question), &ast.span), ty))
+    }
+
+    fn comprehension(&mut self, ast: &Ast, kind: Macro, of: &Ast, args: &[Ast]) -> Typed {
+        let (list, ty) = self.check(of)?;
+        let Type::List(element) = ty else {
+            let message = format!("`{}` goes through a list, this is {}", kind.as_str(), an(&ty));
+            return self.fail(ExprError::new(Code::TypeMismatch, of.span.clone(), message));
+        };
+        let Node::Name(name) = &args[0].node else {
+            let message = "the first argument is a name for the element";
+            let known = functions::find(kind.as_str()).map_or("", |function| function.signature);
+            return self.fail(ExprError::new(Code::WrongArguments, args[0].span.clone(), message).expected(known));
+        };
+        if matches!(name.as_str(), "event" | "history" | "lists" | "estimate")
+            || self.locals.iter().any(|(local, _)| local == name)
+        {
+            let message = format!("`{name}` has a meaning already");
+            return self.fail(
+                ExprError::new(Code::Conflict, args[0].span.clone(), message)
+                    .suggest("choose another name for the element"),
+            );
+        }
+        self.locals.push((name.clone(), (*element).clone()));
+        let who = format!("`{}`", kind.as_str());
+        let (condition, value) = match (kind, args) {
+            (Macro::Map, [_, value]) => (Some(None), Some(self.check(value))),
+            (Macro::Map, [_, condition, value]) => (self.bool(condition, &who).map(Some), Some(self.check(value))),
+            (_, [_, condition, ..]) => (self.bool(condition, &who).map(Some), None),
+            // `Macro::of` counted the arguments.
+            _ => (None, None),
+        };
+        self.locals.pop();
+        let condition = condition?.map(Box::new);
+        let (value, ty) = match value {
+            None => (
+                None,
+                if kind == Macro::Filter {
+                    element.list()
+                } else {
+                    Type::Bool
+                },
+            ),
+            Some(value) => {
+                let (value, ty) = value?;
+                (Some(Box::new(value)), ty.list())
+            }
+        };
+        Some((
+            Expr::new(
+                Op::Macro {
+                    kind,
+                    list: Box::new(list),
+                    condition,
+                    value,
+                },
+                &ast.span,
+            ),
+            ty,
+        ))
+    }
+}
+
+/// The regex crate draws its own caret over several lines; here one line says what and the span says where.
+fn bad_regex(error: &regex::Error, pattern: &Ast) -> ExprError {
+    let reason = match error {
+        regex::Error::CompiledTooBig(limit) => format!("it needs more than {limit} bytes when compiled"),
+        other => {
+            let text = other.to_string();
+            text.lines()
+                .last()
+                .unwrap_or_default()
+                .trim_start_matches("error: ")
+                .to_owned()
+        }
+    };
+    let error = ExprError::new(
+        Code::BadRegex,
+        pattern.span.clone(),
+        format!("the regular expression cannot be compiled: {reason}"),
+    );
+    if reason.contains("look-around") || reason.contains("backreferences") {
+        error.suggest("say it with two clauses instead")
+    } else {
+        error
+    }
+}
+
+/// Whether two types can be compared so.
+fn comparable(op: Binary, op_span: &Range<usize>, a: &Type, b: &Type) -> Result<(), ExprError> {
+    let error = |text: String| ExprError::new(Code::TypeMismatch, op_span.clone(), text);
+    let numbers = a.is_number() && b.is_number();
+    if !numbers && !a.accepts(b) {
+        let error = error(format!("`{}` cannot compare {} with {}", op.as_str(), an(a), an(b)));
+        return Err(match (a, b) {
+            (Type::List(element), other) | (other, Type::List(element)) if element.accepts(other) => {
+                error.suggest("whether a list has an element is asked with `element in list`")
+            }
+            (Type::Text, Type::Int | Type::Double) | (Type::Int | Type::Double, Type::Text) => {
+                error.suggest("write the number without quotes, or the text with them")
+            }
+            (Type::Duration, Type::Int | Type::Double) | (Type::Int | Type::Double, Type::Duration) => {
+                error.suggest("a span of time is written `duration(\"90m\")`")
+            }
+            (Type::Time, Type::Text) | (Type::Text, Type::Time) => {
+                error.suggest("a moment is written `timestamp(\"2026-06-01T10:00:00Z\")`")
+            }
+            _ => error,
+        });
+    }
+    if matches!(a, Type::Event | Type::Object(_)) {
+        return Err(error(format!("{} cannot be compared as a whole", an(a))).suggest("compare one of its fields"));
+    }
+    let ordered = matches!(
+        op,
+        Binary::Less | Binary::LessEqual | Binary::Greater | Binary::GreaterEqual
+    );
+    if ordered && matches!(a, Type::List(_)) {
+        return Err(error(format!("`{}` cannot order lists", op.as_str())).suggest("compare their `size`"));
+    }
+    Ok(())
+}
+
+/// What an arithmetic operator does with two types, and the type of the result.
+fn arithmetic(
+    op: Binary,
+    op_span: &Range<usize>,
+    a: &Type,
+    b: &Type,
+    left: &Ast,
+    right: &Ast,
+) -> Result<(Arith, Type), ExprError> {
+    let result = match (op, a, b) {
+        (Binary::Plus, Type::List(x), Type::List(y)) if x.accepts(y) => Some((Arith::Plus, a.clone())),
+        (Binary::Plus, Type::Text, Type::Text) => Some((Arith::Plus, Type::Text)),
+        (Binary::Plus, Type::Time, Type::Duration) | (Binary::Plus, Type::Duration, Type::Time) => {
+            Some((Arith::Plus, Type::Time))
+        }
+        (Binary::Minus, Type::Time, Type::Time) => Some((Arith::Minus, Type::Duration)),
+        (Binary::Minus, Type::Time, Type::Duration) => Some((Arith::Minus, Type::Time)),
+        (Binary::Plus, Type::Duration, Type::Duration) => Some((Arith::Plus, Type::Duration)),
+        (Binary::Minus, Type::Duration, Type::Duration) => Some((Arith::Minus, Type::Duration)),
+        (_, Type::Int, Type::Int) => Arith::of(op).map(|arith| (arith, Type::Int)),
+        (Binary::Remainder, Type::Double, Type::Double) => None,
+        (_, Type::Double, Type::Double) => Arith::of(op).map(|arith| (arith, Type::Double)),
+        _ => None,
+    };
+    result.ok_or_else(|| {
+        let message = format!("`{}` cannot be applied to {} and {}", op.as_str(), an(a), an(b));
+        let error = ExprError::new(Code::TypeMismatch, op_span.clone(), message);
+        match (a, b) {
+            (Type::Int, Type::Double) => double_instead(error, left),
+            (Type::Double, Type::Int) => double_instead(error, right),
+            (Type::Text, Type::Int | Type::Double) | (Type::Int | Type::Double, Type::Text) => {
+                error.suggest("make a text of the number with `string(…)`")
+            }
+            _ => error,
+        }
+    })
+}
+
+/// CEL does not mix whole and floating-point numbers in arithmetic: how to write it instead.
+fn double_instead(error: ExprError, whole: &Ast) -> ExprError {
+    match &whole.node {
+        Node::Int(number) => error.suggest(format!("write `{number}.0`")),
+        _ => error.suggest("make the whole number a double with `double(…)`"),
+    }
+}

@@ -1,0 +1,64 @@
+//! The expression language: CEL's syntax, a declared subset, checked against the event's schema when it is loaded.
+//!
+//! In: the text of a condition. Out: an [`Expr`] that cannot fail to type, and its value for an event. Never: I/O,
+//! loops without a bound, panics: arithmetic is checked, depth and steps are limited, errors are values.
+//!
+//! [`lex`] makes tokens, [`parse`] a tree, [`check`] types it and resolves names to accessors, [`eval`] runs it.
+
+use std::ops::Range;
+
+use super::code::Code;
+
+mod check;
+mod eval;
+pub(super) mod functions;
+mod lex;
+mod parse;
+
+pub(super) use check::{NamedList, Scope, compile, compile_value};
+pub use eval::{EvalError, Seen};
+pub(super) use eval::{Expr, Run, Stop};
+
+/// The result of reading a part of an expression.
+type Parsed<T> = Result<T, ExprError>;
+
+/// What is wrong with an expression, and where in its text.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct ExprError {
+    pub code: Code,
+    /// Bytes of the expression's text.
+    pub span: Range<usize>,
+    pub message: String,
+    pub expected: Option<String>,
+    pub suggestion: Option<String>,
+    /// Whether it is only a warning.
+    pub is_warning: bool,
+}
+
+impl ExprError {
+    fn new(code: Code, span: Range<usize>, message: impl Into<String>) -> ExprError {
+        ExprError {
+            code,
+            span,
+            message: message.into(),
+            expected: None,
+            suggestion: None,
+            is_warning: false,
+        }
+    }
+
+    fn expected(mut self, text: impl Into<String>) -> ExprError {
+        self.expected = Some(text.into());
+        self
+    }
+
+    fn suggest(mut self, text: impl Into<String>) -> ExprError {
+        self.suggestion = Some(text.into());
+        self
+    }
+
+    fn warning(mut self) -> ExprError {
+        self.is_warning = true;
+        self
+    }
+}

@@ -1,0 +1,43 @@
+//! The rule language: YAML files, checked, compiled and indexed.
+//!
+//! In: rule files, then events and [`Facts`]. Out: a [`RuleSet`] or every [`Diagnostic`] at once; for an event the rules
+//! that can match, and for each whether it does and why. Never: I/O besides reading the files; opening cases, or
+//! knowing of budgets and lineage more than what a rule says of them.
+//!
+//! The way of a file: [`yaml`] makes a tree with places, [`shape`] checks it against the tables in [`keys`], [`read`]
+//! makes rules of it (with [`match_fields`], [`open`], [`expr`]), [`lint`] warns, [`set`] compiles. The way of an event:
+//! [`index`] finds the rules that can match, [`set`] evaluates them. [`fields`] is the schema of events.
+
+mod code;
+mod cron;
+mod diagnostic;
+mod expr;
+mod facts;
+mod fields;
+mod index;
+mod keys;
+mod lint;
+mod match_fields;
+mod matching;
+mod open;
+mod read;
+mod rule;
+mod set;
+mod shape;
+mod test_blocks;
+mod value;
+mod yaml;
+
+pub use code::Code;
+pub use cron::{Cron, CronError};
+pub use diagnostic::{Diagnostic, Diagnostics, MAX_DIAGNOSTICS, Severity};
+pub use expr::{EvalError, Seen};
+pub use facts::{Bug, Estimate, Facts, NoFacts};
+pub use fields::{EventKind, FIELDS, Field, OBJECT_FIELDS, ObjectField, fields_of};
+pub use matching::{FieldMatch, Glob, Matched, Range, Test};
+pub use rule::{
+    Approve, Budget, BudgetScope, By, Condition, Debounce, ExpectedCases, Guard, MinuteOfDay, Mode, Notify, QuietHours,
+    Rule, RuleIndex, RuleTest, TestAction, TestExpectation, TestRun, TestStep, Throttle,
+};
+pub use set::{BindingHint, Clause, Evaluation, RuleSet, Tracing};
+pub use value::{List, Object, ObjectType, Type, Value, parse_duration, show_duration};

@@ -1,0 +1,258 @@
+//! `open:` to the parameters of a case.
+//!
+//! In: the mapping as written. Out: [`CaseParams`], every parameter of the right type and in its range, or every error
+//! with its place. Never: defaults of its own: those are in [`crate::event`].
+//!
+//! A new case kind needs a row in [`KINDS`] with its parameters.
+
+use serde_json::{Map, Value as Json, json};
+
+use super::code::Code;
+use super::diagnostic::{Gathering, closest, one_of};
+use super::fields::EventKind;
+use super::shape::{Key, Keys, Shape};
+use super::yaml::{Node, Yaml};
+use crate::event::{CaseKind, CaseParams, FindCulpritParams, UntilHitParams};
+
+/// What a rule can open.
+pub(super) struct KindOfCase {
+    pub kind: CaseKind,
+    /// The parameters; ranges are those of [`CaseParams::check`].
+    pub params: &'static Keys,
+    /// The events it can be opened on.
+    pub on: &'static [EventKind],
+    /// What it does.
+    pub doc: &'static str,
+}
+
+const fn param(name: &'static str, shape: Shape, doc: &'static str) -> Key {
+    Key {
+        name,
+        shape,
+        required: false,
+        doc,
+    }
+}
+
+const fn needed(name: &'static str, shape: Shape, doc: &'static str) -> Key {
+    Key {
+        name,
+        shape,
+        required: true,
+        doc,
+    }
+}
+
+const MAX_JOBS: Shape = Shape::Int(1, 10_000);
+const CONFIDENCE: Shape = Shape::Number(0.5, 0.9999);
+const ROUND_PRICE: Shape = Shape::Number(0.0, 1_000.0);
+
+/// `input:`
+static INPUT: Keys = Keys {
+    what: "`input`",
+    keys: &[
+        param("env", Shape::Names(&Shape::Scalar), "Environment variables to add."),
+        param("preferences", Shape::Names(&Shape::Scalar), "Preferences to set."),
+        param("action", Shape::Name, "Another action than the usual one."),
+    ],
+};
+
+static FIND_CULPRIT: Keys = Keys {
+    what: "`find-culprit`",
+    keys: &[
+        needed("kind", Shape::Name, "`find-culprit`."),
+        needed("max_jobs", MAX_JOBS, "Jobs the case may ask for in all."),
+        param(
+            "max_depth",
+            Shape::Int(1, 1_000),
+            "Pushes to look back for a last good one.",
+        ),
+        param("confidence", CONFIDENCE, "Probability that a verdict needs."),
+        param("parallel", Shape::Int(1, 100), "Jobs asked for together at most."),
+        param(
+            "round_price",
+            ROUND_PRICE,
+            "The price of one wait for the CI, counted in jobs: higher means fewer, larger rounds.",
+        ),
+        param(
+            "no_culprit_prior",
+            Shape::Number(0.0, 0.99),
+            "Probability, before anything is known, that no push in the range did it.",
+        ),
+        param("input", Shape::Keys(&INPUT), "Extra input for the runs."),
+    ],
+};
+
+static UNTIL_HIT: Keys = Keys {
+    what: "`until-hit`",
+    keys: &[
+        needed("kind", Shape::Name, "`until-hit`."),
+        needed("max_jobs", MAX_JOBS, "Jobs the case may ask for in all."),
+        param(
+            "batch",
+            Shape::Either(&Shape::Word(&["auto"]), &Shape::Int(1, 100)),
+            "Jobs in a batch; `auto` (the default) grows by what was learned.",
+        ),
+        param("confidence", CONFIDENCE, "Probability that `not-reproducible` needs."),
+        param(
+            "rate",
+            Shape::Number(0.000_001, 0.999_999),
+            "The failure rate below which a failure is called not reproducible.",
+        ),
+        param(
+            "round_price",
+            ROUND_PRICE,
+            "The price of one wait for the CI, counted in jobs.",
+        ),
+        param("input", Shape::Keys(&INPUT), "Extra input for the runs."),
+    ],
+};
+
+/// Every kind of case that rules can open.
+pub(super) static KINDS: &[KindOfCase] = &[
+    KindOfCase {
+        kind: CaseKind::FindCulprit,
+        params: &FIND_CULPRIT,
+        on: &[EventKind::JobFinished],
+        doc: "Which push broke a job, for good or now and then.",
+    },
+    KindOfCase {
+        kind: CaseKind::UntilHit,
+        params: &UNTIL_HIT,
+        on: &[EventKind::JobFinished],
+        doc: "Re-run an intermittent until it fails once.",
+    },
+];
+
+/// Case kinds that the language names and this version cannot open.
+const LATER: &[&str] = &["find-perf-culprit", "baseline", "validate", "fill", "add", "range"];
+
+/// Reads `open:`.
+pub(super) fn read(node: &Node, kinds: &[EventKind], gathering: &mut Gathering) -> Option<CaseParams> {
+    let Some(kind) = node.get("kind") else {
+        let names = KINDS.iter().map(|known| known.kind.as_str());
+        gathering
+            .error(Code::MissingKey, node.first(), "`open` needs `kind`")
+            .expected(one_of(names));
+        return None;
+    };
+    let Some(word) = kind.text() else {
+        Shape::Name.check(kind, "kind", gathering);
+        return None;
+    };
+    let Some(known) = KINDS.iter().find(|known| known.kind.as_str() == word) else {
+        let names = KINDS.iter().map(|known| known.kind.as_str());
+        if LATER.contains(&word) {
+            let message = format!("cases of kind `{word}` cannot be opened by this version");
+            gathering
+                .error(Code::NotSupported, kind.span, message)
+                .expected(one_of(names));
+        } else {
+            let message = format!("there is no case kind `{word}`");
+            let note = gathering
+                .error(Code::InvalidValue, kind.span, message)
+                .expected(one_of(names.clone()));
+            match closest(word, names.chain(LATER.iter().copied())) {
+                Some(best) => note.suggest(format!("did you mean `{best}`?")),
+                None => note,
+            };
+        }
+        return None;
+    };
+    if let Some(event) = kinds.iter().find(|event| !known.on.contains(event)) {
+        let message = format!("`{word}` cannot be opened on {}", event.as_str());
+        let allowed = one_of(known.on.iter().map(|kind| kind.as_str()));
+        gathering
+            .error(Code::Conflict, kind.span, message)
+            .expected(format!("`on:` {allowed}"));
+    }
+    if !known.params.check(node, gathering) || refuse_templates(node, gathering) {
+        return None;
+    }
+    let params: CaseParams = match serde_json::from_value(to_json(node)) {
+        Ok(params) => params,
+        Err(error) => {
+            // The table above and the parameters' own types disagree: say it, rather than open something else.
+            gathering.error(Code::InvalidValue, node.span, format!("`open` cannot be read: {error}"));
+            return None;
+        }
+    };
+    let breaches = params.check();
+    for breach in &breaches {
+        let span = node.get(breach.field).map_or(node.span, |node| node.span);
+        gathering.error(Code::OutOfRange, span, breach.to_string());
+    }
+    breaches.is_empty().then_some(params)
+}
+
+/// `${{ … }}` in texts belongs to the language and is not filled in yet: refused, so that nothing is sent as written.
+fn refuse_templates(node: &Node, gathering: &mut Gathering) -> bool {
+    match &node.value {
+        Yaml::Text(text) if text.contains("${{") => {
+            let message = "expressions in texts (`${{ … }}`) are not filled in by this version";
+            gathering
+                .error(Code::NotSupported, node.span, message)
+                .suggest("write the text itself");
+            true
+        }
+        Yaml::List(items) => items
+            .iter()
+            .fold(false, |any, item| refuse_templates(item, gathering) | any),
+        Yaml::Map(entries) => entries
+            .iter()
+            .fold(false, |any, (_, item)| refuse_templates(item, gathering) | any),
+        _ => false,
+    }
+}
+
+/// The mapping as the parameters' own deserializer takes it: `batch: auto` is its absence, scalars of `input` are texts.
+fn to_json(node: &Node) -> Json {
+    let text = |node: &Node| match &node.value {
+        Yaml::Bool(value) => json!(value.to_string()),
+        Yaml::Int(value) => json!(value.to_string()),
+        Yaml::Float(value) => json!(value.to_string()),
+        Yaml::Text(value) => json!(value),
+        _ => Json::Null,
+    };
+    let mut map = Map::new();
+    for (key, value) in node.entries() {
+        let json = match (&value.value, key.name.as_str()) {
+            (Yaml::Text(word), "batch") if word == "auto" => continue,
+            (Yaml::Map(parts), "input") => {
+                let parts = parts.iter().map(|(part, value)| {
+                    let json = match &value.value {
+                        Yaml::Map(entries) => entries
+                            .iter()
+                            .map(|(key, value)| (key.name.clone(), text(value)))
+                            .collect(),
+                        _ => text(value),
+                    };
+                    (part.name.clone(), json)
+                });
+                Json::Object(parts.collect())
+            }
+            (Yaml::Int(number), _) => json!(number),
+            (Yaml::Float(number), _) => json!(number),
+            (Yaml::Bool(truth), _) => json!(truth),
+            (Yaml::Text(text), _) => json!(text),
+            (Yaml::Null | Yaml::List(_) | Yaml::Map(_), _) => continue,
+        };
+        map.insert(key.name.clone(), json);
+    }
+    Json::Object(map)
+}
+
+/// The default of a parameter as the documentation shows it; `None` where it must be written.
+pub(super) fn default_of(kind: CaseKind, param: &str) -> Option<String> {
+    if matches!(param, "kind" | "max_jobs" | "input") {
+        return None;
+    }
+    let params = match kind {
+        CaseKind::FindCulprit => serde_json::to_value(FindCulpritParams::default()),
+        CaseKind::UntilHit => serde_json::to_value(UntilHitParams::default()),
+    };
+    match params.ok()?.get(param)? {
+        Json::Null => Some("auto".to_owned()),
+        value => Some(value.to_string()),
+    }
+}
