@@ -86,7 +86,11 @@ impl Broker {
                 }
             }
         }
-        assert_eq!(self.waiting().await as usize, stream.len(), "the queue holds all messages");
+        assert_eq!(
+            self.waiting().await as usize,
+            stream.len(),
+            "the queue holds all messages"
+        );
     }
 
     /// Publishes one message; the answer is the broker's confirmation, to be awaited.

@@ -1,6 +1,5 @@
-//! The daemon's pipeline as `sheriffd run` puts it together, with a store on the disk.
+//! The daemon's pipeline as `sheriffd run` puts it together, on any store.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use sheriffd::backends::Backend;
@@ -28,9 +27,9 @@ pub fn wire_settings() -> WireSettings {
     }
 }
 
-/// The steps of the daemon on a store in `folder`.
+/// The steps of the daemon on a store.
 pub fn pipeline(
-    folder: &Path,
+    store: SqliteStore,
     rules: RuleSet,
     facts: Arc<dyn FactSource>,
     backend: Arc<dyn Backend>,
@@ -38,7 +37,6 @@ pub fn pipeline(
 ) -> Pipeline {
     let rules = Arc::new(rules);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let store = SqliteStore::open(&folder.join("sheriffd.db")).expect("a store");
     let store = Handle::start(store).expect("the store's thread");
     let dispatcher = Dispatcher::new(store.clone(), backend, Arc::clone(&clock), DispatchSettings::default());
     Pipeline::new(

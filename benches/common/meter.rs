@@ -41,7 +41,9 @@ impl Meter {
         let mut by_name: BTreeMap<String, Duration> = BTreeMap::new();
         for (id, (name, now)) in threads() {
             let before = self.threads.get(&id).map_or(0, |(_, before)| *before);
-            let name = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '-').to_owned();
+            let name = name
+                .trim_end_matches(|c: char| c.is_ascii_digit() || c == '-')
+                .to_owned();
             *by_name.entry(name).or_default() += TICK * u32::try_from(now - before).unwrap_or(u32::MAX);
         }
         Cost {

@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use base64::Engine as _;
@@ -154,12 +153,14 @@ impl Stream {
             resolved,
             outcome,
         });
-        self.messages.extend([
-            (scheduled, RunState::Pending),
-            (started, RunState::Running),
-            (resolved, RunState::Finished(outcome)),
-        ]
-        .map(|(at, state)| Message { at, task, state }));
+        self.messages.extend(
+            [
+                (scheduled, RunState::Pending),
+                (started, RunState::Running),
+                (resolved, RunState::Finished(outcome)),
+            ]
+            .map(|(at, state)| Message { at, task, state }),
+        );
     }
 
     /// How many messages there are.
@@ -242,7 +243,9 @@ impl Stream {
             tags = self.tags(task),
         );
         // Real tasks carry tags of any length; this one brings the body to its size.
-        let filling = self.size.saturating_sub(body.len() + r#","test-manifests":""}}}"#.len());
+        let filling = self
+            .size
+            .saturating_sub(body.len() + r#","test-manifests":""}}}"#.len());
         if filling > 0 {
             body.push_str(r#","test-manifests":""#);
             let manifest = "browser/components/preferences/tests/browser.toml ";
@@ -320,7 +323,10 @@ pub struct Definitions(HashMap<TaskId, String>);
 #[async_trait]
 impl FactSource for Definitions {
     async fn task(&self, _backend: &BackendName, task: &TaskId) -> Result<JobFacts, FactError> {
-        let text = self.0.get(task).ok_or_else(|| FactError::Absent(format!("task {task}")))?;
+        let text = self
+            .0
+            .get(task)
+            .ok_or_else(|| FactError::Absent(format!("task {task}")))?;
         wire::task::facts(text).map_err(|error| FactError::Malformed(error.to_string()))
     }
 
@@ -333,7 +339,8 @@ impl FactSource for Definitions {
     }
 }
 
-fn slug(random: &mut Random) -> String {
+/// A task id.
+pub fn slug(random: &mut Random) -> String {
     let mut bytes = [0u8; 16];
     bytes[..8].copy_from_slice(&random.bits().to_le_bytes());
     bytes[8..].copy_from_slice(&random.bits().to_le_bytes());
@@ -341,23 +348,17 @@ fn slug(random: &mut Random) -> String {
 }
 
 /// The decision task of a push.
-fn group(push: u64) -> String {
+pub fn group(push: u64) -> String {
     slug(&mut Random::new(push.wrapping_mul(0x9e37_79b9)))
 }
 
-fn revision(push: u64) -> String {
+/// The head revision of a push.
+pub fn revision(push: u64) -> String {
     let mut random = Random::new(push.wrapping_add(1 << 40));
-    format!("{:016x}{:016x}{:08x}", random.bits(), random.bits(), random.bits() >> 32)
-}
-
-/// Deliveries of the whole stream, for benches that need no broker.
-pub fn all(stream: &Stream) -> Vec<Delivery> {
-    let names: HashMap<&str, Arc<str>> = EXCHANGES.iter().map(|name| (*name, Arc::from(*name))).collect();
-    (0..stream.len())
-        .map(|index| {
-            let mut delivery = stream.delivery(index);
-            delivery.exchange = Arc::clone(&names[&*delivery.exchange]);
-            delivery
-        })
-        .collect()
+    format!(
+        "{:016x}{:016x}{:08x}",
+        random.bits(),
+        random.bits(),
+        random.bits() >> 32
+    )
 }

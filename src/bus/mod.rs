@@ -45,7 +45,7 @@ pub enum Batch {
 #[async_trait]
 pub trait Bus: Send {
     /// Waits for messages: returns as soon as `max` are there, or `linger` after the first of them, or [`Batch::Idle`]
-    /// when none came within `idle`.
+    /// when none came within `idle`. May be dropped at any await: what had come is kept for the next call.
     async fn next(&mut self, max: usize, linger: Duration, idle: Duration) -> Result<Batch, BusError>;
 
     /// Acknowledges every delivery up to and including `tag`. Called after the commit, never before.

@@ -277,7 +277,9 @@ async fn intake(
 
 /// Acknowledges a batch that is durable, and tells of it.
 async fn acknowledge(shared: &Shared, intake: &mut Intake<AmqpBus>, step: Step) {
-    let Step::Durable { last, taken, took } = step else { return };
+    let Step::Durable { last, taken, took } = step else {
+        return;
+    };
     if let Err(error) = intake.bus().ack(last).await {
         // The broker gives them out again; they are known then, and have no second effect.
         tracing::warn!(%error, "messages could not be acknowledged");

@@ -12,8 +12,8 @@ use crate::engine::ledger::{
     View, ViewQuery,
 };
 use crate::event::{
-    ActionKey, BackendName, CaseId, CausedBy, Duration, Event, JobEvent, JobFacts, Label, Project, PushEvent, PushId, Revision,
-    RunKey, Signature, TaskId, Timestamp,
+    ActionKey, BackendName, CaseId, CausedBy, Duration, Event, JobEvent, JobFacts, Label, Project, PushEvent, PushId,
+    Revision, RunKey, Signature, TaskId, Timestamp,
 };
 
 /// Closed cases that a view shows: enough to know whether the newest ones explain a failure.
@@ -416,9 +416,7 @@ impl Ledger for Books<'_> {
                      ON CONFLICT (project, push) DO UPDATE SET
                         revision = COALESCE(revision, excluded.revision), grp = COALESCE(grp, excluded.grp)",
                 )
-                .and_then(|mut statement| {
-                    statement.execute(params![project, push.0, revision, TaskColumn::of(group)])
-                })
+                .and_then(|mut statement| statement.execute(params![project, push.0, revision, TaskColumn::of(group)]))
                 .map_err(sql)?;
         }
         Ok(())
