@@ -9,11 +9,13 @@
 //! - [`backends`]: CI systems that can be asked for jobs
 //! - [`cli`]: one file a subcommand
 //! - [`stats`]: the mathematics: what to run next, and when the evidence is enough
+//! - [`sim`]: simulated worlds, for tables, tests and demonstrations
 
 pub mod backends;
 pub mod bus;
 pub mod cli;
 pub mod enrich;
 pub mod event;
+pub mod sim;
 pub mod stats;
 pub mod wire;
