@@ -163,8 +163,8 @@ section! {
         jobs_per_platform_per_day: JobLimit = JobLimit(None);
         /// Jobs in a day of one label in one project.
         jobs_per_label_per_day: JobLimit = JobLimit(Some(100));
-        /// Jobs in a day on one push.
-        jobs_per_push_per_day: JobLimit = JobLimit(Some(200));
+        /// Jobs on one push, ever.
+        jobs_per_push: JobLimit = JobLimit(Some(200));
         /// Requests in a second; under 1 for one request in several seconds.
         requests_per_second: f64 [0.001, 1_000.0] = 2.0;
         /// Requests that may be under way together.

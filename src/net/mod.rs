@@ -6,6 +6,7 @@
 
 pub mod ask;
 pub mod http;
+mod signature;
 pub mod taskcluster;
 pub mod template;
 
@@ -14,6 +15,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::event::Timestamp;
 
+pub use self::signature::signature;
 pub use crate::secret::Secret;
 
 /// What tells the time at the shell's edge: the system's clock, or a test's.
