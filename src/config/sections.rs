@@ -203,6 +203,8 @@ section! {
 section! {
     /// Facts that messages do not carry.
     pub struct EnrichSettings {
+        /// Whether what failed in a run is read from its artifacts, so that cases are about a test, not a whole job.
+        read_failures: bool = false;
         /// How long an event waits for its facts before it is applied without them.
         deadline: Duration [SECOND, 7 * DAY] = 30 * MINUTE;
         /// How long one fetch may take.

@@ -15,7 +15,7 @@ use crate::event::{
     ActionKey, CaseId, CaseParams, Cause, CausedBy, Event, JobEvent, JobRequest, Label, Outcome, Project, Reason,
     RunState, TaskId, Timestamp, Verdict, VerdictKind,
 };
-use crate::rules::{Matched, Mode, Rule, RuleIndex, RuleSet, Tracing};
+use crate::rules::{Matched, Rule, RuleIndex, RuleSet, Tracing};
 
 /// Task groups remembered in memory; past this they are forgotten and looked up again.
 const GROUPS_KEPT: usize = 20_000;
@@ -415,7 +415,7 @@ impl Engine {
                 name: rule.name.clone(),
                 version: rules.version().into(),
             },
-            mode: if self.settings.all_live { Mode::Live } else { rule.mode },
+            mode: self.settings.mode.unwrap_or(rule.mode),
             budget: rule.budget.as_ref().map(|name| name.to_string()),
             subject: placed.subject(),
             label: placed.label.clone(),

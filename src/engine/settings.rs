@@ -1,8 +1,11 @@
 //! What the engine is told about the world, besides rules.
 
+use std::collections::HashSet;
+
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use crate::event::{Duration, Project};
+use crate::rules::Mode;
 
 /// Settings of the engine; the defaults fit a Mozilla-like CI.
 #[derive(Debug, Clone)]
@@ -19,8 +22,11 @@ pub struct EngineSettings {
     pub history_window: Duration,
     /// Whether what failed is read from artifacts before rules see a failure.
     pub read_failures: bool,
-    /// Whether rules in shadow mode act like live ones: for replays, which ask nobody.
-    pub all_live: bool,
+    /// The mode of every case, whatever its rule says: live for replays, which ask nobody; shadow for a daemon that
+    /// cannot ask.
+    pub mode: Option<Mode>,
+    /// Projects whose pushlog can be asked for pushes that no message told of. Their pushes are numbered without gaps.
+    pub pushlogs: HashSet<Project>,
 }
 
 /// Project names under which pushes are tries, not history.
@@ -36,7 +42,8 @@ impl Default for EngineSettings {
             runs_end_within: Duration::from_secs(24 * 3600),
             history_window: Duration::from_secs(14 * 24 * 3600),
             read_failures: false,
-            all_live: false,
+            mode: None,
+            pushlogs: HashSet::new(),
         }
     }
 }

@@ -146,6 +146,7 @@ fn keys_of(test: &Test) -> Vec<Key> {
         Test::Int(number) => vec![Key::Int(*number)],
         Test::Bool(truth) => vec![Key::Bool(*truth)],
         Test::Range(_) => vec![Key::Range],
+        Test::Nothing => Vec::new(),
         Test::Glob(glob) => glob_keys(glob),
     }
 }
