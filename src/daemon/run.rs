@@ -112,7 +112,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
                 backend: backend_name.clone(),
                 max_body: config.broker.max_body_bytes,
             },
-            facts_within: config.enrich.deadline,
+            facts_within: config.engine.facts_within,
         },
     );
     let readiness = Arc::new(Readiness::default());
@@ -123,7 +123,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         pipeline,
         clock: Arc::clone(&clock),
         readiness: Arc::clone(&readiness),
-        hook: hook(&config)?,
+        hook: parts::hook(&config)?,
         backend: backend_name,
         work: Notify::new(),
     });
@@ -168,21 +168,6 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     }
     tracing::info!("sheriffd has stopped");
     ended
-}
-
-fn hook(config: &Config) -> Result<Option<VerdictHook>, RunError> {
-    let section = &config.notify;
-    let Some(url) = &section.url else { return Ok(None) };
-    let template = parts::json_template("notify", section.template.as_deref())?;
-    VerdictHook::new(
-        url.clone(),
-        template.as_ref(),
-        section.secret.clone(),
-        section.timeout,
-        &config.top.instance,
-    )
-    .map(Some)
-    .map_err(|error| RunError::Config(error.to_string()))
 }
 
 /// The broker's side, with the bindings of the last run so that stale ones can be named.

@@ -1,7 +1,5 @@
 //! What the engine is told about the world, besides rules.
 
-use std::collections::HashSet;
-
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use crate::event::{Duration, Project};
@@ -25,8 +23,8 @@ pub struct EngineSettings {
     /// The mode of every case, whatever its rule says: live for replays, which ask nobody; shadow for a daemon that
     /// cannot ask.
     pub mode: Option<Mode>,
-    /// Projects whose pushlog can be asked for pushes that no message told of. Their pushes are numbered without gaps.
-    pub pushlogs: HashSet<Project>,
+    /// Whether a pushlog can be asked for pushes that no message told of; pushes are numbered without gaps then.
+    pub has_pushlog: bool,
 }
 
 /// Project names under which pushes are tries, not history.
@@ -43,7 +41,7 @@ impl Default for EngineSettings {
             history_window: Duration::from_secs(14 * 24 * 3600),
             read_failures: false,
             mode: None,
-            pushlogs: HashSet::new(),
+            has_pushlog: false,
         }
     }
 }
