@@ -303,7 +303,7 @@ fn failures_of_one_push_alone_do_not_outweigh_passes_after_it() {
         Evidence {
             push: 10,
             failed: 0,
-            passed: 3,
+            passed: 6,
             pending: 0,
         },
     ];
