@@ -8,7 +8,7 @@
 //! - [`enrich`]: facts that messages do not carry
 //! - [`rules`]: YAML to a checked, compiled, indexed rule set
 //! - [`backends`]: CI systems that can be asked for jobs
-//! - [`cli`]: commands
+//! - [`cli`]: one file a command
 
 pub mod backends;
 pub mod bus;
