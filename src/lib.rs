@@ -6,14 +6,43 @@
 //! - [`wire`]: bytes to events
 //! - [`event`]: the vocabulary everything else speaks
 //! - [`enrich`]: facts that messages do not carry
+//! - [`engine`]: applies events; the only place where rules, cases and history meet
 //! - [`rules`]: YAML to a checked, compiled, indexed rule set
+//! - [`cases`]: decisions on evidence, one file a kind
+//! - [`stats`]: the mathematics: what to run next, and when the evidence is enough
+//! - [`store`]: durable truth
+//! - [`dispatch`]: from the outbox to the CI, within limits, at most once
 //! - [`backends`]: CI systems that can be asked for jobs
-//! - [`cli`]: one file a command
+//! - [`web`]: pages, API, health, metrics endpoint
+//! - [`telemetry`]: metric names in one place, tracing
+//! - [`config`]: layered settings, checked at start
+//! - [`daemon`]: the composition root: wires the parts, starts and stops them
+//! - [`sim`]: a simulated CI, for demo, tests, benches
+//! - [`cli`]: one file a subcommand
+//!
+//! What several of them stand on: [`clock`] tells the time, [`net`] asks services over HTTP, [`lru`] is a bounded map, [`finding`] is what
+//! a check of the surroundings says.
 
 pub mod backends;
 pub mod bus;
+pub mod cases;
 pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod daemon;
+pub mod dispatch;
+pub mod engine;
 pub mod enrich;
 pub mod event;
+pub mod finding;
+pub mod lru;
+pub mod net;
+pub mod notify;
 pub mod rules;
+pub mod secret;
+pub mod sim;
+pub mod stats;
+pub mod store;
+pub mod telemetry;
+pub mod web;
 pub mod wire;

@@ -4,63 +4,21 @@
 //! on its own, deciding, or keeping books: `dispatch` does that. A request that was sent and whose
 //! answer did not come is [`RequestError::InDoubt`], nothing else.
 
-use std::fmt;
+mod dry_run;
+mod outcome;
+pub mod taskcluster;
+mod webhook;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::event::{BackendName, CaseId, Duration, Label, Project, PushId, Revision, RunInput, TaskId, Timestamp};
+pub use crate::event::{ActionKey, JobRequest};
+pub use dry_run::DryRunBackend;
+pub use taskcluster::{TaskclusterBackend, TaskclusterSettings};
+pub use webhook::{WebhookBackend, WebhookError, WebhookSettings};
 
-/// The identity of one request: a case asks for one thing in one slot of one step, ever.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct ActionKey {
-    /// The case.
-    pub case: CaseId,
-    /// The round of the case, counted from 1.
-    pub step: u32,
-    /// The place in the round, counted from 1.
-    pub slot: u32,
-}
-
-impl fmt::Display for ActionKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.case, self.step, self.slot)
-    }
-}
-
-impl ActionKey {
-    /// A text that is the same for the same request at every attempt: `sheriffd-C12.1.3`, after the
-    /// instance's name where several daemons ask one CI.
-    pub fn idempotency_key(&self, instance: &str) -> String {
-        format!("{instance}-{self}")
-    }
-}
-
-/// One request: run this label on this push, so many times.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct JobRequest {
-    /// Its identity.
-    pub key: ActionKey,
-    /// The tree.
-    pub project: Project,
-    /// The push to run on.
-    pub push: PushId,
-    /// Its head revision.
-    pub revision: Revision,
-    /// The label to run.
-    pub label: Label,
-    /// How often, 1 to 100.
-    pub times: u32,
-    /// A task of this label that exists on this push, when one does: it can be retriggered. Else the
-    /// label has to be added from the push's full task graph.
-    pub existing: Option<TaskId>,
-    /// The push's task group (decision task), when known from messages: saves a look-up.
-    pub group: Option<TaskId>,
-    /// Extra input for debugging.
-    pub input: RunInput,
-    /// Why, in one sentence, for people who see the request at the CI.
-    pub why: String,
-}
+use crate::event::{BackendName, Duration, TaskId, Timestamp};
+pub use crate::finding::Finding;
 
 /// What the CI answered to a request it accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
@@ -85,7 +43,8 @@ pub enum RequestError {
     /// The push's decision task is not there yet. Nothing was asked for; ask again later.
     #[error("not yet: {0}")]
     NotYet(String),
-    /// The CI said so before acting (429, 503, connection refused): nothing was done; ask again, not before `retry_after`.
+    /// The CI could not be reached, or turned the request away before acting (429, 503 with `Retry-After`): nothing was
+    /// done; ask again, not before `retry_after`. From [`Backend::find`]: the search could not be made now.
     #[error("busy: {detail}")]
     Busy {
         /// How long the CI asked us to wait.
@@ -118,20 +77,10 @@ pub trait Backend: Send + Sync {
     /// Asks for jobs, once. Returns within the backend's configured time-outs.
     async fn request(&self, request: &JobRequest) -> Result<Receipt, RequestError>;
 
-    /// Looks for a request that was sent at about `sent_at` and whose answer was lost.
+    /// Looks for a request that was sent at about `sent_at` and whose answer was lost. A CI may know requests only by
+    /// what they asked for: a receipt that another request holds already is to be treated as [`Found::CannotTell`].
     async fn find(&self, request: &JobRequest, sent_at: Timestamp) -> Result<Found, RequestError>;
 
     /// Says what would not work (credentials, scopes, reachability), for `sheriffd doctor`.
     async fn check(&self) -> Vec<Finding>;
-}
-
-/// One finding of `sheriffd doctor`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// What was looked at.
-    pub what: String,
-    /// Whether it will work.
-    pub ok: bool,
-    /// What was seen, and what to do about it.
-    pub detail: String,
 }

@@ -2,11 +2,27 @@
 //!
 //! In: the name of a thing. Out: what its source says of it. Never: guessing. The engine does not know
 //! this module: the composition root fetches what the engine says it lacks, and applies the event again.
+//!
+//! A daemon asks [`QueueSource`] and [`PushlogSource`], each behind a [`CachedSource`], put together by [`Sources`];
+//! a replay asks a [`RecordedSource`].
+
+mod cached;
+mod files;
+mod pace;
+mod pushlog;
+mod queue;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use crate::event::{BackendName, Duration, JobFacts, Project, PushEvent, PushId, Revision, RunKey, Signature, TaskId};
-use std::sync::Arc;
+use crate::net::ask::AskError;
+
+pub use cached::{CacheSettings, CachedSource};
+pub use files::{FilesError, RecordedSource};
+pub use pushlog::{PushlogError, PushlogSettings, PushlogSource};
+pub use queue::{QueueSettings, QueueSource};
 
 /// Why a fact could not be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,7 +56,7 @@ pub struct FailureFacts {
 }
 
 /// Which pushes are wanted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum PushQuery {
     /// The push with this head revision.
     Revision(Revision),
@@ -65,4 +81,43 @@ pub trait FactSource: Send + Sync {
 
     /// Pushes of a project.
     async fn pushes(&self, project: &Project, query: &PushQuery) -> Result<Vec<PushEvent>, FactError>;
+}
+
+/// Sources of different kinds of facts as one.
+#[derive(Clone)]
+pub struct Sources {
+    /// Where tasks and failures come from.
+    pub tasks: Arc<dyn FactSource>,
+    /// Where pushes come from.
+    pub pushes: Arc<dyn FactSource>,
+}
+
+#[async_trait]
+impl FactSource for Sources {
+    async fn task(&self, backend: &BackendName, task: &TaskId) -> Result<JobFacts, FactError> {
+        self.tasks.task(backend, task).await
+    }
+
+    async fn failures(&self, run: &RunKey) -> Result<FailureFacts, FactError> {
+        self.tasks.failures(run).await
+    }
+
+    async fn pushes(&self, project: &Project, query: &PushQuery) -> Result<Vec<PushEvent>, FactError> {
+        self.pushes.pushes(project, query).await
+    }
+}
+
+/// What a question without an answer means for a fact.
+fn fact_error(error: AskError) -> FactError {
+    let detail = error.to_string();
+    match error {
+        AskError::Absent { what, .. } => FactError::Absent(what),
+        // One private task is no reason to leave the whole source alone; whoever asks knows when to give up.
+        AskError::Refused { .. } => FactError::Later {
+            retry_after: None,
+            detail,
+        },
+        AskError::Later { retry_after, .. } => FactError::Later { retry_after, detail },
+        AskError::Wrong { .. } => FactError::Malformed(detail),
+    }
 }

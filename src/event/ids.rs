@@ -83,7 +83,7 @@ name_type! {
 }
 
 /// The number of a push in its project. Pushes are ordered by it, as numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Default, Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PushId(pub u64);
 

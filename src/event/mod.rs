@@ -4,14 +4,17 @@
 //! In: nothing (this module depends on no other). Out: the types every other module speaks.
 //! Never: I/O, clocks, wire names. Values are made at the border by parsing and trusted inside.
 
+mod action;
 mod case;
 mod delivery;
 mod ids;
 mod job;
 mod push;
+mod reason;
 mod request;
 mod time;
 
+pub use action::{ActionKey, JobRequest};
 pub use case::{
     CaseKind, CaseParams, Cause, FindCulpritParams, NamedPush, ParamsError, RunInput, Subject, UntilHitParams, Verdict,
     VerdictKind,
@@ -20,11 +23,13 @@ pub use delivery::Delivery;
 pub use ids::{BackendName, CaseId, Label, Project, PushId, Revision, RuleName, RunKey, TaskId};
 pub use job::{CausedBy, Chunk, JobEvent, JobFacts, Outcome, RunState, Signature, Worker};
 pub use push::{Changeset, PushEvent};
+pub use reason::Reason;
 pub use request::{PerfAlert, RequestEvent, RequestKind};
 pub use time::{Duration, Timestamp};
 
 /// One decoded, normalised message.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "event")]
 pub enum Event {
     /// A run changed its state (`job.pending`, `job.running`, `job.finished`).
     Job(Box<JobEvent>),

@@ -2,8 +2,46 @@
 //!
 //! In: a [`Delivery`]. Out: [`Decoded`], or a [`DecodeError`] whose reason is counted and kept with the
 //! bytes in the dead letters. Never: I/O, guessing at unknown formats.
+//!
+//! | exchange | format |
+//! |---|---|
+//! | `exchange/taskcluster-queue/v1/…` | `taskcluster_queue`: runs of tasks |
+//! | `exchange/hgpushes/v1`, `…/v2` | `hgpushes`: pushes to Mercurial repositories |
+//! | `exchange/taskcluster-github/v1/…` | `github`: pushes and pull requests |
+//! | `exchange/taskcluster-treeherder/v1/jobs` | `treeherder_jobs`: jobs as Treeherder is told of them |
+//! | `exchange/treeherder/v1/…-actions` | `treeherder_requests`: what people ask for |
+//! | `exchange/<user>/sheriffd/requests` | the same, on an exchange of our own |
+//! | `exchange/build/`, `org.mozilla.exchange.build` | `buildbot`: builds of Buildbot masters |
+//! | `exchange/build/normalized` | `buildbot_normalized`: the same, tidied up |
+//!
+//! Besides messages, the other texts that CI systems write are read here too: task definitions ([`task`]), pushlogs
+//! ([`pushlog`]), error summaries ([`error_summary`]), task graphs ([`task_graph`]), tables of jobs ([`job_row`]),
+//! recordings ([`recorded`]).
 
-use crate::event::{BackendName, Event};
+mod buildbot;
+mod buildbot_normalized;
+mod errorsummary;
+mod github;
+mod hgpushes;
+mod jobs_table;
+mod json;
+mod place;
+pub mod pushlog;
+pub mod recorded;
+mod slug;
+mod tags;
+pub mod task;
+pub mod task_graph;
+mod taskcluster_queue;
+mod treeherder_jobs;
+mod treeherder_reading;
+mod treeherder_requests;
+
+pub use errorsummary::{ErrorSummary, MAX_GROUPS, MAX_SIGNATURES, error_summary};
+pub use jobs_table::{JobRow, job_row};
+pub use treeherder_reading::{TreeherderReading, treeherder_reading};
+
+use crate::event::{BackendName, Delivery, Event};
 
 /// What a message turned out to be.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,3 +127,55 @@ pub struct WireSettings {
 /// The largest body that is read unless the configuration says otherwise. The largest recorded message
 /// has under 64 KiB.
 pub const DEFAULT_MAX_BODY: usize = 4 * 1024 * 1024;
+
+/// Reads one message. The exchange's name chooses the format; nothing is read of a message that no format claims.
+///
+/// # Errors
+/// See [`Unreadable`]; the body is kept by the caller.
+pub fn decode(delivery: &Delivery, settings: &WireSettings) -> Result<Decoded, DecodeError> {
+    if delivery.body.len() > settings.max_body {
+        return Err(json::error(
+            Unreadable::TooLarge,
+            format!(
+                "the body has {} bytes, the limit is {}",
+                delivery.body.len(),
+                settings.max_body
+            ),
+        ));
+    }
+    let body = std::str::from_utf8(&delivery.body)
+        .map_err(|e| json::error(Unreadable::NotUtf8, format!("the body is not UTF-8: {e}")))?;
+    let exchange = &*delivery.exchange;
+    if let Some(kind) = exchange.strip_prefix("exchange/taskcluster-queue/v1/") {
+        let routes = delivery.cc.iter().filter_map(|key| key.strip_prefix("route."));
+        return taskcluster_queue::decode(kind, routes, body, settings);
+    }
+    if let Some(kind) = exchange.strip_prefix("exchange/taskcluster-github/v1/") {
+        return github::decode(kind, body);
+    }
+    match exchange {
+        "exchange/hgpushes/v1" => hgpushes::decode_v1(&delivery.routing_key, body),
+        "exchange/hgpushes/v2" => hgpushes::decode_v2(&delivery.routing_key, body),
+        "exchange/taskcluster-treeherder/v1/jobs" => treeherder_jobs::decode(body, settings),
+        "exchange/treeherder/v1/job-actions"
+        | "exchange/treeherder/v1/resultset-actions"
+        | "exchange/treeherder/v1/resultset-runnable-job-actions" => treeherder_requests::decode(body),
+        "exchange/build" | "exchange/build/" | "org.mozilla.exchange.build" => {
+            buildbot::decode(&delivery.routing_key, body, settings)
+        }
+        "exchange/build/normalized" | "exchange/build/normalized/" => buildbot_normalized::decode(body, settings),
+        own if is_own_requests(own) => treeherder_requests::decode(body),
+        _ => Err(json::error(
+            Unreadable::UnknownExchange,
+            format!("no format is known for messages of {exchange:?}"),
+        )),
+    }
+}
+
+/// Whether an exchange is one of ours, `exchange/<user>/sheriffd/requests`.
+fn is_own_requests(exchange: &str) -> bool {
+    let user = exchange
+        .strip_prefix("exchange/")
+        .and_then(|rest| rest.strip_suffix("/sheriffd/requests"));
+    user.is_some_and(|user| !user.is_empty() && !user.contains('/'))
+}

@@ -1,0 +1,239 @@
+//! `find-culprit`: which push broke a job, for good or now and then.
+//!
+//! The candidates are all pushes of the window up to the one on which the failure was seen; runs before the window
+//! are history, runs after it are tail. The last green push is no anchor (an intermittent passes after its culprit
+//! too): it only says which pushes were skipped. The first round fills exactly that gap when it fits into one round:
+//! those are the runs the CI left out, each tells the most that a first run can, and a sheriff would ask for the same.
+//! From then on, and for wider gaps from the start, the runs are those of [`crate::stats::culprit`].
+
+use super::{Ask, Evidence, PushEvidence, Step};
+use crate::event::{FindCulpritParams, NamedPush, Verdict, VerdictKind};
+use crate::stats::culprit;
+use crate::stats::rates::Counts;
+
+/// The gap between the last good and the first bad push, and what of it has no run yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// The last push before the failure with passes and no failure: an index into the evidence.
+    pub last_good: Option<usize>,
+    /// The first push after it that failed.
+    pub first_bad: usize,
+    /// Pushes between the two without any run, asked for, waiting or ended.
+    pub missing: Vec<usize>,
+    /// Pushes between the two on which a run is asked for, waits or runs.
+    pub in_flight: usize,
+}
+
+impl Gap {
+    /// Finds the gap that leads to the failure on `seen_on`.
+    pub fn before(pushes: &[PushEvidence], seen_on: usize) -> Gap {
+        let earlier = pushes.get(..seen_on).unwrap_or_default();
+        let last_good = earlier
+            .iter()
+            .rposition(|push| push.counts.passed > 0 && push.counts.failed == 0);
+        let from = last_good.map_or(0, |index| index + 1);
+        let first_bad = (from..seen_on)
+            .find(|index| pushes.get(*index).is_some_and(|push| push.counts.failed > 0))
+            .unwrap_or(seen_on);
+        let between = from..first_bad;
+        let is_untouched = |index: &usize| {
+            pushes
+                .get(*index)
+                .is_some_and(|push| push.counts == Counts::default() && push.pending == 0)
+        };
+        Gap {
+            last_good,
+            first_bad,
+            missing: between.clone().filter(is_untouched).collect(),
+            in_flight: between
+                .filter(|index| pushes.get(*index).is_some_and(|push| push.pending > 0))
+                .count(),
+        }
+    }
+}
+
+/// A push since the last good one was backed out, and since the backout the job is green: the question is moot.
+fn superseded(evidence: &Evidence) -> Option<Step> {
+    let gap = Gap::before(&evidence.pushes, evidence.seen_on);
+    let suspects = evidence
+        .pushes
+        .get(gap.last_good.map_or(0, |index| index + 1)..=gap.first_bad)?;
+    let (suspect, backout) = suspects.iter().find_map(|push| Some((push, push.backed_out_by?)))?;
+    let since = evidence
+        .pushes
+        .get(backout..)?
+        .iter()
+        .fold(Counts::default(), |sum, push| sum.plus(push.counts));
+    if since.passed == 0 || since.failed > 0 {
+        return None;
+    }
+    let why = format!(
+        "push {} was backed out by push {}, and the job is green since",
+        suspect.push,
+        push_name(evidence, backout)
+    );
+    Some(Step::end(VerdictKind::Superseded, None, why))
+}
+
+pub(super) fn decide(params: &FindCulpritParams, evidence: &Evidence) -> Step {
+    if let Some(step) = superseded(evidence) {
+        return step;
+    }
+    if evidence.last_step == 0 {
+        let gap = Gap::before(&evidence.pushes, evidence.seen_on);
+        let runnable = |index: &usize| evidence.pushes.get(*index).is_some_and(|push| push.runnable);
+        let missing: Vec<usize> = gap.missing.into_iter().filter(runnable).collect();
+        let room = params.parallel.min(params.max_jobs.saturating_sub(evidence.asked)) as usize;
+        if !missing.is_empty() && missing.len() <= room {
+            let why = format!(
+                "{} between the last good push {} and the first bad push {} never ran it",
+                count(missing.len(), "push", "pushes"),
+                gap.last_good
+                    .map_or_else(|| "(none)".into(), |index| push_name(evidence, index)),
+                push_name(evidence, gap.first_bad),
+            );
+            let asks = missing.into_iter().map(|push| Ask { push, times: 1 }).collect();
+            return Step {
+                asks,
+                verdict: None,
+                why,
+            };
+        }
+    }
+    if evidence.awaited > 0 {
+        return Step::wait(format!("waits for {}", count(evidence.awaited as usize, "job", "jobs")));
+    }
+    let problem = problem(params, evidence);
+    match culprit::plan(&problem, super::seed(evidence)) {
+        Ok(step) => adopt(step, evidence),
+        // The parameters were checked when the rule was loaded and the evidence is ours: this is a defect, and said so.
+        Err(error) => Step::end(
+            VerdictKind::NotPossible,
+            None,
+            format!("the search cannot go on: {error}"),
+        ),
+    }
+}
+
+/// The question in the words of the mathematics.
+fn problem(params: &FindCulpritParams, evidence: &Evidence) -> culprit::Problem {
+    let candidates = evidence.seen_on + 1;
+    let inside = evidence.pushes.get(..candidates).unwrap_or(&evidence.pushes);
+    let after = evidence.pushes.get(candidates..).unwrap_or_default();
+    culprit::Problem {
+        runnable: Some(
+            (1..)
+                .zip(inside)
+                .filter(|(_, push)| push.runnable)
+                .map(|(number, _)| number)
+                .collect(),
+        ),
+        no_culprit_prior: params.no_culprit_prior,
+        history: evidence.before,
+        tail: after.iter().fold(Counts::default(), |sum, push| sum.plus(push.counts)),
+        evidence: (1..)
+            .zip(inside)
+            .map(|(number, push)| culprit::Evidence {
+                push: number,
+                failed: push.counts.failed,
+                passed: push.counts.passed,
+                pending: push.pending,
+            })
+            .collect(),
+        params: culprit::Params {
+            confidence: params.confidence,
+            parallel: params.parallel,
+            round_price: params.round_price,
+            max_jobs: params.max_jobs,
+            spent: Some(evidence.asked),
+        },
+        ..culprit::Problem::new(candidates)
+    }
+}
+
+fn adopt(step: culprit::Step, evidence: &Evidence) -> Step {
+    let named = |pushes: &[(usize, f64)]| -> Vec<NamedPush> {
+        pushes
+            .iter()
+            .filter_map(|(number, probability)| {
+                let push = evidence.pushes.get(number.checked_sub(1)?)?;
+                Some(NamedPush {
+                    push: push.push,
+                    revision: push.revision.clone(),
+                    probability: *probability,
+                })
+            })
+            .collect()
+    };
+    let verdict = step.verdict.map(|verdict| match verdict {
+        culprit::Verdict::Culprit { pushes, probability } => {
+            // The oldest push looked at is never named: what came before it was not looked at.
+            let at_edge = pushes.iter().any(|(number, _)| *number == 1);
+            let kind = if at_edge {
+                VerdictKind::NoCulprit
+            } else {
+                VerdictKind::Culprit
+            };
+            let pushes = if at_edge { Vec::new() } else { named(&pushes) };
+            let why = match (at_edge, names(&pushes)) {
+                (true, _) => "it fails at the oldest push looked at already: older than the range".to_owned(),
+                (false, names) => format!("{names}, with probability {probability:.3}"),
+            };
+            Verdict {
+                kind,
+                pushes,
+                probability: Some(probability),
+                why,
+            }
+        }
+        culprit::Verdict::NoCulprit { probability } => Verdict {
+            kind: VerdictKind::NoCulprit,
+            pushes: Vec::new(),
+            probability: Some(probability),
+            why: "no push in the range: it failed before, or only once".into(),
+        },
+        culprit::Verdict::Undecided { pushes, probability } => Verdict {
+            kind: VerdictKind::Undecided,
+            pushes: named(&pushes),
+            probability: Some(probability),
+            why: step.why.clone(),
+        },
+    });
+    let asks = step
+        .run
+        .iter()
+        .filter_map(|(number, times)| {
+            Some(Ask {
+                push: number.checked_sub(1)?,
+                times: *times,
+            })
+        })
+        .collect();
+    let why = verdict.as_ref().map_or(step.why, |verdict| verdict.why.clone());
+    Step { asks, verdict, why }
+}
+
+fn names(pushes: &[NamedPush]) -> String {
+    let one = |named: &NamedPush| match &named.revision {
+        Some(revision) => {
+            format!(
+                "push {} ({})",
+                named.push,
+                revision.as_str().get(..12).unwrap_or(revision.as_str())
+            )
+        }
+        None => format!("push {}", named.push),
+    };
+    pushes.iter().map(one).collect::<Vec<_>>().join(" or ")
+}
+
+fn push_name(evidence: &Evidence, index: usize) -> String {
+    evidence
+        .pushes
+        .get(index)
+        .map_or_else(|| "(unknown)".into(), |push| push.push.to_string())
+}
+
+fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}

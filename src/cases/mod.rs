@@ -1,0 +1,134 @@
+//! Decisions on evidence, one file a kind.
+//!
+//! In: what a case was given and the evidence that bears on it. Out: the next [`Step`]: jobs to ask for, a
+//! verdict, or a wait. Never: I/O, clocks, state between two calls. A case's evidence *is* its state, so a restart, a
+//! replay, an explanation and a simulation all run this code.
+
+mod find_culprit;
+mod until_hit;
+
+pub use find_culprit::Gap;
+
+use crate::event::{CaseParams, Duration, PushId, Revision, Timestamp, Verdict, VerdictKind};
+use crate::stats::rates::Counts;
+
+/// How long a case lives at most. Whatever it still waits for then does not come.
+pub const MAX_AGE: Duration = Duration::from_secs(14 * 24 * 3600);
+/// How long a case in shadow mode waits for the CI's own runs before it closes.
+pub const SHADOW_AGE: Duration = Duration::from_secs(24 * 3600);
+
+/// What is known of one push.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct PushEvidence {
+    /// The push's number.
+    pub push: PushId,
+    /// Its head revision, when known.
+    pub revision: Option<Revision>,
+    /// Whether the job can be asked for on it.
+    pub runnable: bool,
+    /// Runs of the subject that ended: infra, cancelled and unrelated ones are not among them.
+    pub counts: Counts,
+    /// Runs asked for, waiting or running.
+    pub pending: u32,
+    /// The later push that says it backs this one out: an index into [`Evidence::pushes`].
+    pub backed_out_by: Option<usize>,
+}
+
+/// What bears on a case.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evidence {
+    /// The pushes looked at, oldest first.
+    pub pushes: Vec<PushEvidence>,
+    /// The push on which the failure that opened the case was seen: an index into `pushes`.
+    pub seen_on: usize,
+    /// Runs on pushes before the first of `pushes`.
+    pub before: Counts,
+    /// For `until-hit`: runs on the push since the case was opened, the opening one left out.
+    pub since_opened: Counts,
+    /// Jobs the case has asked for so far; what was refused or never came is not among them.
+    pub asked: u32,
+    /// Jobs of its own that the case waits for.
+    pub awaited: u32,
+    /// The last round it asked in; 0: none yet.
+    pub last_step: u32,
+    /// When it was opened.
+    pub opened_at: Timestamp,
+    /// Whether it only decides and asks for nothing.
+    pub shadow: bool,
+}
+
+/// One thing to ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ask {
+    /// On which push: an index into [`Evidence::pushes`].
+    pub push: usize,
+    /// How often.
+    pub times: u32,
+}
+
+/// The next step of a case.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Step {
+    /// What to ask for now; empty while waiting, and at the end.
+    pub asks: Vec<Ask>,
+    /// How it ended, once it has.
+    pub verdict: Option<Verdict>,
+    /// What was decided and why, in one sentence.
+    pub why: String,
+}
+
+impl Step {
+    fn wait(why: impl Into<String>) -> Step {
+        Step {
+            why: why.into(),
+            ..Step::default()
+        }
+    }
+
+    fn end(kind: VerdictKind, probability: Option<f64>, why: impl Into<String>) -> Step {
+        let why = why.into();
+        let verdict = Verdict {
+            kind,
+            pushes: Vec::new(),
+            probability,
+            why: why.clone(),
+        };
+        Step {
+            verdict: Some(verdict),
+            why,
+            ..Step::default()
+        }
+    }
+}
+
+/// Decides the next step of a case. The same arguments always give the same step.
+pub fn decide(params: &CaseParams, evidence: &Evidence, now: Timestamp) -> Step {
+    let age = now.since(evidence.opened_at);
+    if evidence.shadow && evidence.last_step > 0 {
+        return match age >= SHADOW_AGE {
+            true => Step::end(
+                VerdictKind::Undecided,
+                None,
+                "shadow mode: what it decided was not asked for",
+            ),
+            false => Step::wait("shadow mode: decided, not asked"),
+        };
+    }
+    let step = match params {
+        CaseParams::FindCulprit(params) => find_culprit::decide(params, evidence),
+        CaseParams::UntilHit(params) => until_hit::decide(params, evidence),
+    };
+    if step.verdict.is_none() && age >= MAX_AGE {
+        return Step::end(
+            VerdictKind::Undecided,
+            None,
+            format!("no verdict within {} days: {}", MAX_AGE.as_secs() / 86_400, step.why),
+        );
+    }
+    step
+}
+
+/// The seed of a decision: the same evidence always gives the same one.
+fn seed(evidence: &Evidence) -> u64 {
+    u64::from(evidence.asked) << 32 | u64::from(evidence.last_step)
+}

@@ -1,0 +1,355 @@
+//! The way of a message, step by step. The daemon runs these steps in loops, the demo and the tests in lockstep.
+//!
+//! In: deliveries, time. Out: committed books, requests at the CI, notes of what happened. Never: acknowledging;
+//! whoever drives the steps does that when [`Pipeline::take`] has returned.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use crate::clock::Clock;
+use crate::dispatch::limits::Brakes;
+use crate::dispatch::{Dispatcher, Round};
+use crate::engine::ledger::{Lack, LedgerError};
+use crate::engine::{Engine, Note, Patience};
+use crate::enrich::{FactError, FactSource, PushQuery};
+use crate::event::{Delivery, Duration, Event, JobEvent, PushId, Timestamp};
+use crate::store::Handle;
+use crate::store::sqlite::{Books, Waiting};
+use crate::wire::{self, Decoded, WireSettings};
+
+/// Events whose facts are fetched together.
+const FETCHED_TOGETHER: u32 = 64;
+/// How long a fetch may take before the event is taken up again.
+const FETCH_LEASE: Duration = Duration::from_secs(120);
+/// How long an event is kept that was applied without its facts, in case they come.
+const KEPT_WAITING: Duration = Duration::from_secs(24 * 3600);
+/// Pushes before an event's that are asked for together: the deepest look back that the shipped rules make, and more.
+const PUSHES_BACK: u64 = 50;
+/// Cases that are woken in one transaction.
+const WOKEN_TOGETHER: u32 = 50;
+/// Rounds of [`Pipeline::settle`] before it takes the work for endless.
+const SETTLE_ROUNDS: u32 = 1_000;
+
+/// What a pipeline is told, besides its parts.
+#[derive(Debug, Clone)]
+pub struct PipelineSettings {
+    /// How messages are read.
+    pub wire: WireSettings,
+    /// How long an event waits for its facts before it is applied without them.
+    pub facts_within: Duration,
+}
+
+/// What became of a batch of deliveries.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Taken {
+    /// Messages that were read and say something.
+    pub decoded: u64,
+    /// Events in them, by name.
+    pub events: BTreeMap<&'static str, u64>,
+    /// Sound messages of no use, by reason.
+    pub ignored: BTreeMap<&'static str, u64>,
+    /// Messages that could not be read, by reason.
+    pub dead: BTreeMap<&'static str, u64>,
+    /// The latest moment that an event speaks of.
+    pub latest: Option<Timestamp>,
+    /// What happened.
+    pub notes: Vec<Note>,
+}
+
+/// The steps.
+pub struct Pipeline {
+    engine: Arc<Mutex<Engine>>,
+    store: Handle,
+    facts: Arc<dyn FactSource>,
+    dispatcher: Dispatcher,
+    brakes: RwLock<Arc<Brakes>>,
+    clock: Arc<dyn Clock>,
+    settings: PipelineSettings,
+}
+
+impl Pipeline {
+    /// Puts the parts together.
+    pub fn new(
+        engine: Engine,
+        store: Handle,
+        facts: Arc<dyn FactSource>,
+        dispatcher: Dispatcher,
+        brakes: Brakes,
+        clock: Arc<dyn Clock>,
+        settings: PipelineSettings,
+    ) -> Pipeline {
+        Pipeline {
+            engine: Arc::new(Mutex::new(engine)),
+            store,
+            facts,
+            dispatcher,
+            brakes: RwLock::new(Arc::new(brakes)),
+            clock,
+            settings,
+        }
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Handle {
+        &self.store
+    }
+
+    /// The engine, for a change of rules. Held only for a moment: the store's thread waits for it.
+    pub fn engine(&self) -> MutexGuard<'_, Engine> {
+        lock(&self.engine)
+    }
+
+    /// Puts other limits and budgets in force.
+    pub fn set_brakes(&self, brakes: Brakes) {
+        *self.brakes.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(brakes);
+    }
+
+    /// Reads messages and applies them in one transaction: when this returns, they may be acknowledged. A message that
+    /// cannot be read is kept with the reason.
+    ///
+    /// # Errors
+    /// The store is busy or damaged: nothing of the batch was written.
+    pub async fn take(&self, deliveries: &[Delivery]) -> Result<Taken, LedgerError> {
+        let mut taken = Taken::default();
+        let mut events = Vec::with_capacity(deliveries.len());
+        let mut dead = Vec::new();
+        for delivery in deliveries {
+            match wire::decode(delivery, &self.settings.wire) {
+                Ok(Decoded::Events(decoded)) => {
+                    taken.decoded += 1;
+                    for event in &decoded {
+                        *taken.events.entry(event.name()).or_default() += 1;
+                        if let Event::Job(job) = event {
+                            taken.latest = taken.latest.max(Some(job.at));
+                        }
+                    }
+                    events.extend(decoded);
+                }
+                Ok(Decoded::Ignored(why)) => *taken.ignored.entry(why.as_str()).or_default() += 1,
+                Err(error) => {
+                    *taken.dead.entry(error.reason.as_str()).or_default() += 1;
+                    tracing::debug!(exchange = %delivery.exchange, %error, "a message cannot be read");
+                    dead.push((delivery.clone(), error));
+                }
+            }
+        }
+        let engine = Arc::clone(&self.engine);
+        let now = self.clock.now();
+        taken.notes = self
+            .store
+            .with(move |store| {
+                store.transact(|books| {
+                    for (delivery, error) in &dead {
+                        books.dead_letter(delivery, error.reason.as_str(), &error.detail, now)?;
+                    }
+                    lock(&engine).apply(books, events, Patience::Fresh, now)
+                })
+            })
+            .await?;
+        Ok(taken)
+    }
+
+    /// Fetches what events in the inbox lack, and applies them. Returns whether there was anything to do.
+    ///
+    /// # Errors
+    /// The store is busy or damaged.
+    pub async fn fetch_facts(&self, notes: &mut Vec<Note>) -> Result<bool, LedgerError> {
+        let now = self.clock.now();
+        let waiting = self
+            .store
+            .with(move |store| store.transact(|books| books.take_waiting(now, now.plus(FETCH_LEASE), FETCHED_TOGETHER)))
+            .await?;
+        if waiting.is_empty() {
+            return Ok(false);
+        }
+        let mut fetches = tokio::task::JoinSet::new();
+        for waiting in waiting {
+            let facts = Arc::clone(&self.facts);
+            fetches.spawn(async move {
+                let mut waiting = waiting;
+                let answer = fetch(facts.as_ref(), &mut waiting).await;
+                (waiting, answer)
+            });
+        }
+        // A fetch that panicked is taken up again when its lease is over.
+        let mut fetched: Vec<_> = fetches.join_all().await;
+        fetched.sort_by_key(|(waiting, _)| waiting.id);
+        let engine = Arc::clone(&self.engine);
+        let facts_within = self.settings.facts_within;
+        let now = self.clock.now();
+        let mut news = self
+            .store
+            .with(move |store| {
+                store.transact(|books| {
+                    let mut engine = lock(&engine);
+                    let mut notes = Vec::new();
+                    for (waiting, answer) in &fetched {
+                        notes.extend(apply_waiting(&mut engine, books, waiting, answer, facts_within, now)?);
+                    }
+                    Ok(notes)
+                })
+            })
+            .await?;
+        notes.append(&mut news);
+        Ok(true)
+    }
+
+    /// Looks again at cases whose time has come. Returns whether there were any.
+    ///
+    /// # Errors
+    /// The store is busy or damaged.
+    pub async fn wake(&self, notes: &mut Vec<Note>) -> Result<bool, LedgerError> {
+        let engine = Arc::clone(&self.engine);
+        let now = self.clock.now();
+        let (woken, mut news) = self
+            .store
+            .with(move |store| {
+                store.transact(|books| {
+                    let mut engine = lock(&engine);
+                    let news = engine.wake(books, now, WOKEN_TOGETHER)?;
+                    Ok((!news.is_empty(), news))
+                })
+            })
+            .await?;
+        notes.append(&mut news);
+        Ok(woken)
+    }
+
+    /// Sends what may be sent.
+    ///
+    /// # Errors
+    /// The store is busy or damaged.
+    pub async fn dispatch(&self) -> Result<Round, LedgerError> {
+        let brakes = Arc::clone(&self.brakes.read().unwrap_or_else(PoisonError::into_inner));
+        self.dispatcher.round(&brakes).await
+    }
+
+    /// Does everything that can be done at this moment: for simulations and replays, where time stands still meanwhile.
+    ///
+    /// # Errors
+    /// The store is busy or damaged.
+    pub async fn settle(&self, notes: &mut Vec<Note>) -> Result<Vec<Round>, LedgerError> {
+        let mut rounds = Vec::new();
+        for _ in 0..SETTLE_ROUNDS {
+            let fetched = self.fetch_facts(notes).await?;
+            let woken = self.wake(notes).await?;
+            let round = self.dispatch().await?;
+            let sent = !round.done.is_empty();
+            if sent || !round.held.is_empty() {
+                rounds.push(round);
+            }
+            if !fetched && !woken && !sent {
+                break;
+            }
+        }
+        Ok(rounds)
+    }
+}
+
+/// A thread that panicked in a transaction rolled it back: what the lock guards is as it was.
+fn lock(engine: &Mutex<Engine>) -> MutexGuard<'_, Engine> {
+    engine.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Asks for what an event lacks, and fills it in. Returns events that are to be applied before it.
+async fn fetch(facts: &dyn FactSource, waiting: &mut Waiting) -> Result<Vec<Event>, FactError> {
+    let Event::Job(job) = &mut waiting.event else {
+        return Ok(Vec::new());
+    };
+    match waiting.lack {
+        Lack::Lineage => Ok(Vec::new()),
+        Lack::Push | Lack::Pushes => {
+            let (Some(project), Some(revision)) = (&job.facts.project, &job.facts.revision) else {
+                return Err(FactError::Absent(format!("revision of run {}", job.run)));
+            };
+            let query = match job.facts.push {
+                None => PushQuery::Revision(revision.clone()),
+                Some(to) => PushQuery::Range {
+                    from: PushId(to.0.saturating_sub(PUSHES_BACK).max(1)),
+                    to,
+                },
+            };
+            let pushes = facts.pushes(project, &query).await?;
+            Ok(pushes.into_iter().map(|push| Event::Push(Box::new(push))).collect())
+        }
+        Lack::Task => {
+            let found = facts.task(&job.run.backend, &job.run.task).await?;
+            fill(job, &found);
+            Ok(Vec::new())
+        }
+        Lack::Failures => {
+            let found = match facts.failures(&job.run).await {
+                Ok(found) => found,
+                // No artifact names anything: that much is known now.
+                Err(FactError::Absent(_) | FactError::NoSource(_)) => Default::default(),
+                Err(error) => return Err(error),
+            };
+            job.facts.signatures = Some(found.signatures);
+            job.facts.groups = (!found.groups.is_empty()).then_some(found.groups);
+            Ok(Vec::new())
+        }
+    }
+}
+
+/// The definition knows the platform, tier and parent better than tags do; what the message said of the push stays.
+fn fill(job: &mut JobEvent, definition: &crate::event::JobFacts) {
+    let mut facts = definition.clone();
+    facts.fill_from(&job.facts);
+    facts.project = job.facts.project.clone().or(facts.project);
+    facts.push = job.facts.push.or(facts.push);
+    job.facts = facts;
+}
+
+/// Applies an event whose facts were fetched, or are late, or are not to be had.
+fn apply_waiting(
+    engine: &mut Engine,
+    books: &mut Books<'_>,
+    waiting: &Waiting,
+    answer: &Result<Vec<Event>, FactError>,
+    facts_within: Duration,
+    now: Timestamp,
+) -> Result<Vec<Note>, LedgerError> {
+    let waited = now.since(waiting.since);
+    let again = now.plus(pause(waiting.attempts));
+    let patience = match answer {
+        Ok(_) if waiting.lack == Lack::Lineage && waited < facts_within => Patience::Fetched(Lack::Failures),
+        Ok(_) if waiting.lack == Lack::Lineage => Patience::Settled,
+        Ok(_) => Patience::Fetched(waiting.lack),
+        Err(FactError::Later { retry_after, detail }) => {
+            let again = again.max(now.plus(retry_after.unwrap_or_default()));
+            if waited >= KEPT_WAITING {
+                books.done_waiting(waiting.id)?;
+                return Ok(Vec::new());
+            }
+            let is_late = waited >= facts_within && !waiting.applied;
+            tracing::debug!(%detail, is_late, "facts are not to be had now");
+            books.keep_waiting(waiting.id, again, is_late)?;
+            if !is_late {
+                return Ok(Vec::new());
+            }
+            return engine.apply(books, vec![waiting.event.clone()], Patience::Settled, now);
+        }
+        Err(error @ (FactError::Absent(_) | FactError::Malformed(_) | FactError::NoSource(_))) => {
+            tracing::debug!(%error, "facts are not to be had");
+            Patience::Settled
+        }
+    };
+    let mut events = answer.as_ref().map(Vec::clone).unwrap_or_default();
+    events.push(waiting.event.clone());
+    let notes = engine.apply(books, events, patience, now)?;
+    if notes.iter().any(|note| matches!(note, Note::Waits(_))) {
+        if waiting.lack == Lack::Lineage {
+            books.keep_waiting(waiting.id, again, false)?;
+        }
+    } else {
+        books.done_waiting(waiting.id)?;
+    }
+    Ok(notes)
+}
+
+/// The pause before facts are asked for again: 5 seconds, doubled each time, ten minutes at most.
+fn pause(attempts: u32) -> Duration {
+    Duration::from_secs(5)
+        .saturating_mul(1 << attempts.min(7))
+        .min(Duration::from_secs(600))
+}

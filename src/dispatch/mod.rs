@@ -1,0 +1,285 @@
+//! From the outbox to the CI, within limits, at most once.
+//!
+//! In: requests in the outbox. Out: requests at a backend, receipts in the books. Never: a request that no
+//! transaction has marked as being sent; a second request for one whose fate is not known.
+//!
+//! The life of a request: *queued* → *sending* (committed, with a lease, before a byte goes out) → *accepted*,
+//! *refused*, back to *queued* (nothing was done, for certain) or *in doubt* (nobody knows). A request in doubt, or one
+//! whose dispatcher did not come back, is looked for at the backend before anything is asked again.
+
+pub mod limits;
+
+use std::sync::Arc;
+
+use crate::backends::{Backend, Found, Receipt, RequestError};
+use crate::clock::Clock;
+use crate::engine::ledger::LedgerError;
+use crate::event::{Duration, JobRequest, Reason, Timestamp};
+use crate::store::Handle;
+use crate::store::sqlite::{Books, Due};
+use limits::Brakes;
+
+/// How long a dispatcher may work on a request before others take it for lost: longer than every time-out of every
+/// backend together.
+const LEASE: Duration = Duration::from_secs(300);
+/// How long a request in doubt rests before it is looked for: the CI's index needs a moment.
+const FIRST_LOOK: Duration = Duration::from_secs(60);
+/// Requests looked at in one round.
+const ROUND: u32 = 200;
+/// The longest rest between two tries.
+const LONGEST_REST: Duration = Duration::from_secs(3600);
+
+/// What the dispatcher does where the configuration leaves a choice.
+#[derive(Debug, Clone)]
+pub struct DispatchSettings {
+    /// How long a push may have no decision task before its requests are given up.
+    pub decision_task_within: Duration,
+    /// Times a request in doubt is looked for before it is left and reported.
+    pub looks: u32,
+    /// Whether a request that the backend cannot tell anything about is asked again after the last look. Off by
+    /// default: it may then be done twice.
+    pub ask_again: bool,
+}
+
+impl Default for DispatchSettings {
+    fn default() -> Self {
+        DispatchSettings {
+            decision_task_within: Duration::from_secs(2 * 3600),
+            looks: 5,
+            ask_again: false,
+        }
+    }
+}
+
+/// What became of one request in a round.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// The CI took it.
+    Accepted(Receipt),
+    /// The CI said no, for good.
+    Refused(String),
+    /// Nothing was done; it will be tried again, for this reason, not before the CI asked to wait.
+    Later(Reason, String, Option<Duration>),
+    /// What became of it is not known.
+    InDoubt(String),
+}
+
+impl Outcome {
+    /// The word used in metrics.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Outcome::Accepted(_) => "accepted",
+            Outcome::Refused(_) => "refused",
+            Outcome::Later(..) => "later",
+            Outcome::InDoubt(_) => "in-doubt",
+        }
+    }
+
+    /// What the CI said, for people.
+    pub fn detail(&self) -> &str {
+        match self {
+            Outcome::Accepted(receipt) => receipt.reference.as_deref().unwrap_or_default(),
+            Outcome::Refused(detail) | Outcome::Later(_, detail, _) | Outcome::InDoubt(detail) => detail,
+        }
+    }
+}
+
+/// What one round did.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Round {
+    /// Requests that went out, or were looked for, and what became of each, with the time it took.
+    pub done: Vec<(JobRequest, String, Outcome, Duration)>,
+    /// Requests that were held back for a new reason.
+    pub held: Vec<(JobRequest, Reason)>,
+}
+
+/// Sends what is in the outbox.
+pub struct Dispatcher {
+    store: Handle,
+    backend: Arc<dyn Backend>,
+    clock: Arc<dyn Clock>,
+    settings: DispatchSettings,
+}
+
+impl Dispatcher {
+    /// A dispatcher for one backend.
+    pub fn new(
+        store: Handle,
+        backend: Arc<dyn Backend>,
+        clock: Arc<dyn Clock>,
+        settings: DispatchSettings,
+    ) -> Dispatcher {
+        Dispatcher {
+            store,
+            backend,
+            clock,
+            settings,
+        }
+    }
+
+    /// Sends what may be sent now, and looks for what is in doubt.
+    ///
+    /// # Errors
+    /// The store is busy or damaged. What was sent and could not be written down is in doubt, and found again.
+    pub async fn round(&self, brakes: &Brakes) -> Result<Round, LedgerError> {
+        let mut round = Round::default();
+        self.send_queued(brakes, &mut round).await?;
+        self.look_for_doubtful(&mut round).await?;
+        Ok(round)
+    }
+
+    async fn send_queued(&self, brakes: &Brakes, round: &mut Round) -> Result<(), LedgerError> {
+        let now = self.clock.now();
+        let (claimed, held) = {
+            let brakes = brakes.clone();
+            let backend = self.backend.name().clone();
+            self.store
+                .with(move |store| store.transact(|books| claim(books, &brakes, backend.as_str(), now)))
+                .await?
+        };
+        round.held = held;
+        let mut under_way = tokio::task::JoinSet::new();
+        for due in claimed {
+            let backend = Arc::clone(&self.backend);
+            let started = std::time::Instant::now();
+            under_way.spawn(async move {
+                let answer = backend.request(&due.request).await;
+                (due, answer, started.elapsed())
+            });
+        }
+        while let Some(finished) = under_way.join_next().await {
+            // A task that panicked leaves its request `sending`: its lease runs out, and it is looked for.
+            let Ok((due, answer, took)) = finished else { continue };
+            let outcome = match answer {
+                Ok(receipt) => Outcome::Accepted(receipt),
+                Err(error) => self.outcome_of(error, &due),
+            };
+            self.settle(&due, &outcome).await?;
+            round.done.push((due.request, due.rule, outcome, took));
+        }
+        Ok(())
+    }
+
+    fn outcome_of(&self, error: RequestError, due: &Due) -> Outcome {
+        let detail = error.to_string();
+        match error {
+            RequestError::NotPossible(_) => Outcome::Refused(detail),
+            RequestError::Refused(_) => Outcome::Later(Reason::BackendRefused, detail, None),
+            RequestError::Busy { retry_after, .. } => Outcome::Later(Reason::BackendBusy, detail, retry_after),
+            RequestError::InDoubt(_) => Outcome::InDoubt(detail),
+            RequestError::NotYet(_) => {
+                let waited = self.clock.now().since(due.created_at);
+                if waited >= self.settings.decision_task_within {
+                    Outcome::Refused(format!("{detail} (waited {} minutes)", waited.as_secs() / 60))
+                } else {
+                    Outcome::Later(Reason::NotYet, detail, None)
+                }
+            }
+        }
+    }
+
+    async fn look_for_doubtful(&self, round: &mut Round) -> Result<(), LedgerError> {
+        let now = self.clock.now();
+        let doubtful = self
+            .store
+            .with(move |store| store.transact(|books| books.doubtful(now, ROUND)))
+            .await?;
+        for due in doubtful {
+            let started = std::time::Instant::now();
+            let sent_at = due.sent_at.unwrap_or(due.created_at);
+            let outcome = match self.backend.find(&due.request, sent_at).await {
+                Ok(Found::Done(receipt)) => Outcome::Accepted(receipt),
+                Ok(Found::NotDone) => Outcome::Later(
+                    Reason::InDoubt,
+                    "the CI never got it: it is asked for again".into(),
+                    None,
+                ),
+                Ok(Found::CannotTell(why)) if self.settings.ask_again && due.attempts >= self.settings.looks => {
+                    Outcome::Later(
+                        Reason::InDoubt,
+                        format!("{why}: it is asked for again, as configured"),
+                        None,
+                    )
+                }
+                Ok(Found::CannotTell(why)) => Outcome::InDoubt(why),
+                Err(error) => Outcome::InDoubt(format!("it cannot be looked for: {error}")),
+            };
+            self.settle(&due, &outcome).await?;
+            round.done.push((due.request, due.rule, outcome, started.elapsed()));
+        }
+        Ok(())
+    }
+
+    async fn settle(&self, due: &Due, outcome: &Outcome) -> Result<(), LedgerError> {
+        let key = due.request.key;
+        let attempts = due.attempts;
+        let now = self.clock.now();
+        let looks = self.settings.looks;
+        let outcome = outcome.clone();
+        self.store
+            .with(move |store| {
+                store.transact(|books| match &outcome {
+                    Outcome::Accepted(receipt) => {
+                        books.accepted(key, receipt.action_task.as_ref(), receipt.reference.as_deref(), now)?;
+                        books.wake_case(key, now)
+                    }
+                    Outcome::Refused(detail) => {
+                        books.refused(key, Reason::NotPossible, detail, now)?;
+                        books.wake_case(key, now)
+                    }
+                    Outcome::Later(reason, detail, wait) => {
+                        let pause = rest(attempts).max(wait.unwrap_or_default()).min(LONGEST_REST);
+                        books.requeue(key, *reason, detail, now.plus(pause))
+                    }
+                    Outcome::InDoubt(detail) => {
+                        // Past the last look it is left as it is, and looked at once an hour in case the CI remembers.
+                        let pause = if attempts >= looks { LONGEST_REST } else { FIRST_LOOK };
+                        books.in_doubt(key, detail, now.plus(pause))
+                    }
+                })
+            })
+            .await
+    }
+}
+
+/// The rest before the next try: 15 seconds, doubled each time, an hour at most.
+fn rest(attempts: u32) -> Duration {
+    Duration::from_secs(15)
+        .saturating_mul(1 << attempts.min(8))
+        .min(LONGEST_REST)
+}
+
+type Claimed = (Vec<Due>, Vec<(JobRequest, Reason)>);
+
+/// Marks what may be sent now as being sent, in one transaction with the reading of every account: no two
+/// dispatchers can both see room that only one of them may use.
+fn claim(books: &mut Books<'_>, brakes: &Brakes, backend: &str, now: Timestamp) -> Result<Claimed, LedgerError> {
+    let queued = books.queued(now, ROUND)?;
+    let mut claimed = Vec::new();
+    let mut held = Vec::new();
+    if queued.is_empty() {
+        return Ok((claimed, held));
+    }
+    let pauses = books.pauses(now)?;
+    let mut room = brakes.room(books, now)?;
+    for mut due in queued {
+        match brakes.admit(books, &due, backend, &pauses, now)? {
+            Ok(()) if room == 0 => break,
+            Ok(()) => {
+                if books.begin_sending(due.request.key, backend, now, now.plus(LEASE))? {
+                    room -= 1;
+                    due.sent_at = Some(now);
+                    due.attempts += 1;
+                    claimed.push(due);
+                }
+            }
+            Err((reason, not_before)) => {
+                books.hold(due.request.key, reason, not_before)?;
+                if due.reason != Some(reason) {
+                    held.push((due.request, reason));
+                }
+            }
+        }
+    }
+    Ok((claimed, held))
+}

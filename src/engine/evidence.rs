@@ -1,0 +1,192 @@
+//! From the books to what bears on a case. Pure.
+
+use std::collections::HashMap;
+
+use super::ledger::{ActionRow, ActionState, CaseRow, Counts, PushRow, RunRow, View};
+use super::settings::EngineSettings;
+use crate::cases::{Evidence, PushEvidence};
+use crate::event::{Label, Outcome, PushId, Reason, RunState, Signature, Timestamp};
+
+/// What one run says of a subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Says {
+    /// It failed in the way that is looked for.
+    Failed,
+    /// It would have failed in that way, and did not.
+    Passed,
+    /// It has not ended.
+    Pending,
+    /// Nothing.
+    Nothing,
+}
+
+/// What a run says of a signature (`None`: of the job as a whole). An infra outcome says nothing. A failure with
+/// another signature is a pass of this one only if its test is known to have run; while what failed is not known, it
+/// is nothing yet. A green run of a chunked suite counts only if it is known to have run the test's group.
+fn says(run: &RunRow, signature: Option<&Signature>, is_chunked: bool, lost_before: Timestamp) -> Says {
+    let outcome = match run.state {
+        RunState::Pending | RunState::Running if run.at < lost_before => return Says::Nothing,
+        RunState::Pending | RunState::Running => return Says::Pending,
+        RunState::Finished(Outcome::Infra | Outcome::Cancelled) => return Says::Nothing,
+        RunState::Finished(outcome) => outcome,
+    };
+    let failed = outcome == Outcome::Failed;
+    let Some(signature) = signature else {
+        return if failed { Says::Failed } else { Says::Passed };
+    };
+    let ran_group = match (&signature.group, &run.groups) {
+        (Some(group), Some(groups)) => groups.contains(group),
+        _ => false,
+    };
+    match (failed, &run.signatures) {
+        (true, Some(signatures)) if signatures.contains(signature) => Says::Failed,
+        (true, None) => Says::Nothing,
+        (true, Some(_)) if ran_group => Says::Passed,
+        (true, Some(_)) => Says::Nothing,
+        (false, _) if ran_group || (!is_chunked && run.groups.is_none()) => Says::Passed,
+        (false, _) => Says::Nothing,
+    }
+}
+
+/// Runs of a subject, counted by push.
+#[derive(Debug, Clone, Default)]
+pub struct Tally {
+    by_push: HashMap<PushId, (Counts, u32)>,
+}
+
+impl Tally {
+    /// Counts the runs of a view.
+    pub fn of(
+        view: &View,
+        label: &Label,
+        signature: Option<&Signature>,
+        settings: &EngineSettings,
+        now: Timestamp,
+    ) -> Tally {
+        let lost_before = now.minus(settings.runs_end_within);
+        let mut tally = Tally::default();
+        for run in &view.runs {
+            // Without a signature only the very same job speaks: other chunks of the suite run other tests.
+            if signature.is_none() && run.label != *label {
+                continue;
+            }
+            let is_chunked = signature.is_some_and(|signature| signature.group.is_some()) && run.label != *label;
+            let (counts, pending) = tally.by_push.entry(run.push).or_default();
+            match says(run, signature, is_chunked, lost_before) {
+                Says::Failed => counts.failed += 1,
+                Says::Passed => counts.passed += 1,
+                Says::Pending => *pending += 1,
+                Says::Nothing => {}
+            }
+        }
+        tally
+    }
+
+    fn on(&self, push: PushId) -> (Counts, u32) {
+        self.by_push.get(&push).copied().unwrap_or_default()
+    }
+}
+
+/// Jobs of an action that are still to appear.
+fn still_to_come(action: &ActionRow) -> u32 {
+    if action.state.is_expected() {
+        action.times.saturating_sub(action.arrived)
+    } else {
+        0
+    }
+}
+
+/// The pushes of a view with what is known of each.
+pub fn pushes(view: &View, tally: &Tally, actions: &[ActionRow]) -> Vec<PushEvidence> {
+    view.pushes
+        .iter()
+        .map(|row| {
+            let (counts, running) = tally.on(row.push);
+            let on_push = || actions.iter().filter(|action| action.push == row.push);
+            let refused = on_push()
+                .any(|action| action.state == ActionState::Refused && action.reason == Some(Reason::NotPossible));
+            PushEvidence {
+                push: row.push,
+                revision: row.revision.clone(),
+                runnable: row.revision.is_some() && !refused,
+                counts,
+                pending: on_push().map(still_to_come).fold(running, u32::saturating_add),
+                backed_out_by: backed_out_by(row, &view.pushes),
+            }
+        })
+        .collect()
+}
+
+/// The first later push that says it backs this one out, as an index.
+fn backed_out_by(row: &PushRow, pushes: &[PushRow]) -> Option<usize> {
+    let revision = row.revision.as_ref()?.as_str();
+    pushes.iter().position(|later| {
+        later.push > row.push
+            && later.backs_out.iter().any(|hash| {
+                let hash = hash.as_str();
+                hash.starts_with(revision) || revision.starts_with(hash)
+            })
+    })
+}
+
+/// Gathers what bears on an open case. `view` is taken around the case's push.
+pub fn of_case(case: &CaseRow, view: &View, settings: &EngineSettings, now: Timestamp) -> Evidence {
+    let tally = Tally::of(view, &case.label, case.subject.signature.as_ref(), settings, now);
+    let actions: Vec<ActionRow> = view
+        .actions
+        .iter()
+        .filter(|action| action.key.case == case.id)
+        .cloned()
+        .collect();
+    let pushes = pushes(view, &tally, &actions);
+    let seen_on = pushes
+        .iter()
+        .position(|push| push.push == case.push)
+        .unwrap_or(pushes.len().saturating_sub(1));
+    let lost_before = now.minus(settings.runs_end_within);
+    let is_own = |run: &&RunRow| run.action.is_some_and(|action| action.case == case.id);
+    let own_running = view
+        .runs
+        .iter()
+        .filter(is_own)
+        .filter(|run| run.state.outcome().is_none() && run.at >= lost_before)
+        .count();
+    let since_opened = view
+        .runs
+        .iter()
+        .filter(|run| run.push == case.push && Some(&run.key) != case.opened_by.as_ref() && run.at > case.opened_at)
+        .fold(Counts::default(), |sum, run| {
+            match says(
+                run,
+                case.subject.signature.as_ref(),
+                run.label != case.label,
+                lost_before,
+            ) {
+                Says::Failed => sum.plus(Counts::new(1, 0)),
+                Says::Passed => sum.plus(Counts::new(0, 1)),
+                Says::Pending | Says::Nothing => sum,
+            }
+        });
+    Evidence {
+        pushes,
+        seen_on,
+        before: view.before,
+        since_opened,
+        asked: actions
+            .iter()
+            .map(|action| match action.state {
+                ActionState::Refused | ActionState::Dropped => 0,
+                ActionState::Overdue => action.arrived,
+                _ => action.times,
+            })
+            .sum(),
+        awaited: actions
+            .iter()
+            .map(still_to_come)
+            .sum::<u32>()
+            .saturating_add(own_running as u32),
+        last_step: actions.iter().map(|action| action.key.step).max().unwrap_or(0),
+        opened_at: case.opened_at,
+        shadow: case.is_shadow(),
+    }
+}

@@ -1,0 +1,395 @@
+//! The books as the engine sees them: what it reads, what it writes, inside one transaction.
+//!
+//! Two stores stand behind this trait's shape: SQLite in a file and SQLite in memory share one
+//! implementation today, PostgreSQL is to be the second (docs/architecture.md). Everything here is
+//! synchronous: a store runs on a thread of its own.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{
+    ActionKey, CaseId, CaseParams, Cause, CausedBy, Event, JobEvent, JobRequest, Label, Project, PushEvent, PushId,
+    Reason, Revision, RunKey, RunState, Signature, Subject, TaskId, Timestamp, Verdict,
+};
+pub use crate::rules::Mode;
+use crate::rules::Rule;
+pub use crate::stats::rates::Counts;
+
+/// The books could not be read or written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LedgerError {
+    /// Another process holds the store, or the disk is full: nothing was written; trying again may help.
+    #[error("the store cannot be used now: {0}")]
+    Busy(String),
+    /// The store is damaged or of another version: nothing was written; a person has to act.
+    #[error("the store is unusable: {0}")]
+    Broken(String),
+}
+
+/// A push as the books know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushRow {
+    /// Its number.
+    pub push: PushId,
+    /// Its head revision, when known.
+    pub revision: Option<Revision>,
+    /// When it landed.
+    pub at: Option<Timestamp>,
+    /// Its task group, when seen.
+    pub group: Option<TaskId>,
+    /// Hashes of changesets that this push backs out.
+    pub backs_out: Vec<Revision>,
+}
+
+/// A run as the books know it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunRow {
+    /// Which run.
+    pub key: RunKey,
+    /// Its label.
+    pub label: Label,
+    /// The push it ran for.
+    pub push: PushId,
+    /// Where it is in its life.
+    pub state: RunState,
+    /// Who caused it.
+    pub caused_by: CausedBy,
+    /// The action of ours that caused it.
+    pub action: Option<ActionKey>,
+    /// When it reached its state.
+    pub at: Timestamp,
+    /// What failed; `None`: not known.
+    pub signatures: Option<Vec<Signature>>,
+    /// What ran; `None`: not known.
+    pub groups: Option<Vec<Arc<str>>>,
+}
+
+/// A case as the books keep it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CaseRow {
+    /// Its number.
+    pub id: CaseId,
+    /// Who opened it.
+    pub cause: Cause,
+    /// Whether it acts.
+    pub mode: Mode,
+    /// The budget its actions are charged to, by name.
+    pub budget: Option<String>,
+    /// What it is about.
+    pub subject: Subject,
+    /// The label to ask for: whole, with its chunk.
+    pub label: Label,
+    /// The job's platform, for limits; `unknown` where no message told.
+    pub platform: Arc<str>,
+    /// What it was given.
+    pub params: CaseParams,
+    /// The push on which the failure that opened it was seen.
+    pub push: PushId,
+    /// The run that opened it.
+    pub opened_by: Option<RunKey>,
+    /// When it was opened.
+    pub opened_at: Timestamp,
+    /// When to look at it again without a message.
+    pub wake_at: Option<Timestamp>,
+    /// How it ended; `None` while it is open.
+    pub verdict: Option<Verdict>,
+    /// When it ended.
+    pub closed_at: Option<Timestamp>,
+    /// What the last step was and why, for people.
+    pub why: String,
+    /// What the rule's throttle counts together; empty where it has none.
+    pub throttle_key: String,
+}
+
+impl CaseRow {
+    /// Whether it only decides and asks for nothing.
+    pub fn is_shadow(&self) -> bool {
+        self.mode != Mode::Live
+    }
+}
+
+/// Where a request to the CI is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ActionState {
+    /// Decided, waits to be sent.
+    Queued,
+    /// A dispatcher is on it: whether the CI has it is not known until the answer is.
+    Sending,
+    /// The CI took it.
+    Accepted,
+    /// Sent, the answer lost.
+    InDoubt,
+    /// The CI said no, for good.
+    Refused,
+    /// Decided in shadow mode: never sent.
+    Shadow,
+    /// Given up before it was sent: its case ended first.
+    Dropped,
+    /// Accepted or in doubt, but its jobs never appeared.
+    Overdue,
+}
+
+impl ActionState {
+    /// The word used in the store, commands and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ActionState::Queued => "queued",
+            ActionState::Sending => "sending",
+            ActionState::Accepted => "accepted",
+            ActionState::InDoubt => "in-doubt",
+            ActionState::Refused => "refused",
+            ActionState::Shadow => "shadow",
+            ActionState::Dropped => "dropped",
+            ActionState::Overdue => "overdue",
+        }
+    }
+
+    /// Whether its jobs may still come.
+    pub fn is_expected(self) -> bool {
+        matches!(
+            self,
+            ActionState::Queued
+                | ActionState::Sending
+                | ActionState::Accepted
+                | ActionState::InDoubt
+                | ActionState::Shadow
+        )
+    }
+}
+
+/// A request of a case, as the books keep it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ActionRow {
+    /// Its identity.
+    pub key: ActionKey,
+    /// Where it is in its life.
+    pub state: ActionState,
+    /// Why it is there, for states that need a reason.
+    pub reason: Option<Reason>,
+    /// The push it is for.
+    pub push: PushId,
+    /// Jobs it asks for.
+    pub times: u32,
+    /// Jobs of it that have been seen, in whatever state.
+    pub arrived: u32,
+    /// When it was decided.
+    pub created_at: Timestamp,
+    /// When it was sent.
+    pub sent_at: Option<Timestamp>,
+}
+
+/// What to look at around a subject.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ViewQuery {
+    /// The tree.
+    pub project: Project,
+    /// The label, whole.
+    pub label: Label,
+    /// The label without its chunk.
+    pub series: Label,
+    /// The push in the middle.
+    pub around: PushId,
+    /// Pushes before it, at most.
+    pub back: u32,
+    /// Pushes after it, at most.
+    pub forward: u32,
+    /// Runs older than this are not counted into [`View::before`].
+    pub since: Timestamp,
+}
+
+/// What the books say around a subject.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct View {
+    /// The window of pushes, oldest first.
+    pub pushes: Vec<PushRow>,
+    /// The runs of the label (or its series) in the window.
+    pub runs: Vec<RunRow>,
+    /// Runs of the label on pushes before the window.
+    pub before: Counts,
+    /// Open cases about the label or its series.
+    pub open: Vec<CaseRow>,
+    /// Cases about them that closed last, newest first.
+    pub closed: Vec<CaseRow>,
+    /// What the open cases asked for.
+    pub actions: Vec<ActionRow>,
+}
+
+/// A request that a case decided on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewAction {
+    /// The request.
+    pub request: JobRequest,
+    /// Queued or shadow.
+    pub state: ActionState,
+    /// The rule's name, for limits.
+    pub rule: String,
+    /// The budget to charge.
+    pub budget: Option<String>,
+    /// The platform, for limits.
+    pub platform: Arc<str>,
+}
+
+/// What an event waits for, in the order in which it is fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Lack {
+    /// The task's definition.
+    Task,
+    /// The number of the push with the event's revision.
+    Push,
+    /// What failed in the run, from its artifacts.
+    Failures,
+    /// Pushes before the event's that no message told of.
+    Pushes,
+    /// The answer to a request of ours that is under way: the run may be its.
+    Lineage,
+}
+
+impl Lack {
+    /// The word used in the store and in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Lack::Task => "task",
+            Lack::Push => "push",
+            Lack::Failures => "failures",
+            Lack::Pushes => "pushes",
+            Lack::Lineage => "lineage",
+        }
+    }
+}
+
+/// What a rule made of an event.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Decision {
+    /// When.
+    pub at: Timestamp,
+    /// The event's identity: `task/run` for jobs.
+    pub event: String,
+    /// The rule.
+    pub rule: String,
+    /// `opened`, or the reason why not.
+    pub result: DecisionResult,
+    /// The case that was opened or joined.
+    pub case: Option<CaseId>,
+    /// Facts for people: the clauses with the values they saw, pushes looked at.
+    pub detail: serde_json::Value,
+}
+
+impl Decision {
+    /// A rule opened nothing on a run, for this reason.
+    pub fn no(rule: &Rule, run: &RunKey, reason: Reason, at: Timestamp) -> Decision {
+        Decision {
+            at,
+            event: run.to_string(),
+            rule: rule.name.to_string(),
+            result: DecisionResult::No(reason),
+            case: None,
+            detail: serde_json::Value::Null,
+        }
+    }
+
+    /// The same for another reason.
+    pub fn because(mut self, reason: Reason) -> Decision {
+        self.result = DecisionResult::No(reason);
+        self
+    }
+}
+
+/// The result of one rule on one event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DecisionResult {
+    /// A case was opened.
+    Opened,
+    /// None was, because.
+    #[serde(untagged)]
+    No(Reason),
+}
+
+impl DecisionResult {
+    /// The word used in the store, commands and rule tests.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DecisionResult::Opened => "opened",
+            DecisionResult::No(reason) => reason.as_str(),
+        }
+    }
+}
+
+/// What a task group stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupRow {
+    /// The tree.
+    pub project: Project,
+    /// The push.
+    pub push: Option<PushId>,
+    /// Its head revision.
+    pub revision: Option<Revision>,
+}
+
+/// The books inside one transaction.
+pub trait Ledger {
+    /// Writes runs into the history: a later state replaces an earlier one, never the other way round; known
+    /// facts are not forgotten. Events without project, label or push are not for this method.
+    fn record_runs(&mut self, jobs: &[&JobEvent]) -> Result<(), LedgerError>;
+
+    /// Writes a push that has a number.
+    fn record_push(&mut self, push: &PushEvent) -> Result<(), LedgerError>;
+
+    /// The number of the push with this head revision.
+    fn push_of(&mut self, project: &Project, revision: &Revision) -> Result<Option<PushId>, LedgerError>;
+
+    /// What a task group stands for, when one of its tasks has told.
+    fn group(&mut self, group: &TaskId) -> Result<Option<GroupRow>, LedgerError>;
+
+    /// Remembers what a task group stands for.
+    fn learn_group(&mut self, group: &TaskId, row: &GroupRow) -> Result<(), LedgerError>;
+
+    /// A recorded run.
+    fn run(&mut self, key: &RunKey) -> Result<Option<RunRow>, LedgerError>;
+
+    /// The action whose receipt names this task.
+    fn action_of(&mut self, receipt: &TaskId) -> Result<Option<ActionKey>, LedgerError>;
+
+    /// Whether an action for this label and push is on its way, so that a run of unknown parentage may be ours.
+    fn is_sending(&mut self, project: &Project, label: &Label, push: PushId) -> Result<bool, LedgerError>;
+
+    /// Project and label of every open case.
+    fn open_subjects(&mut self) -> Result<Vec<(Project, Label)>, LedgerError>;
+
+    /// The books around a subject.
+    fn view(&mut self, query: &ViewQuery) -> Result<View, LedgerError>;
+
+    /// One case.
+    fn case(&mut self, id: CaseId) -> Result<Option<CaseRow>, LedgerError>;
+
+    /// Opens a case; gives it its number (the row's own is ignored).
+    fn open_case(&mut self, case: &CaseRow) -> Result<CaseId, LedgerError>;
+
+    /// Writes what changed in a case. One that got a verdict is closed: what it asked for and was not sent is
+    /// dropped, and a notice of the verdict is due.
+    fn save_case(&mut self, case: &CaseRow) -> Result<(), LedgerError>;
+
+    /// Cases that a rule opened since a moment with this throttle key, at most `limit`.
+    fn cases_opened(&mut self, rule: &str, key: &str, since: Timestamp, limit: u32) -> Result<u32, LedgerError>;
+
+    /// Puts a request into the outbox. Returns false, and does nothing, when the key is there already.
+    fn add_action(&mut self, action: &NewAction, now: Timestamp) -> Result<bool, LedgerError>;
+
+    /// Marks actions that were accepted before `before` and whose jobs did not all come as overdue.
+    fn mark_overdue(&mut self, case: CaseId, before: Timestamp) -> Result<u32, LedgerError>;
+
+    /// Cases whose time to wake has come, the most overdue first, at most `limit`.
+    fn waking(&mut self, now: Timestamp, limit: u32) -> Result<Vec<CaseId>, LedgerError>;
+
+    /// Puts an event that lacks facts aside. A repeat of one that waits changes nothing.
+    fn wait_for(&mut self, event: &Event, what: &str, lack: Lack, now: Timestamp) -> Result<(), LedgerError>;
+
+    /// Remembers what a rule made of an event.
+    fn note_decision(&mut self, decision: &Decision) -> Result<(), LedgerError>;
+
+    /// Remembers a person's request by its digest; false when it is there already.
+    fn first_request(&mut self, digest: &[u8; 32], now: Timestamp) -> Result<bool, LedgerError>;
+}

@@ -1,0 +1,13 @@
+//! The functional core: applies events. The only place where rules, cases and history meet.
+//!
+//! In: events, the books ([`ledger::Ledger`]), rules, `now`. Out: changed books. Never: I/O of its own, a clock,
+//! randomness that is not seeded: the same events on the same books always give the same books.
+
+mod apply;
+pub mod evidence;
+mod facts;
+pub mod ledger;
+pub mod opening;
+pub mod settings;
+
+pub use apply::{Discarded, Engine, Note, Patience};

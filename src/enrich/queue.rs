@@ -1,0 +1,146 @@
+//! Taskcluster's queue as a source of facts: task definitions, and what failed in a run.
+//!
+//! In: a task or a run. Out: what its definition and its `errorsummary.log` artifacts say. Never: more than the
+//! configured bytes, artifacts of other names.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{FactError, FactSource, FailureFacts, PushQuery, fact_error};
+use crate::event::{BackendName, JobFacts, Project, PushEvent, RunKey, TaskId};
+use crate::net::Clock;
+use crate::net::taskcluster::{Access, Credentials, Services, SetupError};
+use crate::wire;
+
+/// What the artifacts are called that say what failed.
+const SUMMARY_SUFFIX: &str = "errorsummary.log";
+
+/// Pages of a run's artifact list that are read, of up to 1,000 each.
+const MAX_PAGES: usize = 5;
+
+/// Summaries of one run that are read: one for each harness that it ran.
+const MAX_SUMMARIES: usize = 16;
+
+/// A queue service to ask for facts.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QueueSettings {
+    /// The deployment's root URL. Has no default.
+    pub root_url: String,
+    /// Who we are to it. Public tasks need no credentials.
+    pub credentials: Option<Credentials>,
+    /// How long one exchange may take, in seconds, 1 to 600.
+    pub timeout_seconds: u64,
+    /// Hosts that artifacts may be redirected to, besides the stores that Taskcluster deployments commonly use.
+    pub artifact_hosts: Vec<String>,
+    /// The largest error summary that is read, in bytes. Recorded ones have up to 20 KB.
+    pub max_summary_bytes: usize,
+}
+
+impl Default for QueueSettings {
+    fn default() -> Self {
+        QueueSettings {
+            root_url: String::new(),
+            credentials: None,
+            timeout_seconds: 30,
+            artifact_hosts: Vec::new(),
+            max_summary_bytes: 16 * 1024 * 1024,
+        }
+    }
+}
+
+/// The source.
+pub struct QueueSource {
+    backend: BackendName,
+    services: Services,
+    max_summary_bytes: usize,
+}
+
+impl QueueSource {
+    /// Makes ready to ask for the facts of one CI system. Nothing is sent.
+    pub fn new(backend: BackendName, settings: QueueSettings, clock: Clock) -> Result<QueueSource, SetupError> {
+        let access = Access {
+            root_url: settings.root_url,
+            credentials: settings.credentials,
+            authorized_scopes: None,
+            timeout: Duration::from_secs(settings.timeout_seconds.clamp(1, 600)),
+            artifact_hosts: settings.artifact_hosts,
+        };
+        let services = Services::new(access, clock)?;
+        Ok(QueueSource {
+            backend,
+            services,
+            max_summary_bytes: settings.max_summary_bytes,
+        })
+    }
+
+    /// The names of a run's error summaries.
+    async fn summaries(&self, run: &RunKey) -> Result<Vec<String>, FactError> {
+        let mut names = Vec::new();
+        let mut page = None;
+        for _ in 0..MAX_PAGES {
+            let bytes = self
+                .services
+                .artifacts(run.task.as_str(), run.run, page.as_deref())
+                .await
+                .map_err(fact_error)?;
+            let list: Value = serde_json::from_slice(&bytes)
+                .map_err(|error| FactError::Malformed(format!("the list of artifacts of run {run}: {error}")))?;
+            let artifacts = list.get("artifacts").and_then(Value::as_array).into_iter().flatten();
+            // An artifact of the storage type `error` is the news that there is none.
+            let there = artifacts.filter(|artifact| artifact.get("storageType").is_none_or(|kind| kind != "error"));
+            let found = there.filter_map(|artifact| artifact.get("name")?.as_str());
+            names.extend(found.filter(|name| name.ends_with(SUMMARY_SUFFIX)).map(str::to_owned));
+            page = list.get("continuationToken").and_then(Value::as_str).map(str::to_owned);
+            if page.is_none() {
+                break;
+            }
+        }
+        names.truncate(MAX_SUMMARIES);
+        Ok(names)
+    }
+}
+
+#[async_trait]
+impl FactSource for QueueSource {
+    async fn task(&self, backend: &BackendName, task: &TaskId) -> Result<JobFacts, FactError> {
+        if *backend != self.backend {
+            return Err(FactError::NoSource("tasks of this CI system"));
+        }
+        let definition = self.services.task(task.as_str()).await.map_err(fact_error)?;
+        wire::task::facts(definition).map_err(|error| FactError::Malformed(format!("task {task}: {error}")))
+    }
+
+    async fn failures(&self, run: &RunKey) -> Result<FailureFacts, FactError> {
+        if run.backend != self.backend {
+            return Err(FactError::NoSource("runs of this CI system"));
+        }
+        let mut facts = FailureFacts::default();
+        for name in self.summaries(run).await? {
+            let task = run.task.as_str();
+            let bytes = self
+                .services
+                .artifact(task, Some(run.run), &name, self.max_summary_bytes)
+                .await;
+            let summary = wire::error_summary(&bytes.map_err(fact_error)?);
+            for signature in summary.signatures {
+                if !facts.signatures.contains(&signature) {
+                    facts.signatures.push(signature);
+                }
+            }
+            for group in summary.groups {
+                if !facts.groups.contains(&group) {
+                    facts.groups.push(group);
+                }
+            }
+        }
+        Ok(facts)
+    }
+
+    async fn pushes(&self, _project: &Project, _query: &PushQuery) -> Result<Vec<PushEvent>, FactError> {
+        Err(FactError::NoSource("pushes"))
+    }
+}

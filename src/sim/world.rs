@@ -1,0 +1,410 @@
+//! The simulated world: pushes that land, jobs that run, defects that break them.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::messages;
+use crate::event::{
+    ActionKey, Delivery, Duration, JobRequest, Label, Outcome, PushId, Revision, RunState, TaskId, Timestamp,
+};
+use crate::stats::random::Random;
+
+/// Time from a request to the jobs it makes.
+const ACTION_TAKES: Duration = Duration::from_secs(4 * 60);
+/// Mean time that a job waits for a machine.
+const WAITS: Duration = Duration::from_secs(2 * 60);
+/// Mean time that a job runs.
+const RUNS: Duration = Duration::from_secs(15 * 60);
+
+/// What is wrong in the tree from some push on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Defect {
+    /// The label that suffers.
+    pub label: Label,
+    /// The push that brought it.
+    pub from: PushId,
+    /// Its failure rate from then on: 1 for a permanent failure.
+    pub rate: f64,
+}
+
+/// What the simulation is made of.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The tree's name.
+    pub project: String,
+    /// When it begins.
+    pub start: Timestamp,
+    /// How many pushes land.
+    pub pushes: u64,
+    /// Mean time between two of them.
+    pub between: Duration,
+    /// The labels that may run on a push.
+    pub labels: Vec<Label>,
+    /// The share of labels that the CI skips on a push, to save machines.
+    pub skipped: f64,
+    /// The share of runs that fail without any defect.
+    pub background: f64,
+    /// The share of runs that the machinery loses.
+    pub infra: f64,
+    /// What is wrong.
+    pub defects: Vec<Defect>,
+    /// The seed of everything that is left to chance.
+    pub seed: u64,
+}
+
+/// A push as it landed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Push {
+    /// Its number.
+    pub id: PushId,
+    /// Its revision.
+    pub revision: Revision,
+    /// Its decision task.
+    pub group: TaskId,
+    /// When it landed.
+    pub at: Timestamp,
+}
+
+/// A job of the simulated CI.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    /// Its task.
+    pub task: TaskId,
+    /// Its label.
+    pub label: Label,
+    /// Its push: an index.
+    pub push: usize,
+    /// The task that made it.
+    pub parent: TaskId,
+    /// Where it is in its life.
+    pub state: RunState,
+    /// When it was scheduled.
+    pub scheduled: Timestamp,
+    /// When it started.
+    pub started: Option<Timestamp>,
+    /// The machine.
+    pub worker: String,
+}
+
+impl Job {
+    /// `linux2404-64/opt` of `test-linux2404-64/opt-mochitest`.
+    pub fn platform(&self) -> &str {
+        self.split().0
+    }
+
+    /// `mochitest` of `test-linux2404-64/opt-mochitest`.
+    pub fn suite(&self) -> &str {
+        self.split().1
+    }
+
+    fn split(&self) -> (&str, &str) {
+        let label = self.label.as_str();
+        let label = label.strip_prefix("test-").unwrap_or(label);
+        let dash = label
+            .find('/')
+            .and_then(|slash| Some(slash + label.get(slash..)?.find('-')?));
+        dash.map_or((label, label), |dash| {
+            let (platform, suite) = label.split_at(dash);
+            (platform, suite.trim_start_matches('-'))
+        })
+    }
+}
+
+/// Something that happened in the simulated world, for the story.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SimEvent {
+    /// A push landed, and so many of its jobs were scheduled and skipped.
+    Landed {
+        /// The push.
+        push: Push,
+        /// Jobs scheduled.
+        scheduled: usize,
+        /// Jobs skipped.
+        skipped: usize,
+    },
+    /// A job ended.
+    Ended {
+        /// Its label.
+        label: Label,
+        /// Its push.
+        push: PushId,
+        /// How.
+        outcome: Outcome,
+        /// Whether it was made on request.
+        requested: bool,
+    },
+    /// The CI made the jobs that a request asked for.
+    Made {
+        /// Which label.
+        label: Label,
+        /// On which push.
+        push: PushId,
+        /// How many.
+        times: u32,
+    },
+    /// A job got a machine.
+    Started,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Happening {
+    Land(u64),
+    Make {
+        push: usize,
+        label: Label,
+        times: u32,
+        action: TaskId,
+    },
+    Start(usize),
+    End(usize),
+}
+
+/// The world. Moves only when told to.
+pub struct World {
+    plan: Plan,
+    random: Random,
+    pushes: Vec<Push>,
+    jobs: Vec<Job>,
+    by_task: BTreeMap<TaskId, usize>,
+    future: BinaryHeap<Reverse<(Timestamp, u64, Happening)>>,
+    sequence: u64,
+    outgoing: Vec<Delivery>,
+    asked: u64,
+    actions: BTreeMap<ActionKey, TaskId>,
+}
+
+impl World {
+    /// A world at the beginning of its plan.
+    pub fn new(plan: Plan) -> World {
+        let mut world = World {
+            random: Random::new(plan.seed),
+            pushes: Vec::new(),
+            jobs: Vec::new(),
+            by_task: BTreeMap::new(),
+            future: BinaryHeap::new(),
+            sequence: 0,
+            outgoing: Vec::new(),
+            asked: 0,
+            actions: BTreeMap::new(),
+            plan,
+        };
+        let mut at = world.plan.start;
+        for number in 1..=world.plan.pushes {
+            world.plan_for(at, Happening::Land(number));
+            at = at.plus(world.spread(world.plan.between));
+        }
+        world
+    }
+
+    /// Jobs made on request so far.
+    pub fn asked(&self) -> u64 {
+        self.asked
+    }
+
+    /// Jobs made so far, requested or not.
+    pub fn job_count(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// When the next thing happens; `None` at the end of the plan.
+    pub fn next_at(&self) -> Option<Timestamp> {
+        self.future.peek().map(|Reverse((at, _, _))| *at)
+    }
+
+    /// Lets the next thing happen. `None` at the end of the plan.
+    pub fn step(&mut self) -> Option<(Timestamp, SimEvent)> {
+        let Reverse((at, _, happening)) = self.future.pop()?;
+        let event = match happening {
+            Happening::Land(number) => self.land(number, at),
+            Happening::Make {
+                push,
+                label,
+                times,
+                action,
+            } => self.make(push, label, times, &action, at),
+            Happening::Start(job) => self.start(job, at),
+            Happening::End(job) => self.end(job, at)?,
+        };
+        Some((at, event))
+    }
+
+    /// What the world has to say since it was last asked.
+    pub fn take_outgoing(&mut self) -> Vec<Delivery> {
+        std::mem::take(&mut self.outgoing)
+    }
+
+    /// A task's definition.
+    pub fn definition(&self, task: &TaskId) -> Option<serde_json::Value> {
+        let job = self.jobs.get(*self.by_task.get(task)?)?;
+        Some(messages::definition(
+            &self.plan.project,
+            self.pushes.get(job.push)?,
+            job,
+        ))
+    }
+
+    /// Takes a request, as `hooks.triggerHook` would: answers with the action task, which makes the jobs later.
+    ///
+    /// # Errors
+    /// The CI's words for why it cannot.
+    pub fn request(&mut self, request: &JobRequest, now: Timestamp) -> Result<TaskId, String> {
+        let push = self
+            .pushes
+            .iter()
+            .position(|push| push.revision == request.revision)
+            .ok_or_else(|| format!("no decision task for revision {}", request.revision))?;
+        if !self.plan.labels.contains(&request.label) {
+            return Err(format!("{} is not in the full task graph", request.label));
+        }
+        let action = self.task_id();
+        self.actions.insert(request.key, action.clone());
+        let make = Happening::Make {
+            push,
+            label: request.label.clone(),
+            times: request.times,
+            action: action.clone(),
+        };
+        self.plan_for(now.plus(ACTION_TAKES), make);
+        Ok(action)
+    }
+
+    /// The action task that a request led to, if it ever arrived.
+    pub fn action_of(&self, request: &JobRequest) -> Option<TaskId> {
+        self.actions.get(&request.key).cloned()
+    }
+
+    fn plan_for(&mut self, at: Timestamp, happening: Happening) {
+        self.sequence += 1;
+        self.future.push(Reverse((at, self.sequence, happening)));
+    }
+
+    /// A span around `mean`: between half of it and one and a half times it.
+    fn spread(&mut self, mean: Duration) -> Duration {
+        mean.mul_f64(0.5 + self.random.uniform())
+    }
+
+    fn task_id(&mut self) -> TaskId {
+        let mut bytes = [0u8; 16];
+        let (high, low) = bytes.split_at_mut(8);
+        high.copy_from_slice(&self.random.bits().to_le_bytes());
+        low.copy_from_slice(&self.random.bits().to_le_bytes());
+        TaskId::from(URL_SAFE_NO_PAD.encode(bytes))
+    }
+
+    fn land(&mut self, number: u64, at: Timestamp) -> SimEvent {
+        let revision = Revision::from(format!(
+            "{:016x}{:016x}{number:08x}",
+            self.random.bits(),
+            self.random.bits()
+        ));
+        let push = Push {
+            id: PushId(number),
+            revision,
+            group: self.task_id(),
+            at,
+        };
+        self.outgoing.push(messages::push(&self.plan.project, &push));
+        self.pushes.push(push.clone());
+        let index = self.pushes.len() - 1;
+        let mut scheduled = 0;
+        for label in self.plan.labels.clone() {
+            // The first push runs everything: a tree with a past.
+            if number > 1 && self.random.chance(self.plan.skipped) {
+                continue;
+            }
+            self.schedule(index, label, push.group.clone(), at);
+            scheduled += 1;
+        }
+        SimEvent::Landed {
+            push,
+            scheduled,
+            skipped: self.plan.labels.len() - scheduled,
+        }
+    }
+
+    fn make(&mut self, push: usize, label: Label, times: u32, action: &TaskId, at: Timestamp) -> SimEvent {
+        for _ in 0..times {
+            self.schedule(push, label.clone(), action.clone(), at);
+        }
+        self.asked += u64::from(times);
+        let push = self.pushes.get(push).map_or(PushId(0), |push| push.id);
+        SimEvent::Made { label, push, times }
+    }
+
+    fn schedule(&mut self, push: usize, label: Label, parent: TaskId, at: Timestamp) {
+        let task = self.task_id();
+        let worker = format!("sim-{}", self.random.below(40));
+        self.by_task.insert(task.clone(), self.jobs.len());
+        self.jobs.push(Job {
+            task,
+            label,
+            push,
+            parent,
+            state: RunState::Pending,
+            scheduled: at,
+            started: None,
+            worker,
+        });
+        let index = self.jobs.len() - 1;
+        self.say(index, at);
+        let wait = self.spread(WAITS);
+        self.plan_for(at.plus(wait), Happening::Start(index));
+    }
+
+    fn start(&mut self, index: usize, at: Timestamp) -> SimEvent {
+        let takes = self.spread(RUNS);
+        if let Some(job) = self.jobs.get_mut(index) {
+            job.state = RunState::Running;
+            job.started = Some(at);
+        }
+        self.say(index, at);
+        self.plan_for(at.plus(takes), Happening::End(index));
+        SimEvent::Started
+    }
+
+    fn end(&mut self, index: usize, at: Timestamp) -> Option<SimEvent> {
+        let outcome = self.outcome(index)?;
+        let job = self.jobs.get_mut(index)?;
+        job.state = RunState::Finished(outcome);
+        let push = self.pushes.get(job.push)?;
+        let requested = job.parent != push.group;
+        let event = SimEvent::Ended {
+            label: job.label.clone(),
+            push: push.id,
+            outcome,
+            requested,
+        };
+        self.say(index, at);
+        Some(event)
+    }
+
+    fn outcome(&mut self, index: usize) -> Option<Outcome> {
+        let job = self.jobs.get(index)?;
+        let push = self.pushes.get(job.push)?.id;
+        let rate = self
+            .plan
+            .defects
+            .iter()
+            .filter(|defect| defect.label == job.label && push >= defect.from)
+            .map(|defect| defect.rate)
+            .fold(self.plan.background, f64::max);
+        Some(if self.random.chance(self.plan.infra) {
+            Outcome::Infra
+        } else if self.random.chance(rate) {
+            Outcome::Failed
+        } else {
+            Outcome::Passed
+        })
+    }
+
+    fn say(&mut self, index: usize, at: Timestamp) {
+        if let Some(job) = self.jobs.get(index)
+            && let Some(push) = self.pushes.get(job.push)
+        {
+            self.outgoing.push(messages::job(&self.plan.project, push, job, at));
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Which runs tell most about where the mean changed.
+//!
+//! The mutual information of the culprit and one value at candidate x is computed on a grid of values; for a round, it is
+//! averaged over a few sampled outcomes of the runs already in it.
+
+use super::super::random::Random;
+use super::Problem;
+use super::model::{NEGLIGIBLE, Posterior};
+use super::noise::Cluster;
+
+/// Sampled futures in a round.
+const FUTURES: usize = 6;
+
+/// Points of the grid of values at most; their distance is half a standard deviation where that is more.
+const MAX_POINTS: usize = 160;
+const MIN_POINTS: usize = 24;
+
+/// The runs chosen so far, with sampled outcomes.
+#[derive(Debug)]
+pub(super) struct Outlook<'a> {
+    problem: &'a Problem,
+    now: Posterior,
+    futures: Vec<Vec<Vec<f64>>>,
+    random: Random,
+}
+
+impl<'a> Outlook<'a> {
+    /// Nothing chosen; what is pending has its outcomes sampled.
+    pub fn new(problem: &'a Problem, values: &[Vec<f64>], now: Posterior, seed: u64) -> Outlook<'a> {
+        let futures = vec![values.to_vec(); FUTURES];
+        let mut outlook = Outlook {
+            problem,
+            now,
+            futures,
+            random: Random::new(seed),
+        };
+        for e in &problem.evidence {
+            for _ in 0..e.pending.min(problem.params.parallel) {
+                outlook.expect_run(e.push);
+            }
+        }
+        outlook
+    }
+
+    /// Chooses `count` runs, greedily.
+    pub fn round(mut self, count: u32) -> Vec<(usize, u32)> {
+        let mut run = std::collections::BTreeMap::new();
+        let mut sampled = self.problem.evidence.iter().any(|e| e.pending > 0);
+        for taken in 0..count {
+            let gains = if sampled {
+                let mut sum = vec![0.0; self.problem.candidates];
+                for values in &self.futures {
+                    let gains = gains(&Posterior::new(self.problem, values));
+                    sum.iter_mut().zip(gains).for_each(|(sum, gain)| *sum += gain);
+                }
+                sum
+            } else {
+                gains(&self.now)
+            };
+            let best = gains
+                .iter()
+                .enumerate()
+                .max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
+            let Some((index, _)) = best else { break };
+            *run.entry(index + 1).or_insert(0) += 1;
+            if taken + 1 < count {
+                self.expect_run(index + 1);
+                sampled = true;
+            }
+        }
+        run.into_iter().collect()
+    }
+
+    /// Adds a sampled value at `push` to each future. Each future's culprit is a quantile of the present posterior.
+    fn expect_run(&mut self, push: usize) {
+        for (index, values) in self.futures.iter_mut().enumerate() {
+            let target = (index as f64 + 0.5) / FUTURES as f64;
+            let mut sum = 0.0;
+            let culprit = (0..=self.now.candidates()).find(|c| {
+                sum += self.now.mass(*c);
+                sum >= target
+            });
+            let c = culprit.unwrap_or(self.now.candidates());
+            let side = if c > 0 && push >= c {
+                self.now.after(c)
+            } else {
+                self.now.before(c)
+            };
+            let mut pick = self.random.uniform() * side.iter().map(|s| s.weight).sum::<f64>();
+            let chosen = side.iter().find(|s| {
+                pick -= s.weight;
+                pick <= 0.0
+            });
+            if let Some(Cluster { mean, deviation, .. }) = chosen.or(side.last()) {
+                values[push - 1].push(self.now.scale() * (mean + deviation * self.random.normal()));
+            }
+        }
+    }
+}
+
+/// The mutual information of the culprit and one value, for each candidate: H(mixture) − Σ_c w_c H(c's own).
+fn gains(posterior: &Posterior) -> Vec<f64> {
+    let n = posterior.candidates();
+    let likely: Vec<usize> = (0..=n).filter(|c| posterior.mass(*c) > NEGLIGIBLE).collect();
+    let sides: Vec<(Vec<Cluster>, Vec<Cluster>)> = likely
+        .iter()
+        .map(|c| {
+            let before = posterior.before(*c);
+            (before.clone(), if *c == 0 { before } else { posterior.after(*c) })
+        })
+        .collect();
+    let (low, high, points) = range(posterior, &likely, &sides);
+    let distance = (high - low) / (points - 1) as f64;
+    let tabulate = |side: &[Cluster], weight: f64| -> (Vec<f64>, f64) {
+        let density: Vec<f64> = (0..points)
+            .map(|i| {
+                let y = low + distance * i as f64;
+                // A cluster narrower than the grid would fall between its points.
+                let at = |c: &Cluster| {
+                    Cluster {
+                        deviation: c.deviation.max(0.7 * distance),
+                        ..*c
+                    }
+                    .density(y)
+                };
+                weight * side.iter().map(at).sum::<f64>()
+            })
+            .collect();
+        let own = density.iter().map(|d| entropy_part(*d)).sum::<f64>() + density.iter().sum::<f64>() * weight.ln();
+        (density, own)
+    };
+    // The mixture at x: those with c > x and no change from before, the others from after. Start with x = 0.
+    let mut mixture = vec![0.0; points];
+    let mut own = 0.0;
+    let mut tables = Vec::with_capacity(likely.len());
+    for (c, (before, after)) in likely.iter().zip(&sides) {
+        let mass = posterior.mass(*c);
+        let (density, entropy) = tabulate(before, mass);
+        mixture.iter_mut().zip(&density).for_each(|(sum, d)| *sum += d);
+        own += entropy;
+        tables.push(((density, entropy), tabulate(after, mass)));
+    }
+    let mut gains = Vec::with_capacity(n);
+    let mut next = likely.iter().zip(&tables).skip_while(|(c, _)| **c == 0).peekable();
+    let mut latest = 0.0;
+    for x in 1..=n {
+        if let Some((_, (before, after))) = next.next_if(|(c, _)| **c == x) {
+            for ((sum, old), new) in mixture.iter_mut().zip(&before.0).zip(&after.0) {
+                *sum += new - old;
+            }
+            own += after.1 - before.1;
+            latest = (mixture.iter().map(|d| entropy_part(*d)).sum::<f64>() - own).max(0.0) * distance;
+        }
+        gains.push(latest);
+    }
+    gains
+}
+
+fn entropy_part(density: f64) -> f64 {
+    if density > 0.0 { -density * density.ln() } else { 0.0 }
+}
+
+/// The span of values worth looking at: three deviations about every mean that is not far-fetched, and how many points
+/// to lay over it.
+fn range(posterior: &Posterior, likely: &[usize], sides: &[(Vec<Cluster>, Vec<Cluster>)]) -> (f64, f64, usize) {
+    // Of culprits those with a tenth of the likeliest one's mass, under each the shifts with a fiftieth of it.
+    const CREDIBLE_CULPRIT: f64 = 0.1;
+    const CREDIBLE_SHIFT: f64 = 0.02;
+    let (mut low, mut high, mut narrowest) = (f64::INFINITY, f64::NEG_INFINITY, f64::INFINITY);
+    let mut span = |cluster: &Cluster| {
+        low = low.min(cluster.mean - 3.0 * cluster.deviation);
+        high = high.max(cluster.mean + 3.0 * cluster.deviation);
+        narrowest = narrowest.min(cluster.deviation);
+    };
+    let likeliest = likely
+        .iter()
+        .filter(|c| **c > 0)
+        .map(|c| posterior.mass(*c))
+        .fold(0.0, f64::max);
+    for (c, (before, after)) in likely.iter().zip(sides) {
+        if *c == 0 || posterior.mass(*c) >= CREDIBLE_CULPRIT * likeliest {
+            before.iter().for_each(&mut span);
+            after
+                .iter()
+                .filter(|cluster| cluster.weight > CREDIBLE_SHIFT)
+                .for_each(&mut span);
+        }
+    }
+    if low >= high {
+        return (0.5, 1.5, MIN_POINTS);
+    }
+    let points = ((high - low) / (0.5 * narrowest)).ceil() as usize;
+    (low, high, points.clamp(MIN_POINTS, MAX_POINTS))
+}

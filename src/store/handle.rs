@@ -1,0 +1,55 @@
+//! A store on a thread of its own.
+
+use std::sync::mpsc;
+use std::thread;
+
+use tokio::sync::oneshot;
+
+use super::sqlite::SqliteStore;
+use crate::engine::ledger::LedgerError;
+
+type Job = Box<dyn FnOnce(&mut SqliteStore) + Send>;
+
+/// Jobs that may wait for the store's thread before the senders have to wait themselves: the loops of the daemon are
+/// few and each waits for its answer, so this is never reached by one process's own work.
+const QUEUE: usize = 256;
+
+/// Sends work to the store's thread. Cheap to clone; the thread ends when the last handle is gone.
+#[derive(Clone)]
+pub struct Handle {
+    jobs: mpsc::SyncSender<Job>,
+}
+
+impl Handle {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The operating system could not start a thread.
+    pub fn start(mut store: SqliteStore) -> std::io::Result<Handle> {
+        let (jobs, queue) = mpsc::sync_channel::<Job>(QUEUE);
+        thread::Builder::new().name("store".into()).spawn(move || {
+            while let Ok(job) = queue.recv() {
+                job(&mut store);
+            }
+        })?;
+        Ok(Handle { jobs })
+    }
+
+    /// Runs `work` on the store's thread and waits for its answer.
+    ///
+    /// # Errors
+    /// What `work` says, or that the store's thread has ended.
+    pub async fn with<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut SqliteStore) -> Result<R, LedgerError> + Send + 'static,
+    ) -> Result<R, LedgerError> {
+        let (answer, reply) = oneshot::channel();
+        let job: Job = Box::new(move |store| {
+            // The asker may have gone away (shutdown): its transaction is committed or rolled back all the same.
+            let _ = answer.send(work(store));
+        });
+        let gone = || LedgerError::Broken("the store's thread has ended".into());
+        self.jobs.send(job).map_err(|_| gone())?;
+        reply.await.map_err(|_| gone())?
+    }
+}

@@ -1,0 +1,160 @@
+//! The embedded store: one SQLite file (or memory), write-ahead log, full synchronisation.
+//!
+//! In: transactions of the engine, questions of the dispatcher, the pages and the command line. Out: rows.
+//! Never: deciding; SQL outside this folder.
+
+mod admin;
+mod codec;
+mod inbox;
+mod ledger;
+mod outbox;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+
+pub use admin::{CaseFilter, DeadLetter, Pause, PauseScope, StoreSummary};
+pub use inbox::{Notice, Waiting};
+pub use ledger::Books;
+pub use outbox::{Dimension, Due, Spent};
+
+use crate::engine::ledger::LedgerError;
+
+/// Migrations in order, never edited once landed: a store of version `n` has had the first `n` of them.
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_initial.sql")];
+
+/// How long a statement waits for another process's write before it says that the store is busy.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Interned names kept in memory; past this they are forgotten and looked up again.
+const NAMES_KEPT: usize = 200_000;
+
+/// The store.
+pub struct SqliteStore {
+    connection: Connection,
+    names: Names,
+}
+
+/// Numbers of interned names, by name.
+#[derive(Default)]
+struct Names {
+    names: HashMap<(&'static str, String), i64>,
+    labels: HashMap<(i64, String), i64>,
+}
+
+impl Names {
+    fn bound(&mut self) {
+        if self.names.len() + self.labels.len() > NAMES_KEPT {
+            self.forget();
+        }
+    }
+
+    fn forget(&mut self) {
+        self.names.clear();
+        self.labels.clear();
+    }
+}
+
+impl SqliteStore {
+    /// Opens the store in a file, making it and its tables where they are missing.
+    ///
+    /// # Errors
+    /// The file cannot be opened or written, is damaged, or was made by a newer version of this program.
+    pub fn open(path: &Path) -> Result<SqliteStore, LedgerError> {
+        let connection = Connection::open(path)
+            .map_err(|error| LedgerError::Broken(format!("{}: cannot be opened: {error}", path.display())))?;
+        SqliteStore::prepare(connection).map_err(|error| match error {
+            LedgerError::Busy(text) => LedgerError::Busy(format!("{}: {text}", path.display())),
+            LedgerError::Broken(text) => LedgerError::Broken(format!("{}: {text}", path.display())),
+        })
+    }
+
+    /// A store in memory, for simulations, replays and tests.
+    ///
+    /// # Errors
+    /// SQLite has no memory for it.
+    pub fn in_memory() -> Result<SqliteStore, LedgerError> {
+        SqliteStore::prepare(Connection::open_in_memory().map_err(sql)?)
+    }
+
+    fn prepare(mut connection: Connection) -> Result<SqliteStore, LedgerError> {
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(sql)?;
+        connection.set_prepared_statement_cache_capacity(128);
+        // FULL: a commit is on the disk before the message is acknowledged. With a transaction a batch it costs little.
+        connection
+            .execute_batch(
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -65536;
+                 PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 4000; PRAGMA foreign_keys = OFF;",
+            )
+            .map_err(sql)?;
+        let transaction = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(sql)?;
+        let version: i64 = transaction
+            .query_row("PRAGMA user_version", [], |row| row.get(0))
+            .map_err(sql)?;
+        let known = MIGRATIONS.len() as i64;
+        if !(0..=known).contains(&version) {
+            return Err(LedgerError::Broken(format!(
+                "the store has version {version}, this program knows versions up to {known}: use a newer sheriffd"
+            )));
+        }
+        for (done, migration) in (0..).zip(MIGRATIONS).skip(version as usize) {
+            transaction.execute_batch(migration).map_err(sql)?;
+            transaction.pragma_update(None, "user_version", done + 1).map_err(sql)?;
+        }
+        transaction.commit().map_err(sql)?;
+        Ok(SqliteStore {
+            connection,
+            names: Names::default(),
+        })
+    }
+
+    /// Runs `work` in one write transaction: all of it is durable when this returns `Ok`, nothing of it otherwise.
+    ///
+    /// # Errors
+    /// What `work` says, or that the store is busy or damaged.
+    pub fn transact<R>(
+        &mut self,
+        work: impl FnOnce(&mut Books<'_>) -> Result<R, LedgerError>,
+    ) -> Result<R, LedgerError> {
+        self.names.bound();
+        let outcome = (|| {
+            let transaction = self
+                .connection
+                .transaction_with_behavior(TransactionBehavior::Immediate)
+                .map_err(sql)?;
+            let mut books = Books::new(&transaction, &mut self.names);
+            let answer = work(&mut books)?;
+            transaction.commit().map_err(sql)?;
+            Ok(answer)
+        })();
+        if outcome.is_err() {
+            // Names that were interned in a transaction that did not commit do not exist.
+            self.names.forget();
+        }
+        outcome
+    }
+}
+
+/// What an error of SQLite means for its caller.
+fn sql(error: rusqlite::Error) -> LedgerError {
+    match error.sqlite_error_code() {
+        Some(
+            ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::DiskFull
+            | ErrorCode::CannotOpen
+            | ErrorCode::SystemIoFailure
+            | ErrorCode::ReadOnly,
+        ) => LedgerError::Busy(error.to_string()),
+        _ => LedgerError::Broken(error.to_string()),
+    }
+}
+
+/// A JSON column that does not hold what was written into it.
+fn json(error: serde_json::Error) -> LedgerError {
+    LedgerError::Broken(format!("a row holds JSON that cannot be read: {error}"))
+}
