@@ -172,7 +172,7 @@ impl WebhookSection {
 section! {
     /// Facts that messages do not carry: how their sources are asked.
     pub struct EnrichSection {
-        /// The server with pushlogs, as https://hg.mozilla.org.
+        /// The server with pushlogs, as `https://hg.mozilla.org`.
         pushlog_url: Option<HttpUrl> = None;
         /// The repository's path at that server by project, where it is not the project's name.
         pushlog_paths: BTreeMap<String, String> = BTreeMap::new();

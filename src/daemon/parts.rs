@@ -39,7 +39,7 @@ fn net_clock(clock: &Arc<dyn Clock>) -> crate::net::Clock {
 
 /// The name of the CI system that messages speak of and requests go to.
 pub fn backend_name(config: &Config) -> BackendName {
-    BackendName::from(config.top.backend.as_str())
+    BackendName::from(config.top.ci.as_str())
 }
 
 /// Whether requests can be sent at all: without credentials the daemon watches and decides in shadow.
