@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use proptest::prelude::*;
 use sheriffd::bus::bindings::{Binding, Source};
 use sheriffd::config::{BackendChoice, Config, LoadOptions, Loaded, Origin};
 use sheriffd::event::{Duration, Project};
@@ -406,4 +407,21 @@ fn a_body_is_a_table_or_json_in_a_text() {
         Some(serde_json::json!({"jobs": [{"label": "${label}", "times": 2}]}))
     );
     assert_eq!(table, text);
+}
+
+proptest! {
+    #[test]
+    fn no_file_and_no_flag_makes_it_panic(text in "[a-z\\[\\].=\"'0-9 \\n{},#é-]{0,80}", flag in ".{0,40}") {
+        let _ = file(&text).flag(&flag).try_load();
+    }
+
+    #[test]
+    fn a_misspelt_setting_is_an_error_whatever_its_value(
+        name in "[a-z_]{1,12}", value in prop_oneof![Just("1"), Just("true"), Just("\"text\""), Just("[]"), Just("{ a = 1 }")],
+    ) {
+        let known = Config::load(&LoadOptions::default()).unwrap().explanation;
+        prop_assume!(!known.entries.iter().any(|entry| entry.key == format!("broker.{name}")));
+        let errors = file(&format!("[broker]\n{name} = {value}\n")).errors();
+        prop_assert!(errors.starts_with(&format!("sheriffd.toml:2: there is no setting `broker.{name}`")), "{}", errors);
+    }
 }

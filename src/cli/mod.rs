@@ -152,7 +152,10 @@ impl From<io::Error> for CliError {
     fn from(error: io::Error) -> CliError {
         match error.kind() {
             // Whoever reads has seen enough (`sheriffd case list | head`): no trouble of anybody's.
-            io::ErrorKind::BrokenPipe => CliError { code: 0, text: String::new() },
+            io::ErrorKind::BrokenPipe => CliError {
+                code: 0,
+                text: String::new(),
+            },
             _ => CliError::unavailable(error.to_string()),
         }
     }

@@ -237,8 +237,12 @@ pub struct NewAction {
 pub enum Lack {
     /// The task's definition.
     Task,
+    /// The number of the push with the event's revision.
+    Push,
     /// What failed in the run, from its artifacts.
     Failures,
+    /// Pushes before the event's that no message told of.
+    Pushes,
     /// The answer to a request of ours that is under way: the run may be its.
     Lineage,
 }
@@ -248,7 +252,9 @@ impl Lack {
     pub fn as_str(self) -> &'static str {
         match self {
             Lack::Task => "task",
+            Lack::Push => "push",
             Lack::Failures => "failures",
+            Lack::Pushes => "pushes",
             Lack::Lineage => "lineage",
         }
     }

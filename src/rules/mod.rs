@@ -6,7 +6,7 @@
 //!
 //! The way of a file: [`yaml`] makes a tree with places, [`shape`] checks it against the tables in [`keys`], [`read`]
 //! makes rules of it (with [`match_fields`], [`open`], [`expr`]), [`lint`] warns, [`set`] compiles. The way of an event:
-//! [`index`] finds the rules that can match, [`set`] evaluates them. [`fields`] is the schema of events. [`schema`] and
+//! [`index`] (with [`lookup`]) finds the rules that can match, [`set`] evaluates them. [`fields`] is the schema of events. [`schema`] and
 //! [`reference`] say the same tables to editors and readers.
 
 mod code;
@@ -18,6 +18,7 @@ mod fields;
 mod index;
 mod keys;
 mod lint;
+mod lookup;
 mod match_fields;
 mod matching;
 mod open;
