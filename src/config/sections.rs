@@ -182,7 +182,7 @@ impl LimitsSection {
             jobs_per_project_per_day: self.jobs_per_project_per_day.0,
             jobs_per_platform_per_day: self.jobs_per_platform_per_day.0,
             jobs_per_label_per_day: self.jobs_per_label_per_day.0,
-            jobs_per_push_per_day: self.jobs_per_push_per_day.0,
+            jobs_per_push: self.jobs_per_push.0,
             requests_per_second: self.requests_per_second,
             concurrency: self.concurrency,
         }

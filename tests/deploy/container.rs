@@ -51,7 +51,10 @@ fn composed() -> Config {
     let options = LoadOptions {
         file: Some(path("deploy/compose/sheriffd.toml")),
         // Interpolated by compose from the caller's environment.
-        environment: variables.keys().map(|name| (name.clone(), "correct horse".to_owned())).collect(),
+        environment: variables
+            .keys()
+            .map(|name| (name.clone(), "correct horse".to_owned()))
+            .collect(),
         set: Vec::new(),
     };
     Config::load(&options).unwrap().config
@@ -64,7 +67,10 @@ fn what_the_image_copies_exists() {
         let words: Vec<&str> = copy.split(' ').collect();
         match words.as_slice() {
             ["--from=build", source, _] => {
-                assert!(made.iter().any(|run| run.ends_with(&format!(" {source}"))), "{source} is not made");
+                assert!(
+                    made.iter().any(|run| run.ends_with(&format!(" {source}"))),
+                    "{source} is not made"
+                );
             }
             [sources @ .., _] => {
                 for source in sources {
@@ -84,7 +90,10 @@ fn the_image_builds_with_the_toolchain_and_profile_of_the_crate() {
     assert_eq!(from[0], format!("rust:{version}-bookworm AS build"));
     assert!(manifest["profile"].get("dist").is_some());
     let build = arguments_of("RUN").remove(0);
-    assert!(build.contains("cargo build --locked --profile dist --bin sheriffd"), "{build}");
+    assert!(
+        build.contains("cargo build --locked --profile dist --bin sheriffd"),
+        "{build}"
+    );
 }
 
 #[test]
@@ -103,7 +112,9 @@ fn what_is_left_out_of_the_image_is_nothing_that_the_program_contains() {
                 unread.push(file);
                 continue;
             }
-            let Ok(text) = std::fs::read_to_string(&file) else { continue };
+            let Ok(text) = std::fs::read_to_string(&file) else {
+                continue;
+            };
             // What stands in a module of tests is not built into the program.
             let program = text.split("#[cfg(test)]").next().unwrap_or_default();
             for line in program.lines().filter(|line| line.contains("include_")) {
@@ -135,7 +146,16 @@ struct Demo {
 impl Demo {
     fn start() -> Demo {
         let mut process = Command::new(env!("CARGO_BIN_EXE_sheriffd"))
-            .args(["demo", "--pushes", "4", "--speed", "0", "--keep-running", "--listen", "127.0.0.1:0"])
+            .args([
+                "demo",
+                "--pushes",
+                "4",
+                "--speed",
+                "0",
+                "--keep-running",
+                "--listen",
+                "127.0.0.1:0",
+            ])
             .stdout(Stdio::piped())
             .spawn()
             .expect("the program can be started");
@@ -226,11 +246,20 @@ fn the_parts_of_compose_find_each_other() {
     assert_eq!(texts(&broker["RABBITMQ_DEFAULT_USER"]), [config.broker.user.as_str()]);
     let mounts = texts(&services["sheriffd"]["volumes"]);
     for rules in &config.rules.paths {
-        assert!(mounts.contains(&format!("../rules:{}:ro", rules.display())), "{mounts:?}");
+        assert!(
+            mounts.contains(&format!("../rules:{}:ro", rules.display())),
+            "{mounts:?}"
+        );
     }
     let started_with = words("CMD").pop().unwrap();
-    assert!(mounts.contains(&format!("./compose/sheriffd.toml:{started_with}:ro")), "{mounts:?}");
-    assert!(mounts.contains(&format!("store:{}", arguments_of("VOLUME").concat())), "{mounts:?}");
+    assert!(
+        mounts.contains(&format!("./compose/sheriffd.toml:{started_with}:ro")),
+        "{mounts:?}"
+    );
+    assert!(
+        mounts.contains(&format!("store:{}", arguments_of("VOLUME").concat())),
+        "{mounts:?}"
+    );
 
     let scraped = yaml("deploy/prometheus.yml")["scrape_configs"][0]["static_configs"][0]["targets"].clone();
     assert_eq!(texts(&scraped), [format!("sheriffd:{}", config.web.listen.port())]);

@@ -26,13 +26,23 @@ fn everything_set(folder: &std::path::Path, flags: &[&str]) -> Loaded {
     let is_setting = |line: &str| line.starts_with(|c: char| c.is_ascii_lowercase() || c == '[');
     let text: String = read(EXAMPLE)
         .lines()
-        .map(|line| line.strip_prefix('#').filter(|rest| is_setting(rest)).unwrap_or(line).to_owned() + "\n")
+        .map(|line| {
+            line.strip_prefix('#')
+                .filter(|rest| is_setting(rest))
+                .unwrap_or(line)
+                .to_owned()
+                + "\n"
+        })
         .collect();
     let mut with_secrets = String::new();
     for line in text.lines() {
         if let Some((before, name)) = line.split_once("\"file:/etc/sheriffd/credentials/") {
             let name = name.trim_end_matches('"');
-            let secret = if name == "notify-url" { "https://chat.example.com/hook" } else { "a secret" };
+            let secret = if name == "notify-url" {
+                "https://chat.example.com/hook"
+            } else {
+                "a secret"
+            };
             fs::write(folder.join(name), secret).unwrap();
             with_secrets += &format!("{before}\"file:{}/{name}\"\n", folder.display());
         } else {
@@ -82,7 +92,12 @@ fn the_example_has_every_setting_with_its_default() {
             // An empty default shows nothing: the example has an example.
             let is_empty = entry.default.as_array().is_some_and(Vec::is_empty)
                 || entry.default.as_object().is_some_and(serde_json::Map::is_empty);
-            assert!(is_empty || entry.value == entry.default, "the default of {} is {}", entry.key, entry.default);
+            assert!(
+                is_empty || entry.value == entry.default,
+                "the default of {} is {}",
+                entry.key,
+                entry.default
+            );
         }
     }
 }

@@ -46,7 +46,10 @@ fn the_table_of_metrics_is_that_of_the_program() {
     }
     let manual = read(OPERATIONS);
     let shown = table(&manual, "metrics");
-    assert!(shown == rows.trim_end(), "the table of metrics in {OPERATIONS} must be\n\n{rows}");
+    assert!(
+        shown == rows.trim_end(),
+        "the table of metrics in {OPERATIONS} must be\n\n{rows}"
+    );
 }
 
 #[test]
@@ -55,10 +58,17 @@ fn every_reason_for_doing_nothing_is_explained_by_the_words_of_the_program() {
     let table = table(&manual, "reasons");
     assert_eq!(first_cells(table), Reason::ALL.map(Reason::as_str));
     for reason in Reason::ALL {
-        let row = table.lines().find(|line| line.starts_with(&format!("| `{reason}` |"))).unwrap();
+        let row = table
+            .lines()
+            .find(|line| line.starts_with(&format!("| `{reason}` |")))
+            .unwrap();
         let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
         assert_eq!(cells[1], reason.sentence(), "{reason}");
-        assert!(cells[2].ends_with('.'), "{reason}: what to do is a sentence: {}", cells[2]);
+        assert!(
+            cells[2].ends_with('.'),
+            "{reason}: what to do is a sentence: {}",
+            cells[2]
+        );
     }
 }
 
@@ -76,7 +86,11 @@ fn every_command_in_the_manuals_is_one_of_the_program() {
         for behind in text.split("sheriffd ").skip(1) {
             // Two words at most: a command and a command of it. Prose goes on with words that are none.
             let words: Vec<&str> = behind.split([' ', '`', '\n']).take(2).collect();
-            commands.insert((manual, words[0].to_owned(), words.get(1).copied().unwrap_or_default().to_owned()));
+            commands.insert((
+                manual,
+                words[0].to_owned(),
+                words.get(1).copied().unwrap_or_default().to_owned(),
+            ));
         }
     }
     let known = ["case", "deadletters"];
@@ -107,7 +121,11 @@ fn links_between_the_manuals_lead_somewhere() {
                 continue;
             }
             let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
-            let linked = if file.is_empty() { path(manual) } else { path("docs").join(file) };
+            let linked = if file.is_empty() {
+                path(manual)
+            } else {
+                path("docs").join(file)
+            };
             assert!(linked.exists(), "{manual} links to {target}");
             if !anchor.is_empty() {
                 let linked = std::fs::read_to_string(linked).unwrap();
