@@ -142,3 +142,21 @@ fn links_between_the_manuals_lead_somewhere() {
         }
     }
 }
+
+#[test]
+fn no_library_that_is_banned_is_part_of_the_program() {
+    let deny: toml::Table = read("deny.toml").parse().unwrap();
+    let lock: toml::Table = read("Cargo.lock").parse().unwrap();
+    let used: BTreeSet<&str> = lock["package"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|package| package["name"].as_str())
+        .collect();
+    let banned = deny["bans"]["deny"].as_array().unwrap();
+    assert!(!banned.is_empty());
+    for entry in banned {
+        let name = entry["crate"].as_str().unwrap();
+        assert!(!used.contains(name), "{name}: {}", entry["reason"]);
+    }
+}
