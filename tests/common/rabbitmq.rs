@@ -287,7 +287,7 @@ fn server_scripts() -> PathBuf {
         .map(PathBuf::from)
         .chain(std::env::split_paths(&path))
         .find(|directory| directory.join("rabbitmq-server").is_file())
-        .expect("RabbitMQ is not installed, and these tests need a real one: run .ci/install, which installs it")
+        .expect("RabbitMQ is not installed, and these tests need a real one: run scripts/install-test-deps.sh")
 }
 
 /// Users as in the documentation of the constants. Exchanges are declared by the tests.
@@ -380,7 +380,7 @@ fn openssl(directory: &Path, arguments: &[&str]) {
         .args(arguments)
         .current_dir(directory)
         .output()
-        .expect("the openssl command is not installed, and the TLS test needs it: run .ci/install");
+        .expect("the openssl command is not installed, and the TLS test needs it: run scripts/install-test-deps.sh");
     assert!(
         output.status.success(),
         "openssl {arguments:?}: {}",
