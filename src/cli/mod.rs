@@ -5,11 +5,13 @@
 
 pub mod decide;
 mod demo;
+mod import;
+mod replay;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::bus::BusError;
 use crate::engine::ledger::LedgerError;
@@ -27,7 +29,24 @@ struct Arguments {
 enum Command {
     /// The daemon against a simulated CI: no broker, no database, no account
     Demo(demo::DemoArgs),
+    /// Recorded messages through the rules: what would have been asked for, what not, and why
+    Replay(replay::ReplayArgs),
+    /// Recorded jobs into the history of a store: a young history stays silent
+    Import(import::ImportArgs),
 }
+
+/// How a command prints its result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// For programs: JSON.
+    Json,
+}
+
+/// The name under which the books keep the CI that recordings and tables speak of: the one that the daemon uses for it,
+/// so that both know the same runs.
+const SOURCE: &str = "taskcluster";
 
 /// Why a command did not do what it was asked to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -110,6 +129,8 @@ pub fn main() -> ExitCode {
 fn run(command: Command, out: &mut dyn Write) -> Result<(), CliError> {
     match command {
         Command::Demo(args) => block_on(demo::run(&args, out)),
+        Command::Replay(args) => block_on(replay::run(&args, out)),
+        Command::Import(args) => import::run(&args, out),
     }
 }
 
