@@ -125,7 +125,9 @@ fn readable(recordings: &[Recording]) -> Result<(), CliError> {
                     Ok(_) => continue,
                     Err(error) => error.to_string(),
                 };
-                return Err(CliError::usage(format!("the recording {recording} cannot be read: {wrong}")));
+                return Err(CliError::usage(format!(
+                    "the recording {recording} cannot be read: {wrong}"
+                )));
             }
             Recording::Stdin if std::io::stdin().is_terminal() => {
                 return Err(CliError::usage(
@@ -150,7 +152,9 @@ fn facts(args: &ReplayArgs) -> Result<RecordedSource, CliError> {
     let project = args.project.as_deref().map(Project::from);
     let mut facts = RecordedSource::default();
     for path in &args.tasks {
-        facts.add_tasks(path).map_err(|error| CliError::usage(error.to_string()))?;
+        facts
+            .add_tasks(path)
+            .map_err(|error| CliError::usage(error.to_string()))?;
     }
     for path in &args.pushes {
         facts

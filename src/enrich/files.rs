@@ -104,10 +104,12 @@ impl RecordedSource {
                 line,
                 detail,
             };
-            let pushes = wire::pushlog::pushes(&text, project.unwrap_or(&nowhere))
-                .map_err(|error| wrong(error.to_string()))?;
+            let pushes =
+                wire::pushlog::pushes(&text, project.unwrap_or(&nowhere)).map_err(|error| wrong(error.to_string()))?;
             if pushes.iter().any(|push| push.project == nowhere) {
-                return Err(wrong("the push does not name its project, and no project was given".to_owned()));
+                return Err(wrong(
+                    "the push does not name its project, and no project was given".to_owned(),
+                ));
             }
             for push in pushes {
                 by_project.entry(push.project.clone()).or_default().push(push);

@@ -121,7 +121,11 @@ impl Compared {
         let opened: Vec<Value> = self.verdicts.iter().filter_map(opened).collect();
         let cases: Vec<Value> = answer["cases"].as_array().unwrap().iter().map(essence).collect();
         same(&cases, &opened, "cases");
-        let open = answer["cases"].as_array().unwrap().iter().filter(|case| case.get("verdict").is_none());
+        let open = answer["cases"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|case| case.get("verdict").is_none());
         assert_eq!(open.count(), self.open_cases);
         let number = |name: &str| answer[name].as_u64().unwrap() as usize;
         assert_eq!(number("deadLetters"), 0, "{answer}");
@@ -172,7 +176,9 @@ fn opened(verdict: &Verdict) -> Option<Value> {
 /// The fields of a request or case that the oracle knows.
 fn essence(line: &Value) -> Value {
     let known = ["rule", "label", "push", "times"];
-    let fields = known.iter().filter_map(|name| Some(((*name).to_owned(), line.get(name)?.clone())));
+    let fields = known
+        .iter()
+        .filter_map(|name| Some(((*name).to_owned(), line.get(name)?.clone())));
     Value::Object(fields.collect())
 }
 
@@ -203,7 +209,10 @@ fn what_is_under_way_counts_as_done() {
     let compared = Replay::of(&tree).run();
     compared.check();
     let in_flight = |verdict: &Verdict| verdict.done == Done::No("in-flight");
-    assert!(compared.verdicts.iter().any(in_flight), "the stream holds no such failure");
+    assert!(
+        compared.verdicts.iter().any(in_flight),
+        "the stream holds no such failure"
+    );
 }
 
 #[test]

@@ -99,7 +99,11 @@ impl<'a> Oracle<'a> {
     }
 
     fn of(&mut self, job: &Job) -> &mut Runs {
-        self.runs.entry(job.label.clone()).or_default().entry(job.push).or_default()
+        self.runs
+            .entry(job.label.clone())
+            .or_default()
+            .entry(job.push)
+            .or_default()
     }
 
     /// Takes one step of the stream of a tree.
@@ -136,11 +140,21 @@ impl<'a> Oracle<'a> {
     /// Last good, first bad, and what is missing between them, before a failure on a push.
     fn gap(&self, label: &str, push: u64) -> (Option<u64>, u64, Vec<u64>, bool) {
         let nothing = Runs::default();
-        let on = |number: &u64| self.runs.get(label).and_then(|runs| runs.get(number)).unwrap_or(&nothing);
+        let on = |number: &u64| {
+            self.runs
+                .get(label)
+                .and_then(|runs| runs.get(number))
+                .unwrap_or(&nothing)
+        };
         let before: Vec<u64> = self.pushes.range(..push).map(|(number, _)| *number).collect();
         let is_good = |number: &&u64| on(number).passed > 0 && on(number).failed == 0;
         let last_good = before.iter().rev().find(is_good).copied();
-        let after_good = || before.iter().copied().filter(|number| last_good.is_none_or(|good| *number > good));
+        let after_good = || {
+            before
+                .iter()
+                .copied()
+                .filter(|number| last_good.is_none_or(|good| *number > good))
+        };
         let first_bad = after_good().find(|number| on(number).failed > 0).unwrap_or(push);
         let between: Vec<u64> = after_good().filter(|number| *number < first_bad).collect();
         let untouched = |runs: &Runs| runs.passed + runs.failed == 0 && runs.under_way.is_empty();
@@ -196,9 +210,10 @@ impl<'a> Oracle<'a> {
     /// The first later push that says it backs this one out.
     fn backout_of(&self, push: &Push) -> Option<u64> {
         let says = |later: &&&Push| {
-            later.changesets.iter().any(|(_, text)| {
-                text.to_lowercase().starts_with("backed out") && text.contains(push.revision.as_str())
-            })
+            later
+                .changesets
+                .iter()
+                .any(|(_, text)| text.to_lowercase().starts_with("backed out") && text.contains(push.revision.as_str()))
         };
         let later = self.pushes.range(push.number + 1..).map(|(_, later)| later);
         later
@@ -208,7 +223,10 @@ impl<'a> Oracle<'a> {
     }
 
     fn close_moot(&mut self, label: &str) {
-        let open = self.cases.get(label).and_then(|cases| cases.iter().position(|case| case.open));
+        let open = self
+            .cases
+            .get(label)
+            .and_then(|cases| cases.iter().position(|case| case.open));
         let Some(index) = open else { return };
         let seen_on = self.cases[label][index].push;
         if self.is_moot(label, seen_on) {

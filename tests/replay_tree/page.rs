@@ -23,7 +23,11 @@ pub fn check(tree: &Tree, verdicts: &[Verdict]) {
 
 fn numbers(pushes: &[u64]) -> String {
     let numbers: Vec<String> = pushes.iter().map(ToString::to_string).collect();
-    if numbers.is_empty() { "-".to_owned() } else { numbers.join(", ") }
+    if numbers.is_empty() {
+        "-".to_owned()
+    } else {
+        numbers.join(", ")
+    }
 }
 
 fn number(push: Option<u64>) -> String {

@@ -80,13 +80,7 @@ impl Pushes {
         told.changesets.clone_from(&push.changesets);
     }
 
-    fn learn(
-        &mut self,
-        project: &Project,
-        name: Name,
-        number: Option<PushId>,
-        landed: Option<Timestamp>,
-    ) -> &mut Told {
+    fn learn(&mut self, project: &Project, name: Name, number: Option<PushId>, landed: Option<Timestamp>) -> &mut Told {
         let told = self.0.entry(project.clone()).or_default().entry(name).or_default();
         told.number = told.number.or(number);
         // The earliest of several times is the landing's.

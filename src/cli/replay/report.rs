@@ -250,8 +250,12 @@ impl<'a> Report<'a> {
         self.outcome.jobs += requests.iter().map(|request| u64::from(request.times)).sum::<u64>();
         let room = (LISTED as usize).saturating_sub(self.requests.len());
         let rule = case.cause.rule_name();
-        self.requests
-            .extend(requests.iter().take(room).map(|request| (rule.to_owned(), request.clone())));
+        self.requests.extend(
+            requests
+                .iter()
+                .take(room)
+                .map(|request| (rule.to_owned(), request.clone())),
+        );
         let pushes: Vec<String> = requests
             .iter()
             .map(|request| match request.times {
@@ -386,7 +390,11 @@ fn summary(outcome: &Outcome, bad: &BadLines, out: &mut dyn Write) -> std::io::R
         }
     }
     writeln!(out, "  matched     {:6}  events that a rule looked at", outcome.matched)?;
-    writeln!(out, "  opened      {:6}  cases; {} joined an open one", outcome.opened, outcome.joined)?;
+    writeln!(
+        out,
+        "  opened      {:6}  cases; {} joined an open one",
+        outcome.opened, outcome.joined
+    )?;
     writeln!(
         out,
         "  actions     {:6}  requests for {} jobs would have been sent",
