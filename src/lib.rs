@@ -20,8 +20,8 @@
 //! - [`sim`]: a simulated CI, for demo, tests, benches
 //! - [`cli`]: one file a subcommand
 //!
-//! What several of them stand on: [`clock`] tells the time, [`net`] asks services over HTTP, [`lru`] is a bounded map,
-//! [`secret`] is a text that is never shown, [`finding`] is what a check of the surroundings says.
+//! What several of them stand on: [`clock`] tells the time, [`net`] asks services over HTTP, [`lru`] is a bounded map, [`finding`] is what
+//! a check of the surroundings says.
 
 pub mod backends;
 pub mod bus;

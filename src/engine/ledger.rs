@@ -271,6 +271,14 @@ pub struct Decision {
     pub at: Timestamp,
     /// The event's identity: `task/run` for jobs.
     pub event: String,
+    /// The event's name in rules: `job.finished`.
+    pub on: &'static str,
+    /// The tree, when known.
+    pub project: Option<Project>,
+    /// The job's label, when known.
+    pub label: Option<Label>,
+    /// The push, when known.
+    pub push: Option<PushId>,
     /// The rule.
     pub rule: String,
     /// `opened`, or the reason why not.
@@ -283,10 +291,14 @@ pub struct Decision {
 
 impl Decision {
     /// A rule opened nothing on a run, for this reason.
-    pub fn no(rule: &Rule, run: &RunKey, reason: Reason, at: Timestamp) -> Decision {
+    pub fn no(rule: &Rule, job: &JobEvent, reason: Reason, at: Timestamp) -> Decision {
         Decision {
             at,
-            event: run.to_string(),
+            event: job.run.to_string(),
+            on: job.event_name(),
+            project: job.facts.project.clone(),
+            label: job.facts.label.clone(),
+            push: job.facts.push,
             rule: rule.name.to_string(),
             result: DecisionResult::No(reason),
             case: None,

@@ -30,7 +30,11 @@ fn a_hunt_ends_with_the_first_hit_whatever_is_still_pending() {
     tree.see([hit]);
     assert_eq!(tree.verdict(CaseId(1)), Some("hit"));
     tree.see([run("L").on(3).task("tomorrow").failed()]);
-    assert_eq!(tree.last_decision().as_str(), "explained", "the same intermittent within a day");
+    assert_eq!(
+        tree.last_decision().as_str(),
+        "explained",
+        "the same intermittent within a day"
+    );
 }
 
 #[test]
@@ -111,7 +115,11 @@ fn a_case_whose_suspect_was_backed_out_and_is_green_since_is_superseded() {
     tree.see([run("L").on(12).passed(), run("L").on(14).failed()]);
     tree.ci_accepts();
     let revision = Tree::revision(14);
-    tree.land(15, "autoland", &format!("Backed out changeset {} for breaking L", revision.as_str()));
+    tree.land(
+        15,
+        "autoland",
+        &format!("Backed out changeset {} for breaking L", revision.as_str()),
+    );
     tree.see([run("L").on(15).passed()]);
     assert_eq!(tree.verdict(CaseId(1)), Some("superseded"));
 }
@@ -130,7 +138,11 @@ fn chunks_of_a_suite_do_not_speak_for_each_other() {
     let mut tree = Tree::new(14, BACKFILL);
     tree.see([run("S-1").chunk(1).on(13).passed(), run("S-2").chunk(2).on(11).passed()]);
     tree.see([run("S-2").chunk(2).on(14).failed()]);
-    assert_eq!(tree.asked(), [(12, 1), (13, 1)], "the green chunk 1 on push 13 says nothing of chunk 2");
+    assert_eq!(
+        tree.asked(),
+        [(12, 1), (13, 1)],
+        "the green chunk 1 on push 13 says nothing of chunk 2"
+    );
 }
 
 #[test]
@@ -138,7 +150,11 @@ fn a_test_that_moves_between_chunks_is_one_subject() {
     let mut tree = Tree::new(14, BACKFILL);
     tree.see([
         run("S-1").chunk(1).on(12).with_groups(&["dom/browser.ini"]).passed(),
-        run("S-2").chunk(2).on(14).with_failure("dom/browser.ini", "dom/test_a.js").failed(),
+        run("S-2")
+            .chunk(2)
+            .on(14)
+            .with_failure("dom/browser.ini", "dom/test_a.js")
+            .failed(),
     ]);
     assert_eq!(tree.asked(), [(13, 1)]);
     let case = tree.only_case();

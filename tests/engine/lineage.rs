@@ -32,11 +32,17 @@ fn a_run_of_ours_opens_nothing_after_its_case_is_closed_either() {
 #[test]
 fn a_persons_run_opens_a_case_only_where_the_rule_says_so() {
     let mut tree = Tree::new(14, BACKFILL);
-    tree.see([run("L").on(11).passed(), run("L").on(14).made_by("somebodys-action").failed()]);
+    tree.see([
+        run("L").on(11).passed(),
+        run("L").on(14).made_by("somebodys-action").failed(),
+    ]);
     assert_eq!(tree.decided(), ["person"]);
     let rules = BACKFILL.replace("    mode: live", "    caused_by: [push, person]\n    mode: live");
     let mut tree = Tree::new(14, &rules);
-    tree.see([run("L").on(11).passed(), run("L").on(14).made_by("somebodys-action").failed()]);
+    tree.see([
+        run("L").on(11).passed(),
+        run("L").on(14).made_by("somebodys-action").failed(),
+    ]);
     assert_eq!(tree.decided(), ["opened"]);
 }
 

@@ -89,7 +89,10 @@ impl Run {
 
     /// What failed, in which group, and the groups that ran.
     pub fn with_failure(mut self, group: &str, test: &str) -> Run {
-        self.facts.signatures = Some(vec![Signature { group: Some(group.into()), test: test.into() }]);
+        self.facts.signatures = Some(vec![Signature {
+            group: Some(group.into()),
+            test: test.into(),
+        }]);
         self.facts.groups = Some(vec![group.into()]);
         self
     }
@@ -114,7 +117,12 @@ impl Run {
 
     pub fn state(self, state: RunState) -> Event {
         let task = if self.task.is_empty() {
-            format!("{}@{}#{}", self.label, self.push, self.parent.as_deref().unwrap_or("push"))
+            format!(
+                "{}@{}#{}",
+                self.label,
+                self.push,
+                self.parent.as_deref().unwrap_or("push")
+            )
         } else {
             self.task
         };
@@ -129,7 +137,11 @@ impl Run {
             ..self.facts
         };
         Event::Job(Box::new(JobEvent {
-            run: RunKey { backend: BackendName::from("tc"), task: TaskId::from(task), run: 0 },
+            run: RunKey {
+                backend: BackendName::from("tc"),
+                task: TaskId::from(task),
+                run: 0,
+            },
             group: Some(TaskId::from(format!("group-{}", self.push))),
             state,
             reason: None,
@@ -186,7 +198,10 @@ impl Tree {
             revision: Tree::revision(push),
             at: None,
             user: None,
-            changesets: vec![Changeset { description: message.into(), ..Changeset::default() }],
+            changesets: vec![Changeset {
+                description: message.into(),
+                ..Changeset::default()
+            }],
         }))]);
     }
 
@@ -202,7 +217,10 @@ impl Tree {
     pub fn see_with(&mut self, events: impl IntoIterator<Item = Event>, patience: Patience) {
         let (engine, now) = (&mut self.engine, self.now);
         let events = events.into_iter().collect();
-        let notes = self.store.transact(|books| engine.apply(books, events, patience, now)).unwrap();
+        let notes = self
+            .store
+            .transact(|books| engine.apply(books, events, patience, now))
+            .unwrap();
         self.notes.extend(notes);
     }
 
@@ -242,7 +260,10 @@ impl Tree {
     }
 
     pub fn cases(&mut self) -> Vec<CaseRow> {
-        let filter = CaseFilter { limit: 100, ..CaseFilter::default() };
+        let filter = CaseFilter {
+            limit: 100,
+            ..CaseFilter::default()
+        };
         self.store.transact(|books| books.cases(&filter)).unwrap()
     }
 

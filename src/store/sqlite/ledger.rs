@@ -155,6 +155,19 @@ impl<'a> Books<'a> {
             .collect()
     }
 
+    /// Writes a push of which nothing but the number is known; one that is known stays as it is.
+    ///
+    /// # Errors
+    /// The store is busy or damaged.
+    pub fn note_push(&mut self, project: &Project, push: PushId) -> Result<(), LedgerError> {
+        let project = self.name("project", project.as_str())?;
+        self.tx
+            .prepare_cached("INSERT OR IGNORE INTO pushes (project, push) VALUES (?1, ?2)")
+            .and_then(|mut statement| statement.execute(params![project, push.0]))
+            .map(drop)
+            .map_err(sql)
+    }
+
     /// What a case asked for, in the order of its steps.
     pub fn actions_of(&mut self, case: CaseId) -> Result<Vec<ActionRow>, LedgerError> {
         self.tx
