@@ -53,16 +53,16 @@ fn the_demo_finds_what_is_broken_and_says_what_comes_next() {
 fn no_seed_makes_the_demo_name_a_wrong_push_often() {
     let mut right = 0;
     let mut wrong = 0;
-    for seed in 20..32 {
+    for seed in 20..28 {
         let story = story(&["--seed", &seed.to_string()]);
         right += story.matches("[true]").count();
         wrong += story.matches("[WRONG]").count();
     }
-    assert!(right >= 10, "{right} right verdicts over 12 seeds");
+    assert!(right >= 7, "{right} right verdicts over 8 seeds");
     // Stated at 95 %: of so few, two wrong ones are still in keeping with that, four are not.
     assert!(
         wrong <= 3,
-        "{wrong} wrong verdicts beside {right} right ones over 12 seeds"
+        "{wrong} wrong verdicts beside {right} right ones over 8 seeds"
     );
 }
 
