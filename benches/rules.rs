@@ -61,7 +61,11 @@ fn job(n: u64) -> Event {
     let (platform, suite) = (PLATFORMS[at % PLATFORMS.len()], SUITES[at % SUITES.len()]);
     let option = ["opt", "debug", "asan"][at % 3];
     let chunk = u32::try_from(n % 16).unwrap_or_default() + 1;
-    let outcome = if n % 4 == 0 { Outcome::Failed } else { Outcome::Passed };
+    let outcome = if n.is_multiple_of(4) {
+        Outcome::Failed
+    } else {
+        Outcome::Passed
+    };
     Event::Job(Box::new(JobEvent {
         run: RunKey {
             backend: "firefox-ci".into(),

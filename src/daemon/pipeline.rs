@@ -15,7 +15,7 @@ use crate::enrich::{FactError, FactSource, PushQuery};
 use crate::event::{Delivery, Duration, Event, JobEvent, PushId, Timestamp};
 use crate::store::Handle;
 use crate::store::sqlite::{Books, Waiting};
-use crate::wire::{self, Decoded, WireSettings};
+use crate::wire::{self, DecodeError, Decoded, WireSettings};
 
 /// Events whose facts are fetched together.
 const FETCHED_TOGETHER: u32 = 64;
@@ -54,6 +54,29 @@ pub struct Taken {
     pub latest: Option<Timestamp>,
     /// What happened.
     pub notes: Vec<Note>,
+}
+
+/// Messages that were read and are not applied yet.
+#[derive(Debug, Default)]
+pub struct Reading {
+    events: Vec<Event>,
+    dead: Vec<(Delivery, DecodeError)>,
+    taken: Taken,
+}
+
+impl Reading {
+    /// What the messages say, in their order.
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// Takes the first `count` events off, together with all that is not an event; what is left can be applied later.
+    pub fn take_first(&mut self, count: usize) -> Reading {
+        let rest = self.events.split_off(count.min(self.events.len()));
+        let first = std::mem::take(self);
+        self.events = rest;
+        first
+    }
 }
 
 /// The steps.
@@ -110,6 +133,11 @@ impl Pipeline {
     /// # Errors
     /// The store is busy or damaged: nothing of the batch was written.
     pub async fn take(&self, deliveries: &[Delivery]) -> Result<Taken, LedgerError> {
+        self.apply(self.read(deliveries)).await
+    }
+
+    /// Reads messages: the first half of [`Pipeline::take`]. Nothing is written.
+    pub fn read(&self, deliveries: &[Delivery]) -> Reading {
         let mut taken = Taken::default();
         let mut events = Vec::with_capacity(deliveries.len());
         let mut dead = Vec::new();
@@ -133,6 +161,19 @@ impl Pipeline {
                 }
             }
         }
+        Reading { events, dead, taken }
+    }
+
+    /// Applies what was read in one transaction: the second half of [`Pipeline::take`].
+    ///
+    /// # Errors
+    /// The store is busy or damaged: nothing was written.
+    pub async fn apply(&self, reading: Reading) -> Result<Taken, LedgerError> {
+        let Reading {
+            events,
+            dead,
+            mut taken,
+        } = reading;
         let engine = Arc::clone(&self.engine);
         let now = self.clock.now();
         taken.notes = self

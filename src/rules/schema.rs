@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::fields::FIELDS;
+use super::field_table::FIELDS;
 use super::keys::{FILE, NOT_YET, RULE};
 use super::open::KINDS;
 use super::shape::{Keys, Shape};

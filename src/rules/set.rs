@@ -340,10 +340,8 @@ fn outcomes_of(kind: EventKind, fields: &[FieldMatch]) -> Vec<Outcome> {
     }
     let all = [Outcome::Passed, Outcome::Failed, Outcome::Infra, Outcome::Cancelled];
     let accepts = |outcome: &Outcome| {
-        let tests = fields.iter().filter(|matched| matched.field.name == "outcome");
-        tests.fold(true, |passes, matched| {
-            passes && matched.accepts(&Value::text(outcome.as_str()))
-        })
+        let mut tests = fields.iter().filter(|matched| matched.field.name == "outcome");
+        tests.all(|matched| matched.accepts(&Value::text(outcome.as_str())))
     };
     all.into_iter().filter(accepts).collect()
 }

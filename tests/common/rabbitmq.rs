@@ -159,7 +159,8 @@ impl RabbitMq {
             let file = |name: &str| self.path(name).display().to_string();
             configuration.push_str(&format!(
                 "listeners.ssl.1 = 127.0.0.1:{}\nssl_options.cacertfile = {}\nssl_options.certfile = {}\n\
-                 ssl_options.keyfile = {}\nssl_options.verify = verify_none\nssl_options.fail_if_no_peer_cert = false\n",
+                 ssl_options.keyfile = {}\nssl_options.verify = verify_none\n\
+                 ssl_options.fail_if_no_peer_cert = false\n",
                 self.ports.amqps,
                 file("ca.pem"),
                 file("server.pem"),
