@@ -37,6 +37,7 @@ pub mod event;
 pub mod finding;
 pub mod lru;
 pub mod net;
+pub mod notify;
 pub mod rules;
 pub mod secret;
 pub mod sim;

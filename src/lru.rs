@@ -96,7 +96,10 @@ mod tests {
     proptest! {
         /// Law: it behaves as a list kept in order of use and cut to its length.
         #[test]
-        fn it_agrees_with_a_plain_list(capacity in 0usize..5, uses in prop::collection::vec((0u8..8, any::<bool>()), 0..60)) {
+        fn it_agrees_with_a_plain_list(
+            capacity in 0usize..5,
+            uses in prop::collection::vec((0u8..8, any::<bool>()), 0..60),
+        ) {
             let mut lru = Lru::new(capacity);
             let mut list: Vec<(u8, usize)> = Vec::new();
             for (i, (key, put)) in uses.into_iter().enumerate() {

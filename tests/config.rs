@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use proptest::prelude::*;
 use sheriffd::bus::bindings::{Binding, Source};
 use sheriffd::config::{BackendChoice, Config, LoadOptions, Loaded, Origin};
 use sheriffd::event::{Duration, Project};
@@ -182,7 +183,7 @@ sources = ["pulse"]
 [brocker]
 user = "x"
 [limits]
-jobs_per_hour = -1
+concurrency = -1
 [store]
 path = 3
 [nothing]
@@ -194,20 +195,20 @@ path = 3
     .flag("nonsense");
     insta::assert_snapshot!(files.errors(), @r#"
     `--set nonsense` sets nothing: write it as `--set section.key=value`
-    sheriffd.toml:7: `broker.url` is "amqps://***@pulse.example.com", but must be a broker's address, as amqps://pulse.example.com (it must not hold a user or password: set broker.user and broker.password)
-    sheriffd.toml:9: `broker.sources` is ["pulse"], but must be a list, each one of taskcluster-queue, hgpushes-v1, hgpushes-v2, taskcluster-github, treeherder-requests, own-requests
-    sheriffd.toml:5: `broker.batch_max` is "many", but must be a whole number, 1 to 10000
-    sheriffd.toml:8: `broker.batch_linger` is "5 minutes", but must be a span of time, as "30s", "4h" or "2d", 0s to 10s (there is no unit ` minutes`: write ms, s, m, h or d)
-    sheriffd.toml:6: `broker.max_body_bytes` is 99, but must be a whole number, 1024 to 67108864
-    sheriffd.toml:15: `store.path` is 3, but must be a path
-    flag --set web.listen: `web.listen` is "localhost", but must be an address with a port, as 127.0.0.1:8642 or [::1]:8642 (invalid socket address syntax)
-    sheriffd.toml:13: `limits.jobs_per_hour` is -1, but must be a whole number, 0 to 1000000
-    environment variable SHERIFFD__TELEMETRY__LOG_FORMAT: `telemetry.log_format` is "xml", but must be one of text, json
-    sheriffd.toml:10: there is no setting `brocker`; did you mean `broker`?
-    sheriffd.toml:4: there is no setting `broker.prefech`; did you mean `broker.prefetch`?
-    sheriffd.toml:16: there is no setting `nothing`
     sheriffd.toml:2: there is no setting `prefetch`; did you mean `broker.prefetch`?
+    sheriffd.toml:4: there is no setting `broker.prefech`; did you mean `broker.prefetch`?
+    sheriffd.toml:5: `broker.batch_max` is "many", but must be a whole number, 1 to 10000
+    sheriffd.toml:6: `broker.max_body_bytes` is 99, but must be a whole number, 1024 to 67108864
+    sheriffd.toml:7: `broker.url` is "amqps://***@pulse.example.com", but must be a broker's address, as amqps://pulse.example.com (it must not hold a user or password: set broker.user and broker.password)
+    sheriffd.toml:8: `broker.batch_linger` is "5 minutes", but must be a span of time, as "30s", "4h" or "2d", 0s to 10s (there is no unit ` minutes`: write ms, s, m, h or d)
+    sheriffd.toml:9: `broker.sources` is ["pulse"], but must be a list, each one of taskcluster-queue, hgpushes-v1, hgpushes-v2, taskcluster-github, treeherder-requests, own-requests
+    sheriffd.toml:10: there is no setting `brocker`; did you mean `broker`?
+    sheriffd.toml:13: `limits.concurrency` is -1, but must be a whole number, 1 to 256
+    sheriffd.toml:15: `store.path` is 3, but must be a path
+    sheriffd.toml:16: there is no setting `nothing`
     environment variable SHERIFFD__TELEMETRY__LOGLEVEL: there is no setting `telemetry.loglevel`; did you mean `telemetry.log_level`?
+    environment variable SHERIFFD__TELEMETRY__LOG_FORMAT: `telemetry.log_format` is "xml", but must be one of text, json
+    flag --set web.listen: `web.listen` is "localhost", but must be an address with a port, as 127.0.0.1:8642 or [::1]:8642 (invalid socket address syntax)
     "#);
 }
 
@@ -236,8 +237,8 @@ fn a_file_that_is_missing_is_named() {
 fn a_value_where_a_section_belongs_is_refused() {
     insta::assert_snapshot!(file("broker = 5\nprojects = \"try\"\nlimits.jobs_per_day.linux = 3").errors(), @r#"
     sheriffd.toml:1: `broker` is 5, but must be a section of settings, as [broker]
-    sheriffd.toml:3: `limits.jobs_per_day` is a section, but must be a whole number, 0 to 1000000
     sheriffd.toml:2: `projects` is "try", but must be a section of settings, as [projects]
+    sheriffd.toml:3: `limits.jobs_per_day` is a section, but must be a whole number, or "unlimited"
     "#);
 }
 
@@ -254,12 +255,11 @@ fn settings_that_do_not_go_together_are_told_at_once() {
         bindings = []
         [backends.taskcluster]
         client_id = "sheriffd"
+        decision_routes = ["gecko.{branch}"]
         [notify]
-        url = "literal:hunter2"
+        url = "hunter2"
         [telemetry]
         log_level = "loud,=="
-        [projects.try]
-        watch = false
         "#,
     )
     .errors();
@@ -270,10 +270,10 @@ fn settings_that_do_not_go_together_are_told_at_once() {
     broker.user is "somebody else", but becomes part of the queue's name: use letters, digits, `.`, `_` and `-`, at most 80 of them
     broker.bindings is an empty list, with which no message would come: leave it out
     backends.taskcluster.client_id and .access_token are credentials together: set both or neither
+    backends.taskcluster: `decision_routes` has the path `gecko.{branch}` with {branch}; there are {project}, {revision} and {push}
     backend is "taskcluster", which needs backends.taskcluster.root_url: set it
     notify.url is not the URL of a web server: relative URL without a base
     telemetry.log_level: `loud,==` is no log filter: invalid filter directive; write a level, as in `info`, or `info,sheriffd::bus=debug`
-    no project of [projects] is watched: nothing would happen
     "#);
 }
 
@@ -317,8 +317,8 @@ Authorization = "env:EMPTY"
     sheriffd.toml:3: the secret `broker.password` is written out where others can read it: write `env:NAME` or `file:/path` instead, naming where it is (or `literal:` before it, should it be no real secret)
     sheriffd.toml:5: the secret `web.read_token` is in the environment variable `NOT_THERE`, which is not set
     sheriffd.toml:6: the secret `web.write_token` is in the file `/nowhere/token`, which cannot be used: No such file or directory (os error 2)
-    sheriffd.toml:10: the secret `backends.webhook.headers` is in the environment variable `EMPTY`, which is empty
     sheriffd.toml:8: `notify.secret` is a value that is not shown, but must be a reference to a secret, as "env:NAME" or "file:/path"
+    sheriffd.toml:10: the secret `backends.webhook.headers` is in the environment variable `EMPTY`, which is empty
     "#);
 }
 
@@ -364,14 +364,64 @@ fn the_explanation_given_as_a_file_changes_nothing() {
 }
 
 #[test]
-fn projects_have_their_own_settings_and_try_is_no_line_of_history() {
-    let config = file("[projects.try]\n[projects.autoland]\n[projects.\"org/repo\"]\nwatch = false\nlinear = false")
+fn projects_are_named_or_meant_by_a_pattern() {
+    let config = file("[projects]\nwatch = [\"autoland\", \"org/repo\"]").load().config;
+    assert_eq!(
+        config.watched_projects(),
+        [Project::from("autoland"), Project::from("org/repo")]
+    );
+    let config = file("[projects]\nwatch = [\"autoland\", \"mozilla-*\"]").load().config;
+    assert_eq!(
+        config.watched_projects(),
+        [],
+        "a pattern cannot be bound: all messages are needed"
+    );
+    let errors = file("[projects]\nwatch = [\"mozilla-[\"]").errors();
+    assert!(
+        errors.starts_with("sheriffd.toml:2: `projects.watch` is [\"mozilla-[\"], but must be a list"),
+        "{errors}"
+    );
+}
+
+#[test]
+fn a_limit_of_jobs_can_be_lifted() {
+    let limits = file("[limits]\njobs_per_day = \"unlimited\"\njobs_per_rule_per_day = 5")
+        .load()
+        .config
+        .limits;
+    assert_eq!((limits.jobs_per_day.0, limits.jobs_per_rule_per_day.0), (None, Some(5)));
+    assert_eq!(limits.jobs_per_hour, Config::default().limits.jobs_per_hour);
+}
+
+#[test]
+fn a_body_is_a_table_or_json_in_a_text() {
+    let table = file("[backends.webhook.body]\njobs = [{ label = \"${label}\", times = 2 }]")
         .load()
         .config;
-    assert_eq!(config.watched(), [Project::from("autoland"), Project::from("try")]);
-    assert!(!config.project(&"try".into()).linear);
-    assert!(config.project(&"autoland".into()).linear);
-    assert!(!config.project(&"org/repo".into()).linear);
-    assert!(config.project(&"unnamed".into()).linear);
-    assert!(!Config::default().project(&"try".into()).linear);
+    let text = file("")
+        .flag(r#"backends.webhook.body={"jobs": [{"label": "${label}", "times": 2}]}"#)
+        .load()
+        .config;
+    assert_eq!(
+        table.webhook.body,
+        Some(serde_json::json!({"jobs": [{"label": "${label}", "times": 2}]}))
+    );
+    assert_eq!(table, text);
+}
+
+proptest! {
+    #[test]
+    fn no_file_and_no_flag_makes_it_panic(text in "[a-z\\[\\].=\"'0-9 \\n{},#é-]{0,80}", flag in ".{0,40}") {
+        let _ = file(&text).flag(&flag).try_load();
+    }
+
+    #[test]
+    fn a_misspelt_setting_is_an_error_whatever_its_value(
+        name in "[a-z_]{1,12}", value in prop_oneof![Just("1"), Just("true"), Just("\"text\""), Just("[]"), Just("{ a = 1 }")],
+    ) {
+        let known = Config::load(&LoadOptions::default()).unwrap().explanation;
+        prop_assume!(!known.entries.iter().any(|entry| entry.key == format!("broker.{name}")));
+        let errors = file(&format!("[broker]\n{name} = {value}\n")).errors();
+        prop_assert!(errors.starts_with(&format!("sheriffd.toml:2: there is no setting `broker.{name}`")), "{}", errors);
+    }
 }

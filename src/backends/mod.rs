@@ -77,7 +77,8 @@ pub trait Backend: Send + Sync {
     /// Asks for jobs, once. Returns within the backend's configured time-outs.
     async fn request(&self, request: &JobRequest) -> Result<Receipt, RequestError>;
 
-    /// Looks for a request that was sent at about `sent_at` and whose answer was lost.
+    /// Looks for a request that was sent at about `sent_at` and whose answer was lost. A CI may know requests only by
+    /// what they asked for: a receipt that another request holds already is to be treated as [`Found::CannotTell`].
     async fn find(&self, request: &JobRequest, sent_at: Timestamp) -> Result<Found, RequestError>;
 
     /// Says what would not work (credentials, scopes, reachability), for `sheriffd doctor`.

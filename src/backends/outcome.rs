@@ -46,7 +46,7 @@ pub fn accepted(who: &str, outcome: Result<Answer, SendError>) -> Result<Answer,
                 .map_or_else(|| "nowhere".to_owned(), crate::net::http::quote);
             let status = answer.status;
             Err(RequestError::Refused(format!(
-                "{who} answered HTTP {status} and points to {to}: set the address in the configuration to the service's own"
+                "{who} answered HTTP {status} and points to {to}: configure the service's own address"
             )))
         }
         401 | 403 | 407 => Err(RequestError::Refused(detail())),

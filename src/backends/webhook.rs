@@ -27,18 +27,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hmac::{Hmac, Mac};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Request, Url};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sha2::Sha256;
 
 use super::outcome::{accepted, busy};
 use super::{Backend, Finding, Found, Receipt, RequestError};
 use crate::event::{BackendName, JobRequest, TaskId, Timestamp};
 use crate::net::ask::{AskError, settle};
 use crate::net::http::{self, ClientError, Reuse};
+use crate::net::signature;
 use crate::net::template::{Fields, JsonTemplate, Template, TemplateError};
 use crate::net::{Clock, Secret};
 
@@ -85,11 +84,11 @@ pub struct WebhookSettings {
     pub body: Option<Value>,
     /// The key of the signature. Without it nothing is signed.
     pub secret: Option<Secret>,
-    /// Where to ask by GET whether a request was accepted: a template, with `${key}` in it. 200 means yes, 404 or 410 no.
-    /// Without it nobody can tell what became of a request whose answer was lost.
+    /// Where to ask by GET whether a request was accepted: a template, with `${key}` in it. 200 means yes, 404 or 410
+    /// no. Without it nobody can tell what became of a request whose answer was lost.
     pub lookup_url: Option<Secret>,
-    /// Where the answer names the task that creates the jobs: a JSON pointer, `/task/id`. An answer without it is then in
-    /// doubt. Runs whose parent is this task are known to be ours.
+    /// Where the answer names the task that creates the jobs: a JSON pointer, `/task/id`. An answer without it is then
+    /// in doubt. Runs whose parent is this task are known to be ours.
     pub task_pointer: Option<String>,
     /// Where the answer says what the CI calls the request: a JSON pointer.
     pub reference_pointer: Option<String>,
@@ -386,19 +385,6 @@ impl Backend for WebhookBackend {
             lookup,
         ]
     }
-}
-
-/// The signature of a body: `sha256=` and its HMAC-SHA256 (RFC 2104) in hexadecimal.
-pub fn signature(secret: &Secret, body: &[u8]) -> String {
-    // HMAC takes keys of any length: `new_from_slice` has no failure for it.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()) else {
-        return String::new();
-    };
-    mac.update(body);
-    let digest = mac.finalize().into_bytes();
-    digest
-        .iter()
-        .fold("sha256=".to_owned(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// The values of the fields for one request.

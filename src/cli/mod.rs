@@ -3,17 +3,29 @@
 //! In: arguments and files. Out: text or JSON for people and scripts, and an exit code: 0 fine, 1 the answer is no,
 //! 2 usage, 69 a needed service cannot be reached, 78 the configuration is invalid. Never: a decision of its own.
 
+mod case;
+pub mod check;
+mod common;
+mod deadletters;
 pub mod decide;
 mod demo;
+mod doctor;
+mod explain;
 mod import;
+mod pause;
 mod replay;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
 
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use self::common::{ConfigArgs, FormatArgs};
 use crate::bus::BusError;
+use crate::daemon::RunError;
 use crate::engine::ledger::LedgerError;
 
 /// Keeps continuous-integration trees green: finds the push that broke a job, hunts intermittents, asks the CI for jobs
@@ -21,32 +33,84 @@ use crate::engine::ledger::LedgerError;
 #[derive(Debug, Parser)]
 #[command(name = "sheriffd", version, max_term_width = 100)]
 struct Arguments {
+    #[command(flatten)]
+    config: ConfigArgs,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// The daemon
+    Run,
     /// The daemon against a simulated CI: no broker, no database, no account
     Demo(demo::DemoArgs),
     /// Recorded messages through the rules: what would have been asked for, what not, and why
     Replay(replay::ReplayArgs),
     /// Recorded jobs into the history of a store: a young history stays silent
     Import(import::ImportArgs),
+    /// What is wrong with rules, all of it at once: exact line, column, caret, suggestion
+    Check {
+        /// Rule files and folders; without any, those of the configuration
+        rules: Vec<PathBuf>,
+        /// How it is written
+        #[arg(long, value_enum, default_value = "pretty")]
+        format: CheckFormat,
+        /// Warnings count as errors
+        #[arg(long)]
+        deny_warnings: bool,
+    },
+    /// Why an event did (not) open a case: each rule that looked at it, each clause with the values it saw
+    Explain(explain::ExplainArgs),
+    /// What is being looked into, and what came of it
+    Case(case::CaseArgs),
+    /// One case with its evidence a line on stdin (JSON), the next step a line on stdout
+    Decide,
+    /// What would not work (credentials, scopes, bindings, queue, store, history depth), before it does not
+    Doctor(FormatArgs),
+    /// What is in force, and where each value came from
+    Config(FormatArgs),
+    /// Messages that could not be read
+    Deadletters(deadletters::DeadLettersArgs),
+    /// Ask for nothing: everything, or one rule, project, platform, backend
+    Pause(pause::PauseArgs),
+    /// End a pause
+    Resume(pause::ScopeArgs),
+    /// JSON Schema (draft-07) of rule files, or of `sheriffd decide`
+    Schema {
+        /// Of what
+        #[arg(value_enum)]
+        of: SchemaOf,
+    },
+    /// Completions for a shell, on stdout
+    Completions {
+        /// Which shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
 }
 
-/// How a command prints its result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people.
-    Text,
-    /// For programs: JSON.
+/// How `sheriffd check` writes what it found.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum CheckFormat {
+    /// For people: source line and caret
+    Pretty,
+    /// One JSON object
     Json,
+    /// SARIF 2.1.0, for code scanners
+    Sarif,
+    /// GitHub's workflow commands
+    Github,
 }
 
-/// The name under which the books keep the CI that recordings and tables speak of: the one that the daemon uses for it,
-/// so that both know the same runs.
-const SOURCE: &str = "taskcluster";
+/// What there is a schema of.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum SchemaOf {
+    /// Rule files
+    Rules,
+    /// The lines of `sheriffd decide`
+    Decide,
+}
 
 /// Why a command did not do what it was asked to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -92,13 +156,29 @@ impl CliError {
 
 impl From<io::Error> for CliError {
     fn from(error: io::Error) -> CliError {
-        CliError::unavailable(error.to_string())
+        match error.kind() {
+            // Whoever reads has seen enough (`sheriffd case list | head`): no trouble of anybody's.
+            io::ErrorKind::BrokenPipe => CliError {
+                code: 0,
+                text: String::new(),
+            },
+            _ => CliError::unavailable(error.to_string()),
+        }
     }
 }
 
 impl From<LedgerError> for CliError {
     fn from(error: LedgerError) -> CliError {
         CliError::unavailable(error.to_string())
+    }
+}
+
+impl From<RunError> for CliError {
+    fn from(error: RunError) -> CliError {
+        match error {
+            RunError::Config(text) => CliError::config(text),
+            RunError::Unavailable(text) => CliError::unavailable(text),
+        }
     }
 }
 
@@ -115,22 +195,94 @@ impl From<BusError> for CliError {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let mut out = io::stdout().lock();
-    match run(arguments.command, &mut out) {
+    let outcome = run(arguments.command, &arguments.config, &mut out);
+    // Whoever closed the pipe does not want to hear more.
+    let _ = out.flush();
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Whoever closed the pipe does not want to hear more.
-            let _ = out.flush();
-            let _ = writeln!(io::stderr(), "sheriffd: {error}");
+            if !error.text.is_empty() {
+                let _ = writeln!(io::stderr(), "sheriffd: {error}");
+            }
             ExitCode::from(error.code)
         }
     }
 }
 
-fn run(command: Command, out: &mut dyn Write) -> Result<(), CliError> {
+fn run(command: Command, config: &ConfigArgs, out: &mut dyn Write) -> Result<(), CliError> {
     match command {
+        Command::Run => run_daemon(config),
         Command::Demo(args) => block_on(demo::run(&args, out)),
-        Command::Replay(args) => block_on(replay::run(&args, out)),
-        Command::Import(args) => import::run(&args, out),
+        Command::Replay(args) => block_on(replay::run(&args, config, out)),
+        Command::Import(args) => import::run(&args, config, out),
+        Command::Check {
+            rules,
+            format,
+            deny_warnings,
+        } => run_check(&rules, format, deny_warnings, config, out),
+        Command::Explain(args) => explain::run(&args, config, out),
+        Command::Case(args) => case::run(&args, config, out),
+        Command::Decide => match decide::run(io::stdin().lock(), out)?.refused {
+            0 => Ok(()),
+            refused => Err(CliError::no(format!("{refused} lines could not be answered"))),
+        },
+        Command::Doctor(format) => block_on(doctor::run(&format, config, out)),
+        Command::Config(format) => {
+            let explanation = config.load()?.explanation;
+            format.write(out, &explanation, |out| write!(out, "{explanation}"))
+        }
+        Command::Deadletters(args) => deadletters::run(&args, config, out),
+        Command::Pause(args) => pause::pause(&args, config, out),
+        Command::Resume(args) => pause::resume(&args, config, out),
+        Command::Schema { of } => {
+            let schema = match of {
+                SchemaOf::Rules => crate::rules::json_schema(),
+                SchemaOf::Decide => decide::schema(),
+            };
+            Ok(writeln!(out, "{schema:#}")?)
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "sheriffd", out);
+            Ok(())
+        }
+    }
+}
+
+fn run_daemon(config: &ConfigArgs) -> Result<(), CliError> {
+    let config = config.load()?.config;
+    crate::telemetry::install_logging(config.telemetry.log_format, &config.telemetry.log_level)
+        .map_err(|error| CliError::config(error.to_string()))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    Ok(runtime.block_on(crate::daemon::run(config))?)
+}
+
+fn run_check(
+    rules: &[PathBuf],
+    format: CheckFormat,
+    deny_warnings: bool,
+    config: &ConfigArgs,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
+    let configured;
+    let paths = if rules.is_empty() {
+        configured = config.load()?.config.rules.paths;
+        &configured
+    } else {
+        rules
+    };
+    let format = match format {
+        CheckFormat::Pretty => check::Format::Pretty,
+        CheckFormat::Json => check::Format::Json,
+        CheckFormat::Sarif => check::Format::Sarif,
+        CheckFormat::Github => check::Format::Github,
+    };
+    match check::run(paths, format, deny_warnings, out)? {
+        check::FINE => Ok(()),
+        // Everything was said on stdout.
+        _ => Err(CliError::no("")),
     }
 }
 

@@ -95,7 +95,7 @@ impl fmt::Display for BrokerUrl {
 
 section! {
     /// Where messages come from: RabbitMQ or Pulse.
-    pub struct BrokerSettings {
+    pub struct BrokerSection {
         /// The broker's address: `amqp://` or, with TLS, `amqps://`, host, and port where it is not the usual one.
         url: BrokerUrl = BrokerUrl { tls: false, host: "localhost".to_owned(), port: 5672 };
         /// The user at the broker. Queue and own exchanges are named after it.
@@ -137,7 +137,7 @@ section! {
     }
 }
 
-impl BrokerSettings {
+impl BrokerSection {
     /// What the bus needs. `bindings` are those derived from the rules (overridden by configured ones), `previous`
     /// those of the last run.
     pub fn amqp(&self, bindings: Vec<Binding>, previous: Vec<Binding>) -> AmqpSettings {
@@ -182,7 +182,7 @@ impl BrokerSettings {
         if self.retry_min > self.retry_max {
             conflicts.push("broker.retry_min is longer than broker.retry_max: swap them".to_owned());
         }
-        let defaults = BrokerSettings::default();
+        let defaults = BrokerSection::default();
         if self.user != defaults.user && self.password == defaults.password {
             conflicts.push("broker.user is set and broker.password is not: set it too, as \"env:NAME\"".to_owned());
         }
@@ -257,10 +257,10 @@ mod tests {
 
     #[test]
     fn the_bus_gets_the_queue_of_its_environment() {
-        let settings = BrokerSettings {
+        let settings = BrokerSection {
             user: "sheriffs".to_owned(),
             environment: Some("staging".to_owned()),
-            ..BrokerSettings::default()
+            ..BrokerSection::default()
         };
         assert_eq!(
             settings.amqp(Vec::new(), Vec::new()).queue,
@@ -271,9 +271,9 @@ mod tests {
     #[test]
     fn configured_bindings_replace_the_derived_ones() {
         let configured = vec![Binding::new("e", "k")];
-        let settings = BrokerSettings {
+        let settings = BrokerSection {
             bindings: Some(configured.clone()),
-            ..BrokerSettings::default()
+            ..BrokerSection::default()
         };
         assert_eq!(
             settings.amqp(vec![Binding::new("derived", "#")], Vec::new()).bindings,

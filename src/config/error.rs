@@ -104,3 +104,18 @@ pub enum ConfigError {
     #[error("{0}")]
     Conflict(String),
 }
+
+impl ConfigError {
+    /// Where the wrong value was given; none for what is wrong with a whole file, a flag, or several values together.
+    pub fn origin(&self) -> Option<&Origin> {
+        match self {
+            ConfigError::Unknown { origin, .. }
+            | ConfigError::Value { origin, .. }
+            | ConfigError::Secret { origin, .. } => Some(origin),
+            ConfigError::Unreadable { .. }
+            | ConfigError::Syntax { .. }
+            | ConfigError::Flag(_)
+            | ConfigError::Conflict(_) => None,
+        }
+    }
+}

@@ -20,54 +20,55 @@ mod layers;
 mod secret_reference;
 mod section;
 mod sections;
+mod services;
 mod setting;
 
-use std::collections::BTreeMap;
-
-pub use self::broker::{BrokerSettings, BrokerUrl, BrokerUrlError};
+pub use self::broker::{BrokerSection, BrokerUrl, BrokerUrlError};
 pub use self::duration::{DurationError, format_duration, parse_duration};
 pub use self::error::{ConfigError, Origin};
 pub use self::explain::{Entry, Explanation};
 pub use self::layers::{ENVIRONMENT_PREFIX, LoadOptions};
 use self::section::{Reader, Section};
 pub use self::sections::{
-    BackendChoice, EnrichSettings, LimitsSettings, NotifySettings, ProjectSettings, RulesSettings, StoreSettings,
-    TaskclusterSection, TelemetrySettings, TopSettings, WebSettings, WebhookSection, WhenInDoubt,
+    BackendChoice, DispatchSection, EngineSection, LimitsSection, ProjectsSection, RulesSection, StoreSection,
+    TelemetrySection, TopSection, WebSection,
 };
-pub use self::setting::HttpUrl;
+pub use self::services::{EnrichSection, NotifySection, TaskclusterSection, WebhookSection};
+pub use self::setting::{HttpUrl, JobLimit, PrivateText, ProjectPattern};
 use crate::event::Project;
 use crate::telemetry::check_log_filter;
-
-/// The project whose pushes are no line of history unless the configuration says otherwise.
-const TRY: &str = "try";
 
 /// Everything that can be set, checked.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Config {
     /// Settings of no section.
-    pub top: TopSettings,
+    pub top: TopSection,
     /// `[broker]`
-    pub broker: BrokerSettings,
+    pub broker: BrokerSection,
     /// `[store]`
-    pub store: StoreSettings,
+    pub store: StoreSection,
     /// `[rules]`
-    pub rules: RulesSettings,
-    /// `[web]`
-    pub web: WebSettings,
+    pub rules: RulesSection,
+    /// `[projects]`
+    pub projects: ProjectsSection,
+    /// `[engine]`
+    pub engine: EngineSection,
+    /// `[enrich]`
+    pub enrich: EnrichSection,
+    /// `[limits]`
+    pub limits: LimitsSection,
+    /// `[dispatch]`
+    pub dispatch: DispatchSection,
     /// `[backends.taskcluster]`
     pub taskcluster: TaskclusterSection,
     /// `[backends.webhook]`
     pub webhook: WebhookSection,
-    /// `[limits]`
-    pub limits: LimitsSettings,
-    /// `[projects.NAME]`
-    pub projects: BTreeMap<Project, ProjectSettings>,
-    /// `[enrich]`
-    pub enrich: EnrichSettings,
     /// `[notify]`
-    pub notify: NotifySettings,
+    pub notify: NotifySection,
+    /// `[web]`
+    pub web: WebSection,
     /// `[telemetry]`
-    pub telemetry: TelemetrySettings,
+    pub telemetry: TelemetrySection,
 }
 
 /// A configuration, and where it came from.
@@ -95,6 +96,8 @@ impl Config {
             errors: found, entries, ..
         } = reader;
         errors.extend(found);
+        // In the order in which somebody who mends them meets them.
+        errors.sort_by(|a, b| a.origin().cmp(&b.origin()));
         // A wrong value was replaced by its default: what that does not go together with means nothing.
         if errors.is_empty() {
             errors.extend(config.conflicts().into_iter().map(ConfigError::Conflict));
@@ -109,45 +112,32 @@ impl Config {
         }
     }
 
-    /// The settings of a project: its own, or the usual ones.
-    pub fn project(&self, project: &Project) -> ProjectSettings {
-        self.projects.get(project).cloned().unwrap_or_else(|| usual(project))
-    }
-
-    /// The projects to listen to; empty means all.
-    pub fn watched(&self) -> Vec<Project> {
+    /// The projects to bind for, where all that are watched are named; empty: listen to all and tell apart later.
+    pub fn watched_projects(&self) -> Vec<Project> {
         self.projects
+            .watch
             .iter()
-            .filter(|(_, settings)| settings.watch)
-            .map(|(project, _)| project.clone())
-            .collect()
+            .map(ProjectPattern::project)
+            .collect::<Option<_>>()
+            .unwrap_or_default()
     }
 
     fn read(reader: &mut Reader<'_>) -> Config {
         Config {
-            top: TopSettings::read(reader, &[], TopSettings::default()),
-            broker: BrokerSettings::read(reader, &["broker"], BrokerSettings::default()),
-            store: StoreSettings::read(reader, &["store"], StoreSettings::default()),
-            rules: RulesSettings::read(reader, &["rules"], RulesSettings::default()),
-            web: WebSettings::read(reader, &["web"], WebSettings::default()),
-            taskcluster: {
-                reader.open(&["backends"]);
-                TaskclusterSection::read(reader, &["backends", "taskcluster"], TaskclusterSection::default())
-            },
-            webhook: WebhookSection::read(reader, &["backends", "webhook"], WebhookSection::default()),
-            limits: LimitsSettings::read(reader, &["limits"], LimitsSettings::default()),
-            projects: reader
-                .names(&["projects"])
-                .into_iter()
-                .map(|name| {
-                    let project = Project::from(name.as_str());
-                    let settings = ProjectSettings::read(reader, &["projects", &name], usual(&project));
-                    (project, settings)
-                })
-                .collect(),
-            enrich: EnrichSettings::read(reader, &["enrich"], EnrichSettings::default()),
-            notify: NotifySettings::read(reader, &["notify"], NotifySettings::default()),
-            telemetry: TelemetrySettings::read(reader, &["telemetry"], TelemetrySettings::default()),
+            top: Section::read(reader, &[]),
+            broker: Section::read(reader, &["broker"]),
+            store: Section::read(reader, &["store"]),
+            rules: Section::read(reader, &["rules"]),
+            projects: Section::read(reader, &["projects"]),
+            engine: Section::read(reader, &["engine"]),
+            enrich: Section::read(reader, &["enrich"]),
+            limits: Section::read(reader, &["limits"]),
+            dispatch: Section::read(reader, &["dispatch"]),
+            taskcluster: Section::read(reader, &["backends", "taskcluster"]),
+            webhook: Section::read(reader, &["backends", "webhook"]),
+            notify: Section::read(reader, &["notify"]),
+            web: Section::read(reader, &["web"]),
+            telemetry: Section::read(reader, &["telemetry"]),
         }
     }
 
@@ -164,6 +154,9 @@ impl Config {
         if taskcluster.certificate.is_some() && taskcluster.access_token.is_none() {
             conflicts.push("backends.taskcluster.certificate needs the access_token it was issued with".to_owned());
         }
+        if let Err(error) = taskcluster.backend(&self.top.instance).check() {
+            conflicts.push(format!("backends.taskcluster: {error}"));
+        }
         let missing = match self.top.backend {
             BackendChoice::Taskcluster if taskcluster.root_url.is_none() => Some("backends.taskcluster.root_url"),
             BackendChoice::Webhook if self.webhook.url.is_none() => Some("backends.webhook.url"),
@@ -175,23 +168,12 @@ impl Config {
                 self.top.backend.as_str()
             ));
         }
-        if let Some(Err(reason)) = self.notify.url.as_ref().map(|url| url.expose().parse::<HttpUrl>()) {
+        if let Some(Err(reason)) = self.notify.url.as_ref().map(|url| url.0.expose().parse::<HttpUrl>()) {
             conflicts.push(format!("notify.url is not the URL of a web server: {reason}"));
         }
         if let Err(error) = check_log_filter(&self.telemetry.log_level) {
             conflicts.push(format!("telemetry.log_level: {error}"));
         }
-        if !self.projects.is_empty() && self.watched().is_empty() {
-            conflicts.push("no project of [projects] is watched: nothing would happen".to_owned());
-        }
         conflicts
-    }
-}
-
-/// The settings of a project that the configuration does not mention.
-fn usual(project: &Project) -> ProjectSettings {
-    ProjectSettings {
-        linear: project.as_str() != TRY,
-        ..ProjectSettings::default()
     }
 }

@@ -34,8 +34,9 @@ macro_rules! section {
         }
 
         impl $crate::config::section::Section for $name {
-            fn read(reader: &mut $crate::config::section::Reader<'_>, path: &[&str], default: Self) -> Self {
+            fn read(reader: &mut $crate::config::section::Reader<'_>, path: &[&str]) -> Self {
                 reader.open(path);
+                let default = Self::default();
                 $name {
                     $($field: reader.key(
                         path,
@@ -55,8 +56,8 @@ pub(super) use section;
 
 /// A struct of settings that reads itself.
 pub(super) trait Section: Sized {
-    /// Reads every setting under `path`; what is not given is as in `default`. Errors go to the reader.
-    fn read(reader: &mut Reader<'_>, path: &[&str], default: Self) -> Self;
+    /// Reads every setting under `path`; what is not given is as by default. Errors go to the reader.
+    fn read(reader: &mut Reader<'_>, path: &[&str]) -> Self;
 }
 
 /// Reads settings out of the merged layers, and takes note of all errors, origins and known names.
@@ -86,38 +87,30 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The names given under a section whose names are free (projects).
-    pub fn names(&mut self, path: &[&str]) -> Vec<String> {
-        self.open(path);
-        match self.find(path).map(|value| &value.kind) {
-            Some(ValueKind::Table(table)) => {
-                let mut names: Vec<String> = table.keys().cloned().collect();
-                names.sort();
-                names
-            }
-            _ => Vec::new(),
-        }
-    }
-
     /// A section is known, and has to be a table where it is given.
     pub fn open(&mut self, path: &[&str]) {
-        let owned: Vec<String> = path.iter().map(|part| (*part).to_owned()).collect();
-        for length in 0..owned.len() {
-            self.known
-                .entry(owned[..length].to_vec())
-                .or_default()
-                .insert(owned[length].clone());
-        }
-        let first_time = self.known.insert(owned, BTreeSet::new()).is_none();
-        let value = if path.is_empty() { None } else { self.find(path) };
-        if let Some(value) = value.filter(|value| first_time && !matches!(value.kind, ValueKind::Table(_))) {
-            self.errors.push(ConfigError::Value {
-                key: join_key(path),
-                got: shown(&value.kind),
-                expected: format!("a section of settings, as [{}]", join_key(path)),
-                detail: None,
-                origin: self.origin(value),
-            });
+        let mut names = Vec::new();
+        for (depth, name) in path.iter().enumerate() {
+            self.known.entry(names.clone()).or_default().insert((*name).to_owned());
+            names.push((*name).to_owned());
+            // A section within sections is opened once for each of its own.
+            if self.known.contains_key(&names) {
+                continue;
+            }
+            self.known.insert(names.clone(), BTreeSet::new());
+            let path = &path[..=depth];
+            if let Some(value) = self
+                .find(path)
+                .filter(|value| !matches!(value.kind, ValueKind::Table(_)))
+            {
+                self.errors.push(ConfigError::Value {
+                    key: join_key(path),
+                    got: shown(&value.kind),
+                    expected: format!("a section of settings, as [{}]", join_key(path)),
+                    detail: None,
+                    origin: self.origin(value),
+                });
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use toml::de::DeValue;
 
 use super::duration::{format_duration, parse_duration};
 use super::secret_reference::SecretSource;
-use super::{BackendChoice, BrokerUrl, WhenInDoubt};
+use super::{BackendChoice, BrokerUrl};
 use crate::bus::bindings::{Binding, Source};
 use crate::event::{Duration, Project};
 use crate::secret::{MASK, Secret};
@@ -102,6 +102,30 @@ macro_rules! whole_number {
 }
 
 whole_number!(u16, u32, u64, usize);
+
+/// How many jobs may be asked for in a period; `None`: any number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JobLimit(pub Option<u64>);
+
+/// What stands for no limit.
+const UNLIMITED: &str = "unlimited";
+
+impl Setting for JobLimit {
+    fn expected() -> String {
+        format!("a whole number, or \"{UNLIMITED}\"")
+    }
+
+    fn read(given: &Given<'_>, secrets: &SecretSource<'_>) -> Result<Self, NotTaken> {
+        if given.text() == Some(UNLIMITED) {
+            return Ok(JobLimit(None));
+        }
+        u64::read(given, secrets).map(|jobs| JobLimit(Some(jobs)))
+    }
+
+    fn show(&self) -> Json {
+        self.0.map_or_else(|| Json::from(UNLIMITED), Json::from)
+    }
+}
 
 impl Setting for f64 {
     fn expected() -> String {
@@ -280,8 +304,29 @@ impl<T: Setting> Setting for Vec<T> {
     }
 }
 
-/// Names with texts that may be secret (HTTP headers): `env:` and `file:` are references, all else is the text itself.
-/// All are masked when shown.
+/// A text that may hold a secret (a hook's address): `env:` and `file:` are references, all else is the text itself.
+/// Masked when shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PrivateText(pub Secret);
+
+impl Setting for PrivateText {
+    const SECRET: bool = true;
+
+    fn expected() -> String {
+        "a text, or a reference to one, as \"env:NAME\"".to_owned()
+    }
+
+    fn read(given: &Given<'_>, secrets: &SecretSource<'_>) -> Result<Self, NotTaken> {
+        let text = given.text().ok_or_else(NotTaken::form)?;
+        secrets.resolve_or_take(text).map(PrivateText).map_err(NotTaken::Secret)
+    }
+
+    fn show(&self) -> Json {
+        Json::from(MASK)
+    }
+}
+
+/// Names with texts, each like a [`PrivateText`] (HTTP headers).
 impl Setting for BTreeMap<String, Secret> {
     const SECRET: bool = true;
 
@@ -305,6 +350,69 @@ impl Setting for BTreeMap<String, Secret> {
 
     fn show(&self) -> Json {
         Json::Object(self.keys().map(|name| (name.clone(), Json::from(MASK))).collect())
+    }
+}
+
+/// Names with texts.
+impl Setting for BTreeMap<String, String> {
+    fn expected() -> String {
+        "a table of texts".to_owned()
+    }
+
+    fn read(given: &Given<'_>, _: &SecretSource<'_>) -> Result<Self, NotTaken> {
+        let Given::Typed(ValueKind::Table(table)) = given else {
+            return Err(NotTaken::form());
+        };
+        let entry = |(name, value): (&String, &Value)| match &value.kind {
+            ValueKind::String(text) => Ok((name.clone(), text.clone())),
+            _ => Err(NotTaken::because(format!("`{name}` is no text"))),
+        };
+        table.iter().map(entry).collect()
+    }
+
+    fn show(&self) -> Json {
+        Json::Object(
+            self.iter()
+                .map(|(name, text)| (name.clone(), Json::from(text.as_str())))
+                .collect(),
+        )
+    }
+}
+
+/// Any JSON value: as a table, or as JSON in a text.
+impl Setting for Json {
+    fn expected() -> String {
+        "a table, or JSON in a text".to_owned()
+    }
+
+    fn read(given: &Given<'_>, _: &SecretSource<'_>) -> Result<Self, NotTaken> {
+        match given {
+            Given::Typed(ValueKind::String(text)) => serde_json::from_str(text).map_err(NotTaken::because),
+            Given::Text(text) => serde_json::from_str(text).map_err(NotTaken::because),
+            Given::Typed(kind) => Ok(json(kind)),
+        }
+    }
+
+    fn show(&self) -> Json {
+        self.clone()
+    }
+}
+
+fn json(kind: &ValueKind) -> Json {
+    match kind {
+        ValueKind::Boolean(boolean) => Json::from(*boolean),
+        ValueKind::I64(number) => Json::from(*number),
+        ValueKind::Float(number) => Json::from(*number),
+        ValueKind::String(text) => Json::from(text.as_str()),
+        ValueKind::Array(values) => Json::Array(values.iter().map(|value| json(&value.kind)).collect()),
+        ValueKind::Table(table) => Json::Object(
+            table
+                .iter()
+                .map(|(name, value)| (name.clone(), json(&value.kind)))
+                .collect(),
+        ),
+        // The layers make no values of other kinds.
+        _ => Json::Null,
     }
 }
 
@@ -356,24 +464,59 @@ macro_rules! word_setting {
 word_setting!(LogFormat);
 word_setting!(Source);
 word_setting!(BackendChoice);
-word_setting!(WhenInDoubt);
 
-impl Setting for Project {
-    fn expected() -> String {
-        "a project's name".to_owned()
+/// A project's name, or a pattern of names: `autoland`, `mozilla-*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProjectPattern(String);
+
+impl ProjectPattern {
+    /// The pattern as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 
-    fn read(given: &Given<'_>, _: &SecretSource<'_>) -> Result<Self, NotTaken> {
-        match given.text() {
-            Some(text) if !text.is_empty() => Ok(Project::from(text)),
-            _ => Err(NotTaken::form()),
-        }
-    }
-
-    fn show(&self) -> Json {
-        Json::from(self.as_str())
+    /// The project, if the pattern is the name of one.
+    pub fn project(&self) -> Option<Project> {
+        let special = |c: char| matches!(c, '*' | '?' | '[' | ']' | '{' | '}' | '\\' | '!');
+        (!self.0.contains(special)).then(|| Project::from(self.as_str()))
     }
 }
+
+impl ProjectPattern {
+    /// Patterns that are known to be sound.
+    pub(super) fn list(patterns: &[&str]) -> Vec<ProjectPattern> {
+        patterns
+            .iter()
+            .map(|pattern| ProjectPattern((*pattern).to_owned()))
+            .collect()
+    }
+}
+
+impl AsRef<str> for ProjectPattern {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ProjectPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for ProjectPattern {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.is_empty() {
+            return Err("it is empty".to_owned());
+        }
+        globset::Glob::new(text).map_err(|error| error.kind().to_string())?;
+        Ok(ProjectPattern(text.to_owned()))
+    }
+}
+
+text_setting!(ProjectPattern, "a project's name, or a pattern as \"mozilla-*\"");
 
 /// The URL of a web server: `http` or `https`, with a host, without user and password.
 #[derive(Debug, Clone, PartialEq, Eq)]

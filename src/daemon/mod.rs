@@ -1,9 +1,12 @@
 //! The composition root: wires the parts, starts and stops them. The only place that knows them all.
 
 mod observe;
+pub mod parts;
 pub mod pipeline;
+mod run;
 
 pub use observe::{observe_notes, observe_round, observe_store, observe_taken};
+pub use run::{RunError, run};
 
 use crate::dispatch::limits::{Brakes, Limits};
 use crate::rules::RuleSet;

@@ -12,6 +12,8 @@ use crate::store::sqlite::{Books, Dimension, Due, Pause, PauseScope, Spent};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
+/// Longer than any daemon has run: a century.
+const EVER: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
 /// How long a request that a limit holds back is not looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// The same while a pause is in force: a resume should show soon.
@@ -33,8 +35,8 @@ pub struct Limits {
     pub jobs_per_platform_per_day: Option<u64>,
     /// Jobs in a day of one label in one project.
     pub jobs_per_label_per_day: Option<u64>,
-    /// Jobs in a day on one push.
-    pub jobs_per_push_per_day: Option<u64>,
+    /// Jobs on one push, ever.
+    pub jobs_per_push: Option<u64>,
     /// Requests in a second; under 1 for one request in several seconds.
     pub requests_per_second: f64,
     /// Requests that may be under way together.
@@ -50,7 +52,7 @@ impl Default for Limits {
             jobs_per_project_per_day: None,
             jobs_per_platform_per_day: None,
             jobs_per_label_per_day: Some(100),
-            jobs_per_push_per_day: Some(200),
+            jobs_per_push: Some(200),
             requests_per_second: 2.0,
             concurrency: 4,
         }
@@ -110,7 +112,7 @@ impl Brakes {
                 Spent::Label(project, request.label.as_str()),
                 DAY,
             ),
-            (limits.jobs_per_push_per_day, Spent::Push(project, request.push.0), DAY),
+            (limits.jobs_per_push, Spent::Push(project, request.push.0), EVER),
         ];
         for (limit, account, window) in accounts {
             let Some(limit) = limit else { continue };

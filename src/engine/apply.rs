@@ -15,7 +15,7 @@ use crate::event::{
     ActionKey, CaseId, CaseParams, Cause, CausedBy, Event, JobEvent, JobRequest, Label, Outcome, Project, Reason,
     RunState, TaskId, Timestamp, Verdict, VerdictKind,
 };
-use crate::rules::{Matched, Mode, Rule, RuleIndex, RuleSet, Tracing};
+use crate::rules::{Matched, Rule, RuleIndex, RuleSet, Tracing};
 
 /// Task groups remembered in memory; past this they are forgotten and looked up again.
 const GROUPS_KEPT: usize = 20_000;
@@ -209,6 +209,16 @@ impl Engine {
         let is_evidence = batch.is_about_open_case(job);
         let candidates = self.rules.candidates(&event);
         let Event::Job(job) = &mut event else { return Ok(()) };
+        // A repeat of what was looked at already. What was fetched for was not.
+        if patience == Patience::Fresh
+            && (is_evidence || !candidates.is_empty())
+            && ledger.run(&job.run)?.is_some_and(|known| {
+                known.state == job.state && known.caused_by != CausedBy::Unknown && job.facts.signatures.is_none()
+            })
+        {
+            batch.notes.push(Note::Discarded(Discarded::Duplicate));
+            return Ok(());
+        }
         if let Some(lack) = self.lack(ledger, job, !candidates.is_empty(), is_evidence)?
             && patience.waits_for(lack)
         {
@@ -232,15 +242,14 @@ impl Engine {
             batch.notes.push(Note::Discarded(Discarded::FactsUnknown));
             return Ok(());
         };
-        let known = ledger.run(&job.run)?;
-        if known.is_some_and(|known| {
-            known.state == job.state && known.caused_by != CausedBy::Unknown && job.facts.signatures.is_none()
-        }) {
-            batch.notes.push(Note::Discarded(Discarded::Duplicate));
-            return Ok(());
-        }
         batch.write(ledger)?;
         ledger.record_runs(&[job])?;
+        if patience.waits_for(Lack::Pushes) && self.has_holes(ledger, &placed, &candidates, now)? {
+            let what = format!("{}:{}", job.run, job.state.as_str());
+            ledger.wait_for(&event, &what, Lack::Pushes, now)?;
+            batch.notes.push(Note::Waits(Lack::Pushes));
+            return Ok(());
+        }
         for rule in candidates {
             self.consider(ledger, batch, &event, &placed, rule, now)?;
         }
@@ -308,7 +317,13 @@ impl Engine {
     ) -> Result<Option<Lack>, LedgerError> {
         let wanted = is_candidate || is_evidence;
         if Placed::of(job).is_none() {
-            return Ok(Some(Lack::Task));
+            let facts = &job.facts;
+            let needs_number = facts.label.is_some() && facts.project.is_some() && facts.revision.is_some();
+            return Ok(Some(if needs_number && self.settings.has_pushlog {
+                Lack::Push
+            } else {
+                Lack::Task
+            }));
         }
         if wanted && job.facts.caused_by == CausedBy::Unknown {
             let Some(parent) = &job.facts.parent else {
@@ -332,11 +347,38 @@ impl Engine {
         Ok(None)
     }
 
+    /// Whether a search for a culprit would look at pushes that no message told of. Where a pushlog can be asked,
+    /// pushes are numbered without gaps.
+    fn has_holes(
+        &self,
+        ledger: &mut dyn Ledger,
+        placed: &Placed<'_>,
+        candidates: &[RuleIndex],
+        now: Timestamp,
+    ) -> Result<bool, LedgerError> {
+        let depth = candidates
+            .iter()
+            .filter_map(|index| match &self.rules.rule(*index)?.open {
+                CaseParams::FindCulprit(params) => Some(params.max_depth),
+                CaseParams::UntilHit(_) => None,
+            })
+            .max();
+        let Some(depth) = depth.filter(|_| self.settings.has_pushlog && self.settings.is_linear(placed.project)) else {
+            return Ok(false);
+        };
+        let view = ledger.view(&ViewQuery {
+            forward: 0,
+            ..self.query(placed, depth, now)
+        })?;
+        Ok(opening::has_holes(&view, placed.push))
+    }
+
     fn query(&self, placed: &Placed<'_>, back: u32, now: Timestamp) -> ViewQuery {
         ViewQuery {
             project: placed.project.clone(),
             label: placed.label.clone(),
             series: placed.job.facts.series().unwrap_or_else(|| placed.label.clone()),
+            spans_series: placed.subject().signature.is_some(),
             around: placed.push,
             back,
             forward: FORWARD,
@@ -414,7 +456,7 @@ impl Engine {
                 name: rule.name.clone(),
                 version: rules.version().into(),
             },
-            mode: if self.settings.all_live { Mode::Live } else { rule.mode },
+            mode: self.settings.mode.unwrap_or(rule.mode),
             budget: rule.budget.as_ref().map(|name| name.to_string()),
             subject: placed.subject(),
             label: placed.label.clone(),
@@ -447,6 +489,7 @@ impl Engine {
             project: case.subject.project.clone(),
             label: case.label.clone(),
             series: case.subject.label.clone(),
+            spans_series: case.subject.signature.is_some(),
             around: case.push,
             back: depth(&case.params),
             forward: FORWARD,

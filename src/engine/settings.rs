@@ -3,6 +3,7 @@
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use crate::event::{Duration, Project};
+use crate::rules::Mode;
 
 /// Settings of the engine; the defaults fit a Mozilla-like CI.
 #[derive(Debug, Clone)]
@@ -19,8 +20,11 @@ pub struct EngineSettings {
     pub history_window: Duration,
     /// Whether what failed is read from artifacts before rules see a failure.
     pub read_failures: bool,
-    /// Whether rules in shadow mode act like live ones: for replays, which ask nobody.
-    pub all_live: bool,
+    /// The mode of every case, whatever its rule says: live for replays, which ask nobody; shadow for a daemon that
+    /// cannot ask.
+    pub mode: Option<Mode>,
+    /// Whether a pushlog can be asked for pushes that no message told of; pushes are numbered without gaps then.
+    pub has_pushlog: bool,
 }
 
 /// Project names under which pushes are tries, not history.
@@ -36,7 +40,8 @@ impl Default for EngineSettings {
             runs_end_within: Duration::from_secs(24 * 3600),
             history_window: Duration::from_secs(14 * 24 * 3600),
             read_failures: false,
-            all_live: false,
+            mode: None,
+            has_pushlog: false,
         }
     }
 }

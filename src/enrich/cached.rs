@@ -3,9 +3,9 @@
 //! In: questions, many of them the same. Out: remembered answers, or those of the source behind. Never: two equal
 //! questions under way at once, more memory than its bounds, or a question to a source that asked to be left alone.
 //!
-//! What never changes (a task's definition, a finished run's artifacts, landed pushes) is kept until something newer needs
-//! the room. What may still come to be (an absent thing, a range of pushes not all landed) is kept for a while. Trouble
-//! is not kept, but a source that names a time to come back is left alone until then.
+//! What never changes (a task's definition, a finished run's artifacts, landed pushes) is kept until something newer
+//! needs the room. What may still come to be (an absent thing, a range of pushes not all landed) is kept for a while.
+//! Trouble is not kept, but a source that names a time to come back is left alone until then.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

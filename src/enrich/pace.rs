@@ -63,7 +63,11 @@ mod tests {
     proptest! {
         /// Law: in any time, no more than the burst and what the rate gave are taken.
         #[test]
-        fn no_more_is_taken_than_was_given(rate in 0.1f64..50.0, burst in 1u32..20, steps in prop::collection::vec(0u64..2_000, 1..100)) {
+        fn no_more_is_taken_than_was_given(
+            rate in 0.1f64..50.0,
+            burst in 1u32..20,
+            steps in prop::collection::vec(0u64..2_000, 1..100),
+        ) {
             let start = Instant::now();
             let mut bucket = TokenBucket::new(rate, burst, start);
             let (mut now, mut taken) = (start, 0u32);

@@ -148,20 +148,20 @@ impl FactSource for PushlogSource {
                 Ok(pushes)
             }
             PushQuery::Range { from, to } => {
-                let count = (to.0 + 1).saturating_sub(from.0);
+                let count = to.0.saturating_sub(from.0).saturating_add(1);
                 if count > MAX_PUSHES {
                     return Err(FactError::Malformed(format!(
                         "pushes {from} to {to} of {project} are {count}, more than the {MAX_PUSHES} of one question"
                     )));
                 }
                 let mut pushes = Vec::new();
-                let mut next = from.0;
-                while next <= to.0 {
-                    let end = to.0.min(next.saturating_add(PAGE - 1));
+                let mut next = Some(from.0).filter(|first| *first <= to.0);
+                while let Some(first) = next {
+                    let end = to.0.min(first.saturating_add(PAGE - 1));
                     // `startID` is the push before the first one wanted.
-                    let (start, last) = (next.saturating_sub(1).to_string(), end.to_string());
+                    let (start, last) = (first.saturating_sub(1).to_string(), end.to_string());
                     pushes.extend(self.ask(project, &[("startID", &start), ("endID", &last)]).await?);
-                    next = end.saturating_add(1);
+                    next = (end < to.0).then(|| end + 1);
                 }
                 pushes.retain(|push| push.push.is_some_and(|push| (*from..=*to).contains(&push)));
                 Ok(pushes)

@@ -1,7 +1,7 @@
 //! Taskcluster's queue as a source of facts: task definitions, and what failed in a run.
 //!
-//! In: a task or a run. Out: what its definition and its `errorsummary.log` artifacts say. Never: more than the configured
-//! bytes, artifacts of other names.
+//! In: a task or a run. Out: what its definition and its `errorsummary.log` artifacts say. Never: more than the
+//! configured bytes, artifacts of other names.
 
 use std::time::Duration;
 

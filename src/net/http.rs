@@ -133,7 +133,8 @@ pub fn quote(text: &str) -> String {
     line
 }
 
-/// Sends `request` once and reads at most `max_body` bytes of its answer. `now` dates a `Retry-After` that names a moment.
+/// Sends `request` once and reads at most `max_body` bytes of its answer. `now` dates a `Retry-After` that names a
+/// moment.
 pub async fn exchange(
     client: &reqwest::Client,
     request: reqwest::Request,

@@ -6,7 +6,7 @@
 
 pub mod ask;
 pub mod http;
-mod secret;
+mod signature;
 pub mod taskcluster;
 pub mod template;
 
@@ -15,7 +15,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::event::Timestamp;
 
-pub use secret::Secret;
+pub use self::signature::signature;
+pub use crate::secret::Secret;
 
 /// What tells the time at the shell's edge: the system's clock, or a test's.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;

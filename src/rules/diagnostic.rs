@@ -264,6 +264,18 @@ impl Gathering {
         Note(&mut self.found[at].1)
     }
 
+    /// How many were found so far.
+    pub fn count(&self) -> usize {
+        self.found.len()
+    }
+
+    /// Says what would have been right for those found after the first `known`.
+    pub fn expect_instead(&mut self, known: usize, expected: &str) {
+        for (_, diagnostic) in self.found.iter_mut().skip(known) {
+            diagnostic.expected = Some(expected.to_owned());
+        }
+    }
+
     /// Whether an error was found.
     pub fn failed(&self) -> bool {
         self.found

@@ -100,11 +100,15 @@ pub(super) static RULE: Keys = Keys {
             Shape::Text,
             "What it is for, in a sentence for the people it works for.",
         ),
-        key("on", Shape::OneOrMore(&Shape::Word(EVENTS)), "The events it looks at."),
+        key(
+            "on",
+            Shape::OneOrMore(&Shape::Word(EVENTS)),
+            "The events it looks at; must be there unless `schedule` is.",
+        ),
         key(
             "match",
             Shape::Match,
-            "Fields of the event and the values they must have: indexed, so put first what is rare.",
+            "What the fields of the event must be; looked up in one index over all rules.",
         ),
         key("when", Shape::Expression, "A condition for events that match."),
         key(

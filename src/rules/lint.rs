@@ -10,6 +10,7 @@ use super::fields::EventKind;
 use super::matching::FieldMatch;
 use super::read::{Places, Read};
 use super::rule::{Mode, Rule};
+use super::value::Value;
 use crate::event::{CaseKind, CausedBy};
 
 /// Adds every warning.
@@ -111,7 +112,7 @@ fn never(rule: &Rule, places: &Places, gathering: &mut Gathering) {
                 rule.name
             );
             let note = gathering.warning(Code::NeverMatches, span, message);
-            if name == "outcome" {
+            if values.iter().any(|value| value.same(&Value::text("infra"))) {
                 note.suggest("infra outcomes match only where `match.outcome` names `infra`");
             }
             return;

@@ -154,6 +154,9 @@ impl Reader<'_> {
             self.gathering.error(Code::TypeMismatch, name.span, message);
             return;
         }
+        if list.values.is_empty() {
+            matched.add(Test::Nothing, negated);
+        }
         for value in list.values.iter() {
             match value {
                 Value::Text(text) => self.text(matched, text, name.span, negated),
@@ -185,8 +188,10 @@ impl Reader<'_> {
             self.gathering.error(Code::InvalidValue, span, message).suggest(hint);
             return;
         }
-        if let (Some(open), Some(_)) = (text.find('{'), text.find('}')) {
-            let message = format!("`{}` in a pattern has no meaning", &text[open..]);
+        if let (Some(open), Some(close)) = (text.find('{'), text.rfind('}'))
+            && open < close
+        {
+            let message = format!("`{}` in a pattern has no meaning", &text[open..=close]);
             self.gathering
                 .error(Code::InvalidValue, span, message)
                 .suggest("write a list of patterns: [\"a-*\", \"b-*\"]");

@@ -173,6 +173,8 @@ pub enum Test {
     Range(Range),
     /// This truth value.
     Bool(bool),
+    /// No value at all: a shared list that is empty.
+    Nothing,
 }
 
 impl Test {
@@ -197,6 +199,7 @@ impl fmt::Display for Test {
             Test::Glob(glob) => f.write_str(glob.as_str()),
             Test::Int(number) => write!(f, "{number}"),
             Test::Bool(truth) => write!(f, "{truth}"),
+            Test::Nothing => f.write_str("nothing"),
             Test::Range(Range {
                 low: Some((low, true)),
                 high: Some((high, true)),
@@ -251,6 +254,8 @@ impl FieldMatch {
             Test::Int(number) => self.none.iter().any(|none| none.accepts(&Value::Int(*number))),
             Test::Bool(truth) => self.none.iter().any(|none| none.accepts(&Value::Bool(*truth))),
             Test::Glob(_) | Test::Range(_) => self.none.contains(test),
+            // Meant so: the list waits to be filled.
+            Test::Nothing => false,
         };
         !self.any.is_empty() && self.any.iter().all(excluded)
     }

@@ -6,7 +6,8 @@
 //!
 //! The way of a file: [`yaml`] makes a tree with places, [`shape`] checks it against the tables in [`keys`], [`read`]
 //! makes rules of it (with [`match_fields`], [`open`], [`expr`]), [`lint`] warns, [`set`] compiles. The way of an event:
-//! [`index`] finds the rules that can match, [`set`] evaluates them. [`fields`] is the schema of events.
+//! [`index`] (with [`lookup`]) finds the rules that can match, [`set`] evaluates them. [`fields`] is the schema of events. [`schema`] and
+//! [`reference`] say the same tables to editors and readers.
 
 mod code;
 mod cron;
@@ -17,11 +18,14 @@ mod fields;
 mod index;
 mod keys;
 mod lint;
+mod lookup;
 mod match_fields;
 mod matching;
 mod open;
 mod read;
+pub mod reference;
 mod rule;
+mod schema;
 mod set;
 mod shape;
 mod test_blocks;
@@ -39,5 +43,6 @@ pub use rule::{
     Approve, Budget, BudgetScope, By, Condition, Debounce, ExpectedCases, Guard, MinuteOfDay, Mode, Notify, QuietHours,
     Rule, RuleIndex, RuleTest, TestAction, TestExpectation, TestRun, TestStep, Throttle,
 };
+pub use schema::json_schema;
 pub use set::{BindingHint, Clause, Evaluation, RuleSet, Tracing};
 pub use value::{List, Object, ObjectType, Type, Value, parse_duration, show_duration};

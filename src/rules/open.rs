@@ -164,7 +164,7 @@ pub(super) fn read(node: &Node, kinds: &[EventKind], gathering: &mut Gathering) 
         let allowed = one_of(known.on.iter().map(|kind| kind.as_str()));
         gathering
             .error(Code::Conflict, kind.span, message)
-            .expected(format!("`on:` {allowed}"));
+            .expected(format!("{allowed} in `on`"));
     }
     if !known.params.check(node, gathering) || refuse_templates(node, gathering) {
         return None;

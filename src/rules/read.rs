@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::code::Code;
 use super::cron::Cron;
 use super::diagnostic::{Gathering, Span, closest};
-use super::expr::{self, Expr, ExprError, NamedList, Scope};
+use super::expr::{self, Expr, ExprError, NamedList, Scope, an};
 use super::fields::{EventKind, field, fields_of};
 use super::keys::{DEFAULTS, FILE, NOT_YET, RULE};
 use super::match_fields;
@@ -103,7 +103,7 @@ impl Reader<'_> {
         for (key, node) in tree.get("budgets").map(Node::entries).unwrap_or_default() {
             self.budget(key, node);
         }
-        for rule in tree.get("rules").map(Node::items).unwrap_or_default() {
+        for rule in tree.get("rules").map(Node::list).unwrap_or_default() {
             if let Some((name, text)) = rule.get("name").and_then(|name| Some((name, name.text()?))) {
                 if let Some(first) = self.names.get(text) {
                     let place = self.gathering.sources.locate(*first);
@@ -136,17 +136,20 @@ impl Reader<'_> {
         let Yaml::List(items) = &node.value else { return };
         let values: Vec<Value<'static>> = items.iter().filter_map(constant).collect();
         let types: Vec<Type> = values.iter().map(type_of).collect();
-        let element = types.first().cloned().unwrap_or(Type::Any);
+        let mut element = types.first().cloned().unwrap_or(Type::Any);
         if let Some(odd) = types.iter().position(|ty| *ty != element) {
             let message = format!(
-                "the list `{}` mixes types: its first element is a {element}, this is a {}",
-                key.name, types[odd]
+                "the list `{}` mixes types: its first element is {}, this is {}",
+                key.name,
+                an(&element),
+                an(&types[odd])
             );
             let span = items.get(odd).map_or(node.span, |item| item.span);
             self.gathering
                 .error(Code::TypeMismatch, span, message)
                 .suggest("put numbers in quotes to make them texts");
-            return;
+            // Goes with everything, so that nothing else is said about it.
+            element = Type::Any;
         }
         let list = NamedList {
             element,
@@ -165,10 +168,10 @@ impl Reader<'_> {
             Some("platform") => BudgetScope::Platform,
             Some("rule") => BudgetScope::Rule,
             Some("label") => BudgetScope::Label,
-            Some("all") => BudgetScope::All,
-            _ => return,
+            // What cannot be read was said already; under its name it is still known.
+            _ => BudgetScope::All,
         };
-        let Some(daily) = node.get("daily") else { return };
+        let daily = node.get("daily").unwrap_or(node);
         let jobs = |node: &Node| match node.value {
             Yaml::Int(number) => u32::try_from(number).ok(),
             _ => None,
@@ -179,7 +182,7 @@ impl Reader<'_> {
             .filter_map(|(key, node)| Some((key.name.clone(), jobs(node)?)))
             .collect();
         let default = special.remove("default").or_else(|| jobs(daily));
-        if per == BudgetScope::All && !special.is_empty() {
+        if node.get("per").and_then(Node::text) == Some("all") && !special.is_empty() {
             let message = "a budget for `all` has one account, so one number";
             self.gathering
                 .error(Code::Conflict, daily.span, message)
@@ -211,7 +214,7 @@ impl Reader<'_> {
 
     fn rules(&mut self, tree: &Node, lists: &BTreeMap<String, NamedList>) {
         let defaults = tree.get("defaults");
-        for node in tree.get("rules").map(Node::items).unwrap_or_default() {
+        for node in tree.get("rules").map(Node::list).unwrap_or_default() {
             if self.read.rules.len() == MAX_RULES {
                 self.gathering.error(
                     Code::TooComplex,
@@ -565,7 +568,7 @@ impl Reader<'_> {
     }
 
     fn tests(&mut self, tree: &Node) {
-        for node in tree.get("tests").map(Node::items).unwrap_or_default() {
+        for node in tree.get("tests").map(Node::list).unwrap_or_default() {
             let names: Vec<&str> = self.names.keys().map(String::as_str).collect();
             self.read.tests.extend(test_blocks::read(node, &names, self.gathering));
         }

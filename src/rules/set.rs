@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -78,6 +79,7 @@ pub struct BindingHint {
 #[derive(Debug)]
 pub struct RuleSet {
     version: String,
+    files: Vec<Arc<str>>,
     rules: Vec<Rule>,
     budgets: Vec<Budget>,
     tests: Vec<RuleTest>,
@@ -121,6 +123,11 @@ impl RuleSet {
     /// order have the same version.
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// The files, as named on loading, in their order.
+    pub fn files(&self) -> &[Arc<str>] {
+        &self.files
     }
 
     /// All rules, those that are off included, in the order of the files.
@@ -349,20 +356,24 @@ fn projects_of(fields: &[FieldMatch]) -> Option<BTreeSet<String>> {
     }
     let name = |test: &Test| match test {
         Test::Text(text) => Some(text.to_string()),
-        Test::Glob(_) | Test::Int(_) | Test::Range(_) | Test::Bool(_) => None,
+        Test::Glob(_) | Test::Int(_) | Test::Range(_) | Test::Bool(_) | Test::Nothing => None,
     };
     matched.any.iter().map(name).collect()
 }
 
 fn compile(files: &[u32], mut gathering: Gathering) -> Result<RuleSet, Diagnostics> {
     let read = read::read(files, &mut gathering);
-    lint::check(&read, &mut gathering);
     let failed = gathering.failed();
+    // Of rules that cannot be read, warnings would be guesses.
+    if !failed {
+        lint::check(&read, &mut gathering);
+    }
     let (sources, diagnostics) = gathering.finish();
     if failed {
         return Err(diagnostics);
     }
     let mut hash = Sha256::new();
+    let mut names = Vec::new();
     for file in files {
         let name = sources
             .locate(Span {
@@ -376,6 +387,7 @@ fn compile(files: &[u32], mut gathering: Gathering) -> Result<RuleSet, Diagnosti
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
         }
+        names.push(name);
     }
     let version = hash
         .finalize()
@@ -391,6 +403,7 @@ fn compile(files: &[u32], mut gathering: Gathering) -> Result<RuleSet, Diagnosti
     let budgets = read.budgets.into_values().map(|(budget, _)| budget).collect();
     Ok(RuleSet {
         version,
+        files: names,
         rules,
         budgets,
         tests: read.tests,

@@ -80,6 +80,7 @@ impl Shape {
             Shape::Name => "a name of letters, digits, `-` and `_`, beginning with a letter".to_owned(),
             Shape::Word(words) => one_of(words.iter().copied()),
             Shape::Bool => "true or false".to_owned(),
+            Shape::Int(low, high) if low == high => format!("`{low}`"),
             Shape::Int(low, high) if *high == i64::MAX => format!("a whole number from {low}"),
             Shape::Int(low, high) => format!("a whole number from {low} to {high}"),
             Shape::Number(low, high) => format!("a number from {low} to {high}"),
@@ -89,9 +90,11 @@ impl Shape {
             Shape::FieldName => "a field such as `event.project`".to_owned(),
             Shape::Open => "a case: `kind`, `max_jobs` and what else the kind takes".to_owned(),
             Shape::Match => "fields of the event with the values they must have".to_owned(),
+            Shape::List(Shape::Keys(keys)) => format!("a list; each element is {}", keys.what),
             Shape::List(of) => format!("a list; each element: {}", of.describe()),
             Shape::OneOrMore(of) => format!("{}, or a list of such", of.describe()),
             Shape::Keys(keys) => format!("a mapping with {}", one_of(keys.keys.iter().map(|key| key.name))),
+            Shape::Names(Shape::Keys(keys)) => format!("a mapping of names; each value is {}", keys.what),
             Shape::Names(of) => format!("a mapping of names; each value: {}", of.describe()),
             Shape::Either(a, b) => format!("{}, or {}", a.describe(), b.describe()),
             Shape::Scalar => "a text, a number, or true or false".to_owned(),
@@ -130,8 +133,12 @@ impl Shape {
         }
         match (self, &node.value) {
             (Shape::Either(a, b), _) => {
-                let shape = if a.fits(node) { a } else { b };
-                shape.check(node, owner, gathering)
+                let (first, known) = (a.fits(node), gathering.count());
+                let sound = if first { a } else { b }.check(node, owner, gathering);
+                if first && matches!(a, Shape::Word(_)) {
+                    gathering.expect_instead(known, &self.describe());
+                }
+                sound
             }
             (Shape::OneOrMore(of) | Shape::List(of), Yaml::List(items)) => {
                 let mut sound = true;
@@ -170,7 +177,7 @@ impl Shape {
 
     fn check_text(&self, node: &Node, text: &str, owner: &str, gathering: &mut Gathering) -> bool {
         let sound = match self {
-            Shape::Text | Shape::Expression => !text.trim().is_empty(),
+            Shape::Text => !text.trim().is_empty(),
             Shape::Name => is_name(text),
             Shape::Word(words) => words.contains(&text),
             Shape::Duration => parse_duration(text).is_some_and(|ms| ms > 0),
@@ -216,7 +223,7 @@ impl Shape {
             (Shape::List(_), Yaml::Text(_) | Yaml::Map(_)) => {
                 note.suggest("begin each element with `- `, or write `[a, b]`");
             }
-            (Shape::Text | Shape::Name, Yaml::Int(_) | Yaml::Float(_) | Yaml::Bool(_)) => {
+            (Shape::Text, Yaml::Int(_) | Yaml::Float(_) | Yaml::Bool(_)) => {
                 note.suggest("put it in quotes to make it a text");
             }
             _ => {}

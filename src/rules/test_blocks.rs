@@ -22,7 +22,7 @@ const MAX_PARTS: usize = 10_000;
 /// Reads a test. `None` when it has errors.
 pub(super) fn read(node: &Node, rules: &[&str], gathering: &mut Gathering) -> Option<RuleTest> {
     let name = node.get("name")?;
-    let parts = |key: &str| node.get(key).map(Node::items).unwrap_or_default();
+    let parts = |key: &str| node.get(key).map(Node::list).unwrap_or_default();
     for key in ["history", "events", "expect"] {
         if parts(key).len() > MAX_PARTS {
             let message = format!("a test has at most {MAX_PARTS} entries under `{key}`");
@@ -114,10 +114,17 @@ fn given(field: &Field, value: &Node, gathering: &mut Gathering) -> Option<Json>
         _ => false,
     };
     if !fits {
-        let message = format!("`{}` is of type {ty}, and this is not", field.name);
-        let note = gathering.error(Code::TypeMismatch, value.span, message);
-        if !field.words.is_empty() {
-            note.expected(one_of(field.words.iter().copied()));
+        match value.text().filter(|_| !field.words.is_empty()) {
+            Some(word) => {
+                let message = format!("`{}` is never {word:?}", field.name);
+                let note = gathering.error(Code::InvalidValue, value.span, message);
+                let words = field.words.iter().copied();
+                note.expected(one_of(words.clone())).did_you_mean(word, words);
+            }
+            None => {
+                let message = format!("`{}` is of type {ty}, and this is {}", field.name, value.kind());
+                gathering.error(Code::TypeMismatch, value.span, message);
+            }
         }
         return None;
     }

@@ -84,6 +84,14 @@ impl Node {
         }
     }
 
+    /// The elements, when it is a list.
+    pub fn list(&self) -> &[Node] {
+        match &self.value {
+            Yaml::List(items) => items,
+            _ => &[],
+        }
+    }
+
     /// The entries, when it is a mapping.
     pub fn entries(&self) -> &[(Key, Node)] {
         match &self.value {
@@ -199,15 +207,11 @@ pub(crate) fn parse(file: u32, gathering: &mut Gathering) -> Option<Node> {
     builder.root
 }
 
-/// A syntax error, with the two slips that people who write rules really make named as such.
+/// A syntax error, with the slips that people who write rules really make named as such.
 fn report_syntax(gathering: &mut Gathering, file: u32, text: &str, at: usize, reason: &str) {
     let start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
     let line = text[start..].lines().next().unwrap_or_default();
-    let compared = line
-        .split_once(':')
-        .map(|(_, value)| value.trim_start())
-        .unwrap_or_default();
-    let is_comparison = compared.starts_with(">=") || compared.starts_with("> ");
+    let value = line.split_once(": ").map(|(_, value)| value.trim()).unwrap_or_default();
     let span = Span {
         file,
         start: to_u32(at),
@@ -219,11 +223,20 @@ fn report_syntax(gathering: &mut Gathering, file: u32, text: &str, at: usize, re
         reason
     };
     let note = gathering.error(Code::YamlSyntax, span, format!("this is not YAML: {reason}"));
-    if is_comparison {
-        note.suggest(format!("a value that begins with `>` must be quoted: \"{compared}\""));
-    } else if line.contains('\t') && line.trim_start_matches(' ').starts_with('\t') {
+    if value.starts_with(">=") || value.starts_with("> ") {
+        note.suggest(format!("a value that begins with `>` must be quoted: \"{value}\""));
+    } else if value.starts_with(['"', '\'']) && reason.contains("quoted") {
+        let quote = if value.contains('\'') {
+            "a block: `when: |` and the text on the next line"
+        } else {
+            "single quotes"
+        };
+        note.suggest(format!(
+            "a value that begins with a quote ends with it: put the whole value in {quote}"
+        ));
+    } else if line.trim_start_matches(' ').starts_with('\t') {
         note.suggest("YAML is indented with spaces, not with tabs");
-    } else if line.matches(": ").count() > 1 {
+    } else if reason.contains("mapping values") {
         note.suggest("a value that contains `: ` must be quoted");
     }
 }
@@ -241,6 +254,7 @@ impl Builder<'_> {
     /// Takes one event; false when reading on makes no sense.
     fn take(&mut self, event: Event<'_>, at: &YamlSpan) -> bool {
         let span = self.span(at);
+        let mut tagged = None;
         if let Some(tag) = event.tag()
             && !tag.is_yaml_core_schema()
         {
@@ -249,10 +263,15 @@ impl Builder<'_> {
             self.gathering
                 .error(Code::YamlSyntax, written, message)
                 .suggest(format!("quote a value that begins with `!`: \"{}\"", tag.original()));
+            tagged = Some(tag.original());
         }
         match event {
             Event::Scalar(text, style, anchor, _) => {
-                let value = scalar(&text, style);
+                // What was meant, so that nothing else is said about it.
+                let value = match tagged {
+                    Some(tag) => Yaml::Text(tag + &text),
+                    None => scalar(&text, style),
+                };
                 self.add(Node { value, span }, anchor, Some(text.into_owned()))
             }
             Event::SequenceStart(_, anchor, _) => {
@@ -294,7 +313,7 @@ impl Builder<'_> {
                     .suggest(format!("quote a pattern that begins with `*`: \"*{name}\""));
                 self.add(
                     Node {
-                        value: Yaml::Null,
+                        value: Yaml::Text(format!("*{name}")),
                         span,
                     },
                     0,

@@ -424,7 +424,9 @@ fn answer(state: &mut State, request: &Recorded, address: SocketAddr) -> Reply {
         ("GET", ["api", "index", "v1", "task", path]) => match state.world.index.get(*path) {
             Some(task) => Reply::json(
                 200,
-                &json!({"namespace": path, "taskId": task, "rank": 0, "data": {}, "expires": "2100-01-01T00:00:00.000Z"}),
+                &json!({
+                    "namespace": path, "taskId": task, "rank": 0, "data": {}, "expires": "2100-01-01T00:00:00.000Z",
+                }),
             ),
             None => Reply::not_found("Indexed task"),
         },

@@ -80,8 +80,7 @@ struct WireFile {
 #[serde(rename_all = "camelCase")]
 struct WireAction {
     name: String,
-    #[serde(default)]
-    context: Vec<Tags>,
+    context: Option<Vec<Tags>>,
     schema: Option<Value>,
     kind: String,
     hook_group_id: Option<String>,
@@ -107,7 +106,7 @@ impl From<WireAction> for Action {
         };
         Action {
             name: wire.name,
-            context: wire.context,
+            context: wire.context.unwrap_or_default(),
             schema: wire.schema,
             kind,
         }
@@ -134,10 +133,13 @@ impl ActionsFile {
         })
     }
 
-    /// The first action of that name for a task with these tags, or with `None` for the task group.
+    /// The first action of that name for a task with these tags, or with `None` for the task group. Actions of an
+    /// unknown kind are passed over, as the format asks of its readers.
     pub fn find(&self, name: &str, tags: Option<&Tags>) -> Option<&Action> {
+        let known = |action: &&Action| !matches!(action.kind, ActionKind::Unknown(_));
         self.actions
             .iter()
+            .filter(known)
             .find(|action| action.name == name && action.applies_to(tags))
     }
 
@@ -223,6 +225,8 @@ mod tests {
         let file = ActionsFile::parse(file.to_string().as_bytes()).unwrap();
         assert_eq!(file.actions[0].kind, ActionKind::Unknown("carrier-pigeon".to_owned()));
         assert!(matches!(file.actions[1].kind, ActionKind::Hook { .. }));
+        assert_eq!(file.find("a", None), None);
+        assert_eq!(file.find("b", None), Some(&file.actions[1]));
     }
 
     proptest! {

@@ -7,11 +7,11 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::event::{JobRequest, TaskId};
-use crate::net::http::quote;
 use crate::net::taskcluster::slug_id;
 
 use super::actions::{Action, ActionKind, ActionsFile, Tags};
 use super::input::{InputError, Want, input_for};
+use super::render::render;
 use super::settings::TaskclusterSettings;
 
 /// Kinds of tasks that make other tasks: running one again would schedule a whole push anew.
@@ -113,7 +113,7 @@ pub fn prepare(
         match input_for(action, &want) {
             Ok(input) => {
                 let target = existing.filter(|_| of_task);
-                return render(settings, file, action, group, request, target, input);
+                return finish(settings, file, action, group, request, target, input);
             }
             Err(error @ InputError::Protected(_)) => return Err(error.to_string()),
             Err(error) => reasons.push(format!("`{name}`: {error}")),
@@ -155,7 +155,7 @@ fn candidates<'a>(settings: &'a TaskclusterSettings, request: &'a JobRequest, ex
     all.into_iter().filter(|(_, of_task)| existing || !of_task).collect()
 }
 
-fn render(
+fn finish(
     settings: &TaskclusterSettings,
     file: &ActionsFile,
     action: &Action,
@@ -176,7 +176,8 @@ fn render(
     })
 }
 
-/// The call of an action, its template filled in. `own` is the id of the task that it creates, if it creates one itself.
+/// The call of an action, its template filled in. `own` is the id of the task that it creates, if it creates one
+/// itself.
 pub fn call(
     file: &ActionsFile,
     action: &Action,
@@ -196,8 +197,7 @@ pub fn call(
     context.insert("input".to_owned(), input.clone());
     let context = Value::Object(context);
     let rendered = |template: &Value| {
-        json_e::render(template, &context).map_err(|error| {
-            let error = quote(&error.to_string());
+        render(template, &context).map_err(|error| {
             format!(
                 "the template of action `{}` of task group {group} fails: {error}",
                 action.name

@@ -218,7 +218,11 @@ mod tests {
         /// Law: on any object, in any chunks, it sees what a full parser sees.
         #[test]
         fn it_agrees_with_a_full_parser(
-            object in prop::collection::btree_map(".{0,12}", prop_oneof![Just(json!(1)), Just(json!({"a": [{"b": "}"}]})), ".{0,9}".prop_map(Value::from)], 0..6),
+            object in prop::collection::btree_map(
+                ".{0,12}",
+                prop_oneof![Just(json!(1)), Just(json!({"a": [{"b": "}"}]})), ".{0,9}".prop_map(Value::from)],
+                0..6,
+            ),
             chunk in 1usize..40,
         ) {
             let labels = read(&json!(object).to_string(), chunk).unwrap();

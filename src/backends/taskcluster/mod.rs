@@ -3,15 +3,16 @@
 //! In: a [`JobRequest`]. Out: the action task that will create the jobs. Never: firing a hook twice for one call.
 //!
 //! The way of a request: the push's task group, known or found in the index; its `public/actions.json`; the action
-//! that fits the job ([`ask`]); its input, checked against its schema ([`input`]); the hook's payload, rendered; the hook,
-//! fired once. Until that last step nothing acts, and any trouble is `Busy`, `NotYet`, `NotPossible` or `Refused`; from
-//! it on, whatever does not exclude that the CI acted is `InDoubt`, to be cleared up by [`find`].
+//! that fits the job ([`ask`]); its input, checked against its schema ([`input`]); the hook's payload, rendered; the
+//! hook, fired once. Until that last step nothing acts, and any trouble is `Busy`, `NotYet`, `NotPossible` or
+//! `Refused`; from it on, whatever does not exclude that the CI acted is `InDoubt`, to be cleared up by [`find`].
 
 pub mod actions;
 pub mod ask;
 mod find;
 pub mod input;
 mod labels;
+mod render;
 mod settings;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -50,7 +51,8 @@ pub struct TaskclusterBackend {
     settings: TaskclusterSettings,
     services: Services,
     clock: Clock,
-    actions: Mutex<Lru<TaskId, Arc<ActionsFile>>>,
+    /// As bytes: read, a file takes ten times the memory, and reading it takes a millisecond.
+    actions: Mutex<Lru<TaskId, Arc<[u8]>>>,
     labels: Mutex<Lru<(TaskId, &'static str), Arc<Labels>>>,
 }
 
@@ -84,7 +86,7 @@ impl TaskclusterBackend {
     }
 
     /// The push's task group and what it offers.
-    async fn offer(&self, request: &JobRequest) -> Result<(TaskId, Arc<ActionsFile>), RequestError> {
+    async fn offer(&self, request: &JobRequest) -> Result<(TaskId, ActionsFile), RequestError> {
         // The group that messages named is the decision task's, unless a tree groups its tasks some other way: then
         // there are no actions, or not this push's, and the index knows better.
         if let Some(group) = &request.group
@@ -140,28 +142,33 @@ impl TaskclusterBackend {
     }
 
     /// What a task group offers; `None` when its decision task has no such artifact.
-    async fn actions(&self, group: &TaskId) -> Result<Option<Arc<ActionsFile>>, RequestError> {
+    async fn actions(&self, group: &TaskId) -> Result<Option<ActionsFile>, RequestError> {
         // Poisoning is of no consequence: the map is sound between any two of its calls.
-        if let Some(file) = self.actions.lock().unwrap_or_else(PoisonError::into_inner).get(group) {
-            return Ok(Some(file.clone()));
-        }
-        let bytes = match self
-            .services
-            .artifact(group.as_str(), None, ACTIONS, self.settings.max_actions_bytes)
-            .await
-        {
-            Ok(bytes) => bytes,
-            Err(AskError::Absent { .. }) => return Ok(None),
-            Err(error) => return Err(refusal(error)),
-        };
-        let file = ActionsFile::parse(&bytes)
-            .map_err(|error| RequestError::NotPossible(format!("task group {group}: {error}")))?;
-        let file = Arc::new(file);
-        self.actions
+        let kept = self
+            .actions
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(group.clone(), file.clone());
-        Ok(Some(file))
+            .get(group)
+            .cloned();
+        let bytes = match kept {
+            Some(bytes) => bytes,
+            None => {
+                let max = self.settings.max_actions_bytes;
+                let bytes: Arc<[u8]> = match self.services.artifact(group.as_str(), None, ACTIONS, max).await {
+                    Ok(bytes) => bytes.into(),
+                    Err(AskError::Absent { .. }) => return Ok(None),
+                    Err(error) => return Err(refusal(error)),
+                };
+                self.actions
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .insert(group.clone(), bytes.clone());
+                bytes
+            }
+        };
+        let file = ActionsFile::parse(&bytes);
+        file.map(Some)
+            .map_err(|error| RequestError::NotPossible(format!("task group {group}: {error}")))
     }
 
     /// The existing task, when it still exists and belongs to the group: a task that was pulled in from another push
@@ -341,9 +348,9 @@ impl Backend for TaskclusterBackend {
     }
 
     /// Looks for the action task of a request that was sent. [`Found::Done`] names the only action task like it in the
-    /// time window. Two requests of ours that ask for the same in the same minutes look alike: whoever keeps the books has
-    /// to treat a receipt that another request holds already as [`Found::CannotTell`].
-    /// [`RequestError::Busy`] here means that the search has to be made again later; nothing follows from it.
+    /// time window. Two requests of ours that ask for the same in the same minutes look alike: whoever keeps the books
+    /// has to treat a receipt that another request holds already as [`Found::CannotTell`]. [`RequestError::Busy`] here
+    /// means that the search has to be made again later; nothing follows from it.
     async fn find(&self, request: &JobRequest, sent_at: Timestamp) -> Result<Found, RequestError> {
         match self.prepare(request).await {
             Ok(prepared) => self.look_for(request, &prepared, sent_at).await,

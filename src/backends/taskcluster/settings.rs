@@ -74,7 +74,7 @@ impl Default for TaskclusterSettings {
             instance: "sheriffd".to_owned(),
             timeout_seconds: 30,
             artifact_hosts: Vec::new(),
-            max_actions_bytes: 8 * 1024 * 1024,
+            max_actions_bytes: 2 * 1024 * 1024,
             max_task_graph_bytes: 1024 * 1024 * 1024,
             cached_groups: 64,
             find_window_seconds: 300,
@@ -209,7 +209,7 @@ fn unknown_placeholder(template: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::Secret;
+    use crate::secret::Secret;
 
     fn read(json: &str) -> Result<TaskclusterSettings, String> {
         serde_json::from_str(json).map_err(|error| error.to_string())
@@ -254,7 +254,8 @@ mod tests {
         .unwrap_err();
         assert_eq!(
             error.to_string(),
-            "`decision_routes` has the path `gecko.{branch}.x` with {branch}; there are {project}, {revision} and {push}"
+            "`decision_routes` has the path `gecko.{branch}.x` with {branch}; \
+             there are {project}, {revision} and {push}"
         );
     }
 

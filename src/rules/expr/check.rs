@@ -82,8 +82,24 @@ pub(in crate::rules) fn compile_value(text: &str, scope: Scope<'_>) -> (Option<(
     (compiled.filter(|_| !failed), checker.errors)
 }
 
+/// What functions are called elsewhere (Python, JavaScript, SQL), and here.
+const ELSEWHERE: [(&str, &str); 12] = [
+    ("beginsWith", "startsWith"),
+    ("hasPrefix", "startsWith"),
+    ("hasSuffix", "endsWith"),
+    ("includes", "contains"),
+    ("len", "size"),
+    ("length", "size"),
+    ("count", "size"),
+    ("any", "exists"),
+    ("some", "exists"),
+    ("every", "all"),
+    ("lower", "lowerAscii"),
+    ("toLowerCase", "lowerAscii"),
+];
+
 /// A type with its article.
-fn an(ty: &Type) -> String {
+pub(in crate::rules) fn an(ty: &Type) -> String {
     let word = ty.to_string();
     let article = if word.starts_with(['a', 'e', 'i', 'o', 'u']) {
         "an"
@@ -402,7 +418,11 @@ impl Checker<'_> {
         let checked: Vec<(Expr, Type)> = checked.into_iter().collect::<Option<_>>()?;
         let element = checked.first().map_or(Type::Any, |(_, ty)| ty.clone());
         if let Some((odd, ty)) = checked.iter().find(|(_, ty)| !element.accepts(ty)) {
-            let message = format!("a list has elements of one type, this is {} among {}", an(ty), element);
+            let message = format!(
+                "a list has elements of one type; its first is {}, this is {}",
+                an(&element),
+                an(ty)
+            );
             return self.fail(ExprError::new(Code::TypeMismatch, odd.span(), message));
         }
         let exprs: Vec<Expr> = checked.into_iter().map(|(expr, _)| expr).collect();
@@ -536,12 +556,12 @@ impl Checker<'_> {
     fn no_such_call(&mut self, ast: &Ast, name: &str, name_span: &Range<usize>, args: usize, method: bool) -> Typed {
         if let Some(known) = functions::find(name) {
             let count = match args {
-                0 => "no argument".to_owned(),
-                1 => "one argument".to_owned(),
-                n => format!("{n} arguments"),
+                0 => "without arguments".to_owned(),
+                1 => "with one argument".to_owned(),
+                n => format!("with {n} arguments"),
             };
-            let place = if method { " after a value" } else { "" };
-            let message = format!("`{name}` cannot be called{place} with {count}");
+            let place = if method { "after a value" } else { "alone" };
+            let message = format!("`{name}` cannot stand {place} {count}");
             return self
                 .fail(ExprError::new(Code::WrongArguments, ast.span.clone(), message).expected(known.signature));
         }
@@ -550,7 +570,10 @@ impl Checker<'_> {
             name_span.clone(),
             format!("there is no function `{name}`"),
         );
-        let error = if HISTORY_FUNCTIONS.iter().any(|function| function.name == name) {
+        let elsewhere = ELSEWHERE.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
+        let error = if let Some((_, ours)) = elsewhere {
+            error.suggest(format!("did you mean `{ours}`?"))
+        } else if HISTORY_FUNCTIONS.iter().any(|function| function.name == name) {
             error.suggest(format!("did you mean `history.{name}(event)`?"))
         } else if name == "now" {
             error.suggest("rules do not ask the clock; the event's time is `event.at`")

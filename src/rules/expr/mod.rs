@@ -15,7 +15,7 @@ pub(super) mod functions;
 mod lex;
 mod parse;
 
-pub(super) use check::{NamedList, Scope, compile, compile_value};
+pub(super) use check::{NamedList, Scope, an, compile, compile_value};
 pub use eval::{EvalError, Seen};
 pub(super) use eval::{Expr, Run, Stop};
 

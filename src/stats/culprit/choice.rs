@@ -5,6 +5,7 @@
 
 use super::super::math::binary_entropy;
 use super::super::random::Random;
+use super::super::rates::{Counts, Place};
 use super::posterior::{Expectation, Posterior};
 use super::{Evidence, NO_GAIN};
 
@@ -162,16 +163,27 @@ impl Posterior {
     /// The posterior after one more run at `push`, and the probability of that outcome.
     fn after_run(&self, push: usize, failed: bool) -> (f64, Posterior) {
         let mut next = self.clone();
+        let one = if failed { Counts::new(1, 0) } else { Counts::new(0, 1) };
+        next.seen[push - 1] = self.seen[push - 1].plus(one);
+        let (place, place_after) = (
+            self.strays.place(self.seen[push - 1]),
+            self.strays.place(next.seen[push - 1]),
+        );
+        // Neighbours mostly share their expectation, so a stray is judged once a stretch.
+        let mut stretch = (f64::NAN, 0.0, 0.0);
         let mut chance = 0.0;
         for c in 0..self.mass.len() {
-            let side = if c <= push {
-                &mut next.after[c]
+            let (side, mean, regular) = if c <= push {
+                (&mut next.after[c], self.after[c].mean, 1.0)
             } else {
-                &mut next.before[c]
+                let shared = self.before[c].mean;
+                if shared != stretch.0 {
+                    stretch = (shared, place.mean(shared), 1.0 - place_after.stray(shared));
+                }
+                (&mut next.before[c], stretch.1, stretch.2)
             };
-            let likelihood = if failed { side.mean } else { 1.0 - side.mean };
-            *side = side.after(failed);
-            next.mass[c] *= likelihood;
+            *side = side.after(failed, regular);
+            next.mass[c] *= if failed { mean } else { 1.0 - mean };
             chance += next.mass[c];
         }
         if chance > 0.0 {
@@ -182,40 +194,90 @@ impl Posterior {
 }
 
 /// Adds to `gains`, times `weight`, the mutual information of the verdict and one run at each candidate x:
-/// h(P_x) − Σ_c w_c h(q(c)), by prefix sums. The two hypotheses without a culprit count as one: telling them apart
-/// is worth nothing.
+/// h(P_x) − Σ_c w_c h(q(c)). The two hypotheses without a culprit count as one: telling them apart is worth nothing.
+///
+/// Prefix sums make this O(N) where a run at x is expected to go as at any other candidate; where x failed before, it
+/// may be a stray, and the hypotheses after it are summed for it alone.
 fn add_gains(posterior: &Posterior, weight: f64, gains: &mut [f64]) {
     let n = gains.len();
-    let Posterior { mass, before, after } = posterior;
-    // Neighbours mostly share their expectation, so the entropy is computed once a stretch.
-    let entropies = |expectations: &[Expectation]| {
-        let mut last = (f64::NAN, 0.0);
-        expectations
-            .iter()
-            .map(|e| {
-                if e.mean != last.0 {
-                    last = (e.mean, binary_entropy(e.mean));
-                }
-                last.1
-            })
-            .collect::<Vec<f64>>()
+    let Posterior {
+        mass,
+        before,
+        after,
+        seen,
+        strays,
+    } = posterior;
+    let fresh = strays.place(Counts::default());
+    let early: Vec<(f64, f64)> = stretches(before, |rate| fresh.mean(rate));
+    let late: Vec<(f64, f64)> = stretches(after, |rate| rate);
+    let none = mass[0] + mass[n + 1];
+    // What the two hypotheses without a culprit add to (failing, noise) where the one-off expects `mean`.
+    let no_culprit = |mean: f64| {
+        let failing = mass[0] * late[0].0 + mass[n + 1] * mean;
+        (
+            failing,
+            if none > 0.0 {
+                none * binary_entropy(failing / none)
+            } else {
+                0.0
+            },
+        )
     };
-    let (noise_before, noise_after) = (entropies(before), entropies(after));
 
-    let mut failing = mass[0] * after[0].mean + mass[n + 1] * before[n + 1].mean;
-    let nothing = mass[0] + mass[n + 1];
-    let mut noise = if nothing > 0.0 {
-        nothing * binary_entropy(failing / nothing)
-    } else {
-        0.0
-    };
+    let (mut failing, mut noise) = no_culprit(early[n + 1].0);
     for c in 1..=n {
-        failing += mass[c] * before[c].mean;
-        noise += mass[c] * noise_before[c];
+        failing += mass[c] * early[c].0;
+        noise += mass[c] * early[c].1;
     }
+    let (mut late_failing, mut late_noise) = (0.0, 0.0);
     for x in 1..=n {
-        failing += mass[x] * (after[x].mean - before[x].mean);
-        noise += mass[x] * (noise_after[x] - noise_before[x]);
-        gains[x - 1] += weight * (binary_entropy(failing) - noise).max(0.0);
+        failing += mass[x] * (late[x].0 - early[x].0);
+        noise += mass[x] * (late[x].1 - early[x].1);
+        late_failing += mass[x] * late[x].0;
+        late_noise += mass[x] * late[x].1;
+        let gain = if strays.share > 0.0 && seen[x - 1].failed > 0 {
+            let place = strays.place(seen[x - 1]);
+            let (rest_failing, rest_noise) = beyond(posterior, x, &place);
+            let (none_failing, none_noise) = no_culprit(place.mean(before[n + 1].mean));
+            let chance = late_failing + rest_failing + none_failing;
+            binary_entropy(chance) - late_noise - rest_noise - none_noise
+        } else {
+            binary_entropy(failing) - noise
+        };
+        gains[x - 1] += weight * gain.max(0.0);
     }
+}
+
+/// Σ over culprits after x of (w q, w h(q)) for one more run at x, which may be a stray.
+fn beyond(posterior: &Posterior, x: usize, place: &Place) -> (f64, f64) {
+    // Lighter hypotheses together move a gain by less than the gains of neighbours differ.
+    const NEGLIGIBLE: f64 = 1e-7;
+    let mut stretch = (f64::NAN, 0.0, 0.0);
+    let (mut failing, mut noise) = (0.0, 0.0);
+    for c in x + 1..posterior.mass.len() - 1 {
+        let mass = posterior.mass[c];
+        if mass > NEGLIGIBLE {
+            let shared = posterior.before[c].mean;
+            if shared != stretch.0 {
+                let mean = place.mean(shared);
+                stretch = (shared, mean, binary_entropy(mean));
+            }
+            failing += mass * stretch.1;
+            noise += mass * stretch.2;
+        }
+    }
+    (failing, noise)
+}
+
+/// (P(fails), its entropy) for each hypothesis; computed once for each stretch of equal expectations.
+fn stretches(expectations: &[Expectation], mean: impl Fn(f64) -> f64) -> Vec<(f64, f64)> {
+    let mut last = (f64::NAN, (0.0, 0.0));
+    let pair = |e: &Expectation| {
+        if e.mean != last.0 {
+            let mean = mean(e.mean);
+            last = (e.mean, (mean, binary_entropy(mean)));
+        }
+        last.1
+    };
+    expectations.iter().map(pair).collect()
 }

@@ -1,7 +1,7 @@
 //! The posterior over the culprit, with what it says of the next run under each hypothesis.
 
 use super::super::math::ln_sum_exp;
-use super::super::rates::{Counts, Grid, Summary};
+use super::super::rates::{Counts, Grid, Strays, Summary};
 use super::{Belief, Evidence, Problem};
 
 /// What a hypothesis expects of the next run on one side of the culprit: a Beta distribution by its mean and its
@@ -27,10 +27,10 @@ impl Expectation {
         }
     }
 
-    /// The expectation after one more run.
-    pub fn after(self, failed: bool) -> Expectation {
-        let hit = if failed { 1.0 } else { 0.0 };
-        let precision = self.precision + 1.0;
+    /// The expectation after one more run that counts for `weight` of one.
+    pub fn after(self, failed: bool, weight: f64) -> Expectation {
+        let hit = if failed { weight } else { 0.0 };
+        let precision = self.precision + weight;
         Expectation {
             mean: (self.mean * self.precision + hit) / precision,
             precision,
@@ -43,10 +43,14 @@ impl Expectation {
 pub(super) struct Posterior {
     /// P(hypothesis): sums to one.
     pub mass: Vec<f64>,
-    /// By hypothesis: a run on a candidate before the culprit.
+    /// By hypothesis: a run on a candidate before the culprit that is no stray.
     pub before: Vec<Expectation>,
     /// By hypothesis: a run on the culprit or after it.
     pub after: Vec<Expectation>,
+    /// What was seen on each candidate: index 0 is candidate 1.
+    pub seen: Vec<Counts>,
+    /// Candidates before the culprit that fail at a rate of their own.
+    pub strays: Strays,
 }
 
 impl Posterior {
@@ -59,7 +63,9 @@ impl Posterior {
         let (p0, p1) = known
             .as_ref()
             .map_or((Grid::before(), Grid::after()), |(p0, p1)| (p0, p1));
-        let seen = |e: &Evidence| Counts::new(e.failed, e.passed);
+        // Rates that are given are taken as given for every candidate.
+        let strays = if known.is_some() { Strays::NONE } else { Strays::FEW };
+        let seen: Vec<Counts> = evidence.iter().map(|e| Counts::new(e.failed, e.passed)).collect();
 
         // Side p0: history, then the candidates before c, for c = 1..=N; all of it and the tail for c = N+1.
         let mut belief = p0.belief();
@@ -67,18 +73,20 @@ impl Posterior {
         before.push(belief.summary());
         belief.see(problem.history);
         before.push(belief.summary());
-        for (index, e) in evidence.iter().enumerate() {
+        for (index, counts) in seen.iter().enumerate() {
             let last = index + 1 == n;
-            belief.see(seen(e));
+            let ran = counts.total() > 0;
+            if ran {
+                belief.see_place(*counts, strays);
+            }
             if last {
                 belief.see(problem.tail);
             }
-            let summary = if last || seen(e).total() > 0 {
+            before.push(if last || ran {
                 belief.summary()
             } else {
                 before[index + 1]
-            };
-            before.push(summary);
+            });
         }
 
         // Side p1, the other way round: tail, then the candidates from c on, and all of it with the history for c = 0.
@@ -87,9 +95,9 @@ impl Posterior {
         after.push(belief.summary());
         belief.see(problem.tail);
         let mut latest = belief.summary();
-        for e in evidence.iter().rev() {
-            if seen(e).total() > 0 {
-                belief.see(seen(e));
+        for counts in seen.iter().rev() {
+            if counts.total() > 0 {
+                belief.see(*counts);
                 latest = belief.summary();
             }
             after.push(latest);
@@ -107,6 +115,8 @@ impl Posterior {
             mass: ln.iter().map(|ln| (ln - whole).exp()).collect(),
             before: before.iter().map(Expectation::of).collect(),
             after: after.iter().map(Expectation::of).collect(),
+            seen,
+            strays,
         }
     }
 

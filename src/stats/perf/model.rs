@@ -8,7 +8,7 @@ use super::super::math::ln_sum_exp;
 use super::Problem;
 use super::noise::{Cluster, two_clusters};
 
-/// Prior probability that nothing changed.
+/// Prior probability that nothing changed: an alert has tested for a change already, unlike a single orange.
 const NO_CHANGE: f64 = 0.1;
 
 /// Shifts up to this are the usual ones.

@@ -11,7 +11,7 @@ use crate::event::{Delivery, Project, PushId, Revision, Timestamp};
 /// Bytes of a body that cannot be read which are kept.
 const DEAD_LETTER_BYTES: usize = 64 * 1024;
 /// Dead letters kept; the oldest go first.
-const DEAD_LETTERS_KEPT: i64 = 10_000;
+const DEAD_LETTERS_KEPT: i64 = 2_000;
 
 /// Which cases to list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -118,12 +118,13 @@ impl<'a> Books<'a> {
 
     fn label_ids(&mut self, project: i64, query: &ViewQuery) -> Result<Vec<i64>, LedgerError> {
         self.tx
-            .prepare_cached("SELECT id FROM labels WHERE project = ?1 AND (label = ?2 OR series = ?3)")
+            .prepare_cached("SELECT id FROM labels WHERE project = ?1 AND (label = ?2 OR (?4 AND series = ?3))")
             .and_then(|mut statement| {
                 statement
-                    .query_map(params![project, query.label.as_str(), query.series.as_str()], |row| {
-                        row.get(0)
-                    })?
+                    .query_map(
+                        params![project, query.label.as_str(), query.series.as_str(), query.spans_series],
+                        |row| row.get(0),
+                    )?
                     .collect()
             })
             .map_err(sql)
@@ -172,7 +173,8 @@ impl<'a> Books<'a> {
         self.tx
             .prepare_cached(
                 "SELECT case_id, step, slot, state, reason, push, times,
-                        (SELECT COUNT(*) FROM runs WHERE runs.action = actions.id AND runs.run = 0), created_at, sent_at
+                        (SELECT COUNT(*) FROM runs WHERE runs.action = actions.id AND runs.run = 0), created_at, sent_at,
+                        receipt IS NOT NULL
                  FROM actions WHERE case_id = ?1 ORDER BY step, slot",
             )
             .and_then(|mut statement| {
@@ -263,6 +265,7 @@ fn action_row(row: &Row<'_>) -> rusqlite::Result<ActionRow> {
         push: PushId(row.get(5)?),
         times: row.get(6)?,
         arrived: row.get(7)?,
+        has_receipt: row.get(10)?,
         created_at: Timestamp(row.get(8)?),
         sent_at: row.get::<_, Option<i64>>(9)?.map(Timestamp),
     })

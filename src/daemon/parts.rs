@@ -1,0 +1,136 @@
+//! From a configuration to parts: backend, sources of facts, limits, engine settings.
+
+use std::sync::Arc;
+
+use crate::backends::{Backend, DryRunBackend, TaskclusterBackend, WebhookBackend};
+use crate::bus::bindings::{Binding, bindings_for};
+use crate::clock::Clock;
+use crate::config::{BackendChoice, Config};
+use crate::engine::settings::EngineSettings;
+use crate::enrich::{CachedSource, FactSource, PushlogSource, QueueSource, RecordedSource, Sources};
+use crate::event::BackendName;
+use crate::notify::VerdictHook;
+use crate::rules::{EventKind, Mode, RuleSet};
+
+/// A part cannot be made of the configuration.
+#[derive(Debug, thiserror::Error)]
+#[error("{section}: {detail}")]
+pub struct PartError {
+    /// The section of the configuration.
+    section: &'static str,
+    /// What is wrong with it.
+    detail: String,
+}
+
+fn wrong<E: std::fmt::Display>(section: &'static str) -> impl Fn(E) -> PartError {
+    move |error| PartError {
+        section,
+        detail: error.to_string(),
+    }
+}
+
+/// The clock as the net module takes it.
+fn net_clock(clock: &Arc<dyn Clock>) -> crate::net::Clock {
+    let clock = Arc::clone(clock);
+    Arc::new(move || clock.now())
+}
+
+/// The name of the CI system that messages speak of and requests go to.
+pub fn backend_name(config: &Config) -> BackendName {
+    BackendName::from(config.top.ci.as_str())
+}
+
+/// Whether requests can be sent at all: without credentials the daemon watches and decides in shadow.
+pub fn can_ask(config: &Config) -> bool {
+    match config.top.backend {
+        BackendChoice::DryRun => false,
+        BackendChoice::Taskcluster => config.taskcluster.access_token.is_some(),
+        BackendChoice::Webhook => true,
+    }
+}
+
+/// The CI system to ask.
+///
+/// # Errors
+/// Its section cannot work.
+pub fn backend(config: &Config, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Backend>, PartError> {
+    let name = backend_name(config);
+    let instance = &config.top.instance;
+    Ok(match config.top.backend {
+        BackendChoice::Taskcluster => Arc::new(
+            TaskclusterBackend::new(name, config.taskcluster.backend(instance), net_clock(clock))
+                .map_err(wrong("backends.taskcluster"))?,
+        ),
+        BackendChoice::Webhook => Arc::new(
+            WebhookBackend::new(name, config.webhook.backend(instance), net_clock(clock))
+                .map_err(wrong("backends.webhook"))?,
+        ),
+        BackendChoice::DryRun => Arc::new(DryRunBackend::new(name)),
+    })
+}
+
+/// Where facts come from: the queue service when a Taskcluster is configured, a pushlog server when one is.
+///
+/// # Errors
+/// A section cannot work.
+pub fn facts(config: &Config, clock: &Arc<dyn Clock>) -> Result<Arc<dyn FactSource>, PartError> {
+    let cache = config.enrich.cache();
+    let tasks: Arc<dyn FactSource> = match config.taskcluster.queue() {
+        Some(settings) => {
+            let queue = QueueSource::new(backend_name(config), settings, net_clock(clock))
+                .map_err(wrong("backends.taskcluster"))?;
+            Arc::new(CachedSource::new(Arc::new(queue), cache.clone()))
+        }
+        None => Arc::new(RecordedSource::default()),
+    };
+    let pushes: Arc<dyn FactSource> = match config.enrich.pushlog() {
+        Some(settings) => {
+            let pushlog = PushlogSource::new(settings, net_clock(clock)).map_err(wrong("enrich"))?;
+            Arc::new(CachedSource::new(Arc::new(pushlog), cache))
+        }
+        None => Arc::new(RecordedSource::default()),
+    };
+    Ok(Arc::new(Sources { tasks, pushes }))
+}
+
+/// What the engine is told.
+///
+/// # Errors
+/// A project's name is no pattern.
+pub fn engine_settings(config: &Config) -> Result<EngineSettings, PartError> {
+    Ok(EngineSettings {
+        has_pushlog: config.enrich.pushlog_url.is_some(),
+        mode: (!can_ask(config)).then_some(Mode::Shadow),
+        ..config.engine.settings(&config.projects).map_err(wrong("projects"))?
+    })
+}
+
+/// What the queue has to be bound to: what the rules listen to, and pushes, whose order every search needs.
+pub fn bindings(config: &Config, rules: &RuleSet) -> Vec<Binding> {
+    let mut events: Vec<&str> = rules.wants_event_kinds().into_iter().map(EventKind::as_str).collect();
+    events.push("push.created");
+    bindings_for(
+        events,
+        &config.broker.sources,
+        &config.watched_projects(),
+        &config.broker.user,
+    )
+}
+
+/// Who is told of verdicts.
+///
+/// # Errors
+/// The template names a field that does not exist.
+pub fn hook(config: &Config) -> Result<Option<VerdictHook>, PartError> {
+    let section = &config.notify;
+    let Some(url) = &section.url else { return Ok(None) };
+    VerdictHook::new(
+        url.0.clone(),
+        section.template.as_ref(),
+        section.secret.clone(),
+        section.timeout,
+        &config.top.instance,
+    )
+    .map(Some)
+    .map_err(wrong("notify"))
+}

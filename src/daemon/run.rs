@@ -1,0 +1,450 @@
+//! `sheriffd run`: starts the parts, keeps them going, stops them.
+//!
+//! - *Intake*: bus → decode → one transaction → acknowledge. A store that cannot be used holds the batch back: nothing
+//!   is acknowledged, and the daemon is not ready.
+//! - *Work*: facts for the inbox, cases whose time has come, the outbox, verdicts to tell.
+//! - *Stop*: on SIGTERM or SIGINT the batch under way is committed and acknowledged, what is being sent is settled.
+
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, watch};
+
+use super::pipeline::{Pipeline, PipelineSettings};
+use super::{observe_notes, observe_round, observe_store, observe_taken, parts};
+use crate::bus::amqp::AmqpBus;
+use crate::bus::bindings::Binding;
+use crate::bus::{Batch, Bus, BusError};
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::dispatch::Dispatcher;
+use crate::dispatch::limits::Limits;
+use crate::engine::Engine;
+use crate::engine::ledger::LedgerError;
+use crate::event::{BackendName, Delivery, Duration, Timestamp};
+use crate::notify::VerdictHook;
+use crate::rules::RuleSet;
+use crate::store::Handle;
+use crate::store::sqlite::{Notice, SqliteStore};
+use crate::telemetry::{metric, service};
+use crate::web::{Readiness, RulesShown, WebState};
+use crate::wire::WireSettings;
+
+/// How often the outbox, the inbox and the cases are looked at without being told to.
+const WORK_EVERY: Duration = Duration::from_millis(500);
+/// How often gauges are set.
+const OBSERVE_EVERY: Duration = Duration::from_secs(5);
+/// How long a batch waits before it is tried again on a store that cannot be used: doubled each time, up to the last.
+const STORE_RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(15));
+/// How long the intake waits for messages before it looks at whether it should stop.
+const IDLE: Duration = Duration::from_secs(1);
+/// Verdicts told together.
+const TOLD_TOGETHER: u32 = 20;
+/// Times a verdict is told before it is given up.
+const TELL_TRIES: u32 = 12;
+/// The setting under which the store keeps what the queue is bound to.
+const BINDINGS: &str = "bindings";
+
+/// Why the daemon could not start, or could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The configuration or the rules are not sound, or the broker refuses us: a person has to act.
+    #[error("{0}")]
+    Config(String),
+    /// Something that is needed cannot be reached or used.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl From<parts::PartError> for RunError {
+    fn from(error: parts::PartError) -> RunError {
+        RunError::Config(error.to_string())
+    }
+}
+
+impl From<LedgerError> for RunError {
+    fn from(error: LedgerError) -> RunError {
+        RunError::Unavailable(error.to_string())
+    }
+}
+
+/// Everything that the loops share.
+struct Shared {
+    pipeline: Pipeline,
+    clock: Arc<dyn Clock>,
+    readiness: Arc<Readiness>,
+    hook: Option<VerdictHook>,
+    backend: BackendName,
+    /// Wakes the work loop: there is something to do.
+    work: Notify,
+}
+
+/// Runs the daemon until it is told to stop.
+///
+/// # Errors
+/// It cannot start: see [`RunError`]. Once it runs, trouble is logged and counted, and tried again.
+pub async fn run(config: Config) -> Result<(), RunError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let metrics = crate::telemetry::install_metrics().map_err(|error| RunError::Unavailable(error.to_string()))?;
+    metric::BUILD_INFO.gauge(&[env!("CARGO_PKG_VERSION")]).set(1.0);
+    let rules = Arc::new(RuleSet::load(&config.rules.paths).map_err(|error| RunError::Config(error.to_string()))?);
+    let store = Handle::start(SqliteStore::open(&config.store.path)?)
+        .map_err(|error| RunError::Unavailable(format!("the store's thread cannot be started: {error}")))?;
+    let backend = parts::backend(&config, &clock)?;
+    let backend_name = backend.name().clone();
+    let dispatcher = Dispatcher::new(store.clone(), backend, Arc::clone(&clock), config.dispatch.settings());
+    let pipeline = Pipeline::new(
+        Engine::new(Arc::clone(&rules), parts::engine_settings(&config)?),
+        store.clone(),
+        parts::facts(&config, &clock)?,
+        dispatcher,
+        super::brakes(config.limits.limits(), &rules),
+        Arc::clone(&clock),
+        PipelineSettings {
+            wire: WireSettings {
+                backend: backend_name.clone(),
+                max_body: config.broker.max_body_bytes,
+            },
+            facts_within: config.engine.facts_within,
+        },
+    );
+    let readiness = Arc::new(Readiness::default());
+    readiness.rules.store(true, Ordering::Relaxed);
+    readiness.store.store(true, Ordering::Relaxed);
+    let shown = Arc::new(RwLock::new(RulesShown::of(&rules)));
+    let shared = Arc::new(Shared {
+        pipeline,
+        clock: Arc::clone(&clock),
+        readiness: Arc::clone(&readiness),
+        hook: parts::hook(&config)?,
+        backend: backend_name,
+        work: Notify::new(),
+    });
+    let state = WebState {
+        store: store.clone(),
+        metrics,
+        readiness,
+        clock,
+        rules: Arc::clone(&shown),
+    };
+    let address = crate::web::serve(config.web.listen, state)
+        .await
+        .map_err(|error| RunError::Unavailable(error.to_string()))?;
+    tracing::info!(%address, rules = rules.rules().len(), version = rules.version(), "sheriffd is starting");
+    if !parts::can_ask(&config) {
+        tracing::warn!(
+            "no credentials for a CI: everything is decided in shadow and nothing is asked for; \
+             set `backend` and its section to change that"
+        );
+    }
+    let bus = bus(&config, &rules, &store).await?;
+
+    let (stop, stopping) = watch::channel(false);
+    let work = tokio::spawn(work_loop(Arc::clone(&shared), stopping.clone()));
+    let reload = tokio::spawn(reload_loop(
+        Arc::clone(&shared),
+        shown,
+        config.rules.paths.clone(),
+        config.limits.limits(),
+        stopping.clone(),
+    ));
+    let watchdog = tokio::spawn(watchdog_loop(stopping.clone()));
+    tokio::spawn(stop_on_signal(stop.clone()));
+    let ended = intake(&shared, bus, &config, stopping).await;
+    // The intake may have ended by itself: then everything else ends with it.
+    stop.send_replace(true);
+    told(service::tell_stopping());
+    for task in [work, reload, watchdog] {
+        if let Err(error) = task.await {
+            tracing::error!(%error, "a part of the daemon did not end well");
+        }
+    }
+    tracing::info!("sheriffd has stopped");
+    ended
+}
+
+/// The broker's side, with the bindings of the last run so that stale ones can be named.
+async fn bus(config: &Config, rules: &RuleSet, store: &Handle) -> Result<AmqpBus, RunError> {
+    let wanted = config
+        .broker
+        .bindings
+        .clone()
+        .unwrap_or_else(|| parts::bindings(config, rules));
+    let remembered = store
+        .with(|store| store.transact(|books| books.setting(BINDINGS)))
+        .await?;
+    let previous: Vec<Binding> = remembered
+        .and_then(|text| serde_json::from_str(&text).ok())
+        .unwrap_or_default();
+    // What was bound and may still be stays remembered until it is known to be unbound.
+    let mut together = wanted.clone();
+    if !config.broker.unbind_stale {
+        together.extend(previous.iter().filter(|binding| !wanted.contains(binding)).cloned());
+    }
+    let text = serde_json::to_string(&together).map_err(|error| RunError::Unavailable(error.to_string()))?;
+    store
+        .with(move |store| store.transact(|books| books.set_setting(BINDINGS, &text)))
+        .await?;
+    // The seed only spreads reconnects of several daemons over time.
+    let seed = std::process::id().into();
+    Ok(AmqpBus::new(config.broker.amqp(wanted, previous), seed))
+}
+
+/// A service manager that does not listen is no trouble of ours; that it could not be told is worth a line.
+fn told(result: std::io::Result<()>) {
+    if let Err(error) = result {
+        tracing::warn!(%error, "the service manager cannot be told");
+    }
+}
+
+async fn stop_on_signal(stop: watch::Sender<bool>) {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("signals cannot be listened to: only SIGKILL stops this process");
+        return;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("told to stop");
+    stop.send_replace(true);
+}
+
+async fn intake(
+    shared: &Shared,
+    mut bus: AmqpBus,
+    config: &Config,
+    mut stopping: watch::Receiver<bool>,
+) -> Result<(), RunError> {
+    let mut was_connected = false;
+    let ended = loop {
+        let next = tokio::select! {
+            biased;
+            _ = stopping.wait_for(|stop| *stop) => break Ok(()),
+            next = bus.next(config.broker.batch_max, config.broker.batch_linger, IDLE) => next,
+        };
+        let is_connected = bus.is_connected();
+        if is_connected && !was_connected {
+            report_topology(&bus);
+        }
+        was_connected |= is_connected;
+        set_ready(shared, is_connected);
+        match next {
+            Ok(Batch::Deliveries(deliveries)) => {
+                let Some(last) = deliveries.last().map(|delivery| delivery.tag) else {
+                    continue;
+                };
+                if !take(shared, &deliveries, &stopping).await {
+                    break Ok(());
+                }
+                if let Err(error) = bus.ack(last).await {
+                    // The broker gives them out again; they are known then, and have no second effect.
+                    tracing::warn!(%error, "messages could not be acknowledged");
+                }
+                shared.work.notify_one();
+            }
+            Ok(Batch::Idle) => {}
+            Ok(Batch::End) => break Ok(()),
+            Ok(Batch::PossibleLoss { reason }) => {
+                metric::AMQP_POSSIBLE_LOSSES.counter(&[]).increment(1);
+                tracing::error!(%reason, "messages may have been lost");
+            }
+            Err(BusError::Refused(text)) if !was_connected => break Err(RunError::Config(text)),
+            Err(error) => tracing::warn!(%error, "the broker"),
+        }
+    };
+    bus.close().await;
+    ended
+}
+
+fn report_topology(bus: &AmqpBus) {
+    let topology = bus.topology();
+    if let Some(kept) = &topology.queue_kept {
+        tracing::warn!(%kept, "the queue exists with other properties and is kept as it is");
+    }
+    for binding in &topology.stale {
+        if topology.stale_unbound {
+            tracing::info!(%binding, "a stale binding was unbound");
+        } else {
+            tracing::warn!(%binding, "a stale binding is still there: set broker.unbind_stale, or unbind it by hand");
+        }
+    }
+}
+
+fn set_ready(shared: &Shared, is_connected: bool) {
+    let before = shared.readiness.is_ready();
+    shared.readiness.bus.store(is_connected, Ordering::Relaxed);
+    let after = shared.readiness.is_ready();
+    if after && !before {
+        tracing::info!("ready");
+        told(service::tell_ready());
+    } else if before && !after {
+        tracing::warn!(missing = shared.readiness.missing().join(", "), "not ready");
+    }
+}
+
+/// Applies a batch, however long the store needs. False when the daemon was told to stop meanwhile.
+async fn take(shared: &Shared, deliveries: &[Delivery], stopping: &watch::Receiver<bool>) -> bool {
+    let mut pause = STORE_RETRY.0;
+    loop {
+        let started = std::time::Instant::now();
+        match shared.pipeline.take(deliveries).await {
+            Ok(taken) => {
+                metric::STORE_TRANSACTION
+                    .histogram(&[])
+                    .record(started.elapsed().as_secs_f64());
+                shared.readiness.store.store(true, Ordering::Relaxed);
+                observe_taken(&taken, shared.clock.now());
+                observe_notes(&taken.notes);
+                return true;
+            }
+            Err(error) => {
+                shared.readiness.store.store(false, Ordering::Relaxed);
+                tracing::error!(%error, "nothing is acknowledged until the store can be used");
+            }
+        }
+        if *stopping.borrow() {
+            return false;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(STORE_RETRY.1);
+    }
+}
+
+async fn work_loop(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
+    let mut observed: Option<Timestamp> = None;
+    loop {
+        if let Err(error) = work(&shared).await {
+            shared.readiness.store.store(false, Ordering::Relaxed);
+            tracing::error!(%error, "the outbox, the inbox and the cases wait for the store");
+        }
+        let now = shared.clock.now();
+        if observed.is_none_or(|at| now.since(at) >= OBSERVE_EVERY || at > now) {
+            observed = Some(now);
+            let seen = shared
+                .pipeline
+                .store()
+                .with(move |store| store.transact(|books| observe_store(books, now)))
+                .await;
+            shared.readiness.store.store(seen.is_ok(), Ordering::Relaxed);
+        }
+        tokio::select! {
+            _ = stopping.wait_for(|stop| *stop) => return,
+            () = shared.work.notified() => {}
+            () = tokio::time::sleep(WORK_EVERY) => {}
+        }
+    }
+}
+
+async fn work(shared: &Shared) -> Result<(), LedgerError> {
+    let mut notes = Vec::new();
+    shared.pipeline.fetch_facts(&mut notes).await?;
+    shared.pipeline.wake(&mut notes).await?;
+    observe_notes(&notes);
+    let round = shared.pipeline.dispatch().await?;
+    observe_round(&round, &shared.backend);
+    if let Some(hook) = &shared.hook {
+        tell(shared, hook).await?;
+    } else {
+        forget_notices(shared).await?;
+    }
+    Ok(())
+}
+
+/// Tells of verdicts, each at least once.
+async fn tell(shared: &Shared, hook: &VerdictHook) -> Result<(), LedgerError> {
+    let store = shared.pipeline.store();
+    let now = shared.clock.now();
+    let due = store
+        .with(move |store| store.transact(|books| books.due_notices(now, TOLD_TOGETHER)))
+        .await?;
+    for Notice { id, case, attempts } in due {
+        match hook.tell(&case, now).await {
+            Ok(()) => {
+                store
+                    .with(move |store| store.transact(|books| books.notice_done(id)))
+                    .await?
+            }
+            Err(error) if attempts + 1 >= TELL_TRIES => {
+                tracing::error!(case = %case.id, %error, "nobody took the news of a verdict: given up");
+                store
+                    .with(move |store| store.transact(|books| books.notice_done(id)))
+                    .await?;
+            }
+            Err(error) => {
+                tracing::warn!(case = %case.id, %error, "the news of a verdict was not taken, it is told again");
+                let again = now.plus(Duration::from_secs(10 << attempts.min(8)));
+                store
+                    .with(move |store| store.transact(|books| books.notice_later(id, again)))
+                    .await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Nobody wants to be told.
+async fn forget_notices(shared: &Shared) -> Result<(), LedgerError> {
+    let now = shared.clock.now();
+    shared
+        .pipeline
+        .store()
+        .with(move |store| {
+            store.transact(|books| {
+                for notice in books.due_notices(now, TOLD_TOGETHER)? {
+                    books.notice_done(notice.id)?;
+                }
+                Ok(())
+            })
+        })
+        .await
+}
+
+/// Reads the rules again on SIGHUP: all files or none.
+async fn reload_loop(
+    shared: Arc<Shared>,
+    shown: Arc<RwLock<RulesShown>>,
+    paths: Vec<PathBuf>,
+    limits: Limits,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        tracing::error!("SIGHUP cannot be listened to: rules change only with a restart");
+        return;
+    };
+    loop {
+        tokio::select! {
+            _ = stopping.wait_for(|stop| *stop) => return,
+            _ = hangup.recv() => {}
+        }
+        match RuleSet::load(&paths) {
+            Ok(rules) => {
+                let rules = Arc::new(rules);
+                shared.pipeline.set_brakes(super::brakes(limits.clone(), &rules));
+                *shown.write().unwrap_or_else(PoisonError::into_inner) = RulesShown::of(&rules);
+                tracing::info!(
+                    version = rules.version(),
+                    rules = rules.rules().len(),
+                    "other rules are in force"
+                );
+                shared.pipeline.engine().set_rules(rules);
+            }
+            Err(errors) => tracing::error!("the rules were not changed: {errors}"),
+        }
+    }
+}
+
+async fn watchdog_loop(mut stopping: watch::Receiver<bool>) {
+    let Some(interval) = service::watchdog_interval() else {
+        return;
+    };
+    loop {
+        tokio::select! {
+            _ = stopping.wait_for(|stop| *stop) => return,
+            () = tokio::time::sleep(interval) => told(service::tell_alive()),
+        }
+    }
+}

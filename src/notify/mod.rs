@@ -1,0 +1,140 @@
+//! Tells somebody of verdicts: one webhook.
+//!
+//! In: a closed case. Out: an HTTP request with a JSON body, signed where a key is set. Never: deciding whether it was
+//! heard: the notice stays in the store until this says so, and the body carries a key by which a repeat is known.
+
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use serde_json::{Value, json};
+
+use crate::engine::ledger::CaseRow;
+use crate::event::{Duration, Timestamp};
+use crate::net::http::{self, ClientError, Reuse};
+use crate::net::signature;
+use crate::net::template::{Fields, JsonTemplate, TemplateError};
+use crate::secret::Secret;
+
+/// The fields that a template may use.
+pub const FIELDS: [&str; 14] = [
+    "key",
+    "instance",
+    "case",
+    "kind",
+    "verdict",
+    "why",
+    "project",
+    "label",
+    "signature",
+    "push",
+    "pushes",
+    "revisions",
+    "probability",
+    "rule",
+];
+/// The largest answer that is read; nothing in it matters but its status.
+const MAX_ANSWER: usize = 64 * 1024;
+/// The header with the body's signature.
+const SIGNATURE_HEADER: &str = "x-sheriffd-signature-256";
+/// The header with the key by which a repeat is known.
+const KEY_HEADER: &str = "idempotency-key";
+
+/// Where verdicts are told.
+pub struct VerdictHook {
+    url: Secret,
+    template: Option<JsonTemplate>,
+    secret: Option<Secret>,
+    instance: String,
+    client: reqwest::Client,
+}
+
+/// The webhook cannot work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HookError {
+    /// The template names a field that does not exist.
+    #[error("notify.template: {0}")]
+    Template(#[from] TemplateError),
+    /// The HTTP client failed.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+}
+
+impl VerdictHook {
+    /// Makes ready. Nothing is sent.
+    ///
+    /// # Errors
+    /// The template is not sound.
+    pub fn new(
+        url: Secret,
+        template: Option<&Value>,
+        secret: Option<Secret>,
+        timeout: Duration,
+        instance: &str,
+    ) -> Result<VerdictHook, HookError> {
+        Ok(VerdictHook {
+            url,
+            template: template
+                .map(|template| JsonTemplate::parse(template, &FIELDS))
+                .transpose()?,
+            secret,
+            instance: instance.to_owned(),
+            client: http::client(timeout, Reuse::Keep)?,
+        })
+    }
+
+    /// Tells of one verdict.
+    ///
+    /// # Errors
+    /// Nobody took it, in words for a log (the address is not in them: it may be a secret).
+    pub async fn tell(&self, case: &CaseRow, now: Timestamp) -> Result<(), String> {
+        let fields = fields(case, &self.instance);
+        let key = format!("{}-{}", self.instance, case.id);
+        let body = match &self.template {
+            Some(template) => template.value(&fields),
+            None => Value::Object(fields),
+        }
+        .to_string()
+        .into_bytes();
+        let mut request = self
+            .client
+            .post(self.url.expose())
+            .header(CONTENT_TYPE, "application/json");
+        if let Ok(key) = HeaderValue::from_str(&key) {
+            request = request.header(KEY_HEADER, key);
+        }
+        if let Some(secret) = &self.secret {
+            request = request.header(SIGNATURE_HEADER, signature(secret, &body));
+        }
+        let request = request
+            .body(body)
+            .build()
+            .map_err(|error| error.without_url().to_string())?;
+        let answer = http::exchange(&self.client, request, MAX_ANSWER, now)
+            .await
+            .map_err(|error| error.to_string())?;
+        match answer.is_success() {
+            true => Ok(()),
+            false => Err(format!("HTTP {}: {}", answer.status, answer.quote())),
+        }
+    }
+}
+
+fn fields(case: &CaseRow, instance: &str) -> Fields {
+    let verdict = case.verdict.as_ref();
+    let pushes = verdict.map(|verdict| verdict.pushes.as_slice()).unwrap_or_default();
+    let values = [
+        json!(format!("{instance}-{}", case.id)),
+        json!(instance),
+        json!(case.id.to_string()),
+        json!(case.params.kind()),
+        json!(verdict.map(|verdict| verdict.kind)),
+        json!(case.why),
+        json!(case.subject.project),
+        json!(case.subject.label),
+        json!(case.subject.signature.as_ref().map(ToString::to_string)),
+        json!(case.push),
+        json!(pushes.iter().map(|named| named.push).collect::<Vec<_>>()),
+        json!(pushes.iter().map(|named| &named.revision).collect::<Vec<_>>()),
+        json!(verdict.and_then(|verdict| verdict.probability)),
+        json!(case.cause.rule_name()),
+    ];
+    FIELDS.iter().map(|name| (*name).to_owned()).zip(values).collect()
+}
