@@ -252,22 +252,23 @@ async fn what_was_not_acknowledged_comes_again_and_old_tags_do_no_harm() {
     let node = rabbitmq::shared();
     let (service, place) = ready_place(node).await;
     let proxy = TcpProxy::to(node.port()).await;
-    let mut bus = AmqpBus::new(
-        AmqpSettings {
-            port: proxy.port(),
-            ..place.settings()
-        },
-        1,
-    );
+    let settings = AmqpSettings {
+        port: proxy.port(),
+        prefetch: 4,
+        ..place.settings()
+    };
+    let mut bus = AmqpBus::new(settings, 1);
     connected(&mut bus).await;
-    service.publishes_numbers(&place, 0..4).await;
+    service.publishes_numbers(&place, 0..5).await;
     let before = take(&mut bus, 4).await;
     bus.ack(before[1].tag).await.unwrap();
+    // The fifth does not come before the broker has the acknowledgement, which the cut could still have lost.
+    assert_eq!(bodies(&take(&mut bus, 1).await), [4]);
 
     proxy.cut();
-    let after = take(&mut bus, 2).await;
+    let after = take(&mut bus, 3).await;
 
-    assert_eq!(bodies(&after), [2, 3]);
+    assert_eq!(bodies(&after), [2, 3, 4]);
     assert!(
         after
             .iter()
@@ -279,7 +280,7 @@ async fn what_was_not_acknowledged_comes_again_and_old_tags_do_no_harm() {
     bus.close().await;
     assert_eq!(
         service.counts_messages(&place.queue).await,
-        2,
+        3,
         "the old tag acknowledged nothing"
     );
 }
@@ -640,24 +641,19 @@ async fn a_broker_that_comes_late_or_goes_for_a_while_is_waited_for() {
         matches!(&absent, Err(BusError::Unavailable(reason)) if reason.contains("cannot be reached")),
         "{absent:?}"
     );
-    assert!(
-        matches!(bus.next(1, LINGER, Duration::ZERO).await, Ok(Batch::Idle)),
-        "the next attempt is not due yet"
-    );
 
     node.start_again();
     connected(&mut bus).await;
     Service::at(&node).await.publishes_numbers(&place, 0..2).await;
-    let before = take(&mut bus, 2).await;
-    bus.ack(before[0].tag).await.unwrap();
+    take(&mut bus, 2).await;
 
     node.stop();
     node.start_again();
 
-    let after = take(&mut bus, 1).await;
+    let after = take(&mut bus, 2).await;
     assert_eq!(
         bodies(&after),
-        [1],
+        [0, 1],
         "the queue and what was not acknowledged outlive the restart"
     );
 }

@@ -54,6 +54,8 @@ async fn a_request_goes_the_recorded_way_from_the_index_to_the_answer() {
         Some(format!("{}/tasks/eS8y7QVZQGmpUW9EAb3NxA", fake.root_url()))
     );
 
+    let index = recorded_json(&format!("{CHAIN}/2-index-lookup.json"));
+    assert_eq!(index["taskId"], GROUP);
     let paths: Vec<String> = fake
         .requests()
         .into_iter()
@@ -62,7 +64,7 @@ async fn a_request_goes_the_recorded_way_from_the_index_to_the_answer() {
     assert_eq!(
         paths,
         [
-            format!("GET /api/index/v1/task/gecko.v2.try.revision.{REVISION}.taskgraph.decision"),
+            format!("GET /api/index/v1/task/{}", index["namespace"].as_str().unwrap()),
             format!("GET /api/queue/v1/task/{GROUP}/artifacts/public%2Factions.json"),
             format!("GET /__store/{GROUP}/public/actions.json"),
             format!("GET /api/queue/v1/task/{GROUP}/artifacts/public%2Flabel-to-taskid.json"),

@@ -46,9 +46,16 @@ pub enum Batch {
 pub trait Bus: Send {
     /// Waits for messages: returns as soon as `max` are there, or `linger` after the first of them, or [`Batch::Idle`]
     /// when none came within `idle`. May be dropped at any await: what had come is kept for the next call.
+    ///
+    /// # Errors
+    /// The source is away or says no. Each trouble is told once; asking again tries again, after a pause that grows.
     async fn next(&mut self, max: usize, linger: Duration, idle: Duration) -> Result<Batch, BusError>;
 
     /// Acknowledges every delivery up to and including `tag`. Called after the commit, never before.
+    ///
+    /// # Errors
+    /// The connection broke, and the messages come again (which is no harm: they are known by then); or `tag` was
+    /// never given out.
     async fn ack(&mut self, tag: u64) -> Result<(), BusError>;
 
     /// Stops taking messages, and closes the connection. What was not acknowledged comes again.

@@ -5,17 +5,16 @@ use std::path::PathBuf;
 
 use super::section::section;
 use super::setting::{JobLimit, ProjectPattern};
+use crate::dispatch::DispatchSettings;
+use crate::dispatch::limits::Limits;
+use crate::engine::settings::{EngineSettings, NOT_LINEAR, globs};
 use crate::event::Duration;
-use crate::secret::Secret;
 use crate::telemetry::LogFormat;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
-
-/// Project names under which pushes are tries, not history.
-const NOT_LINEAR: [&str; 2] = ["try", "try-*"];
 
 /// The CI system that actions go to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +50,8 @@ section! {
     pub struct TopSection {
         /// The CI system that actions go to: dry-run (none), taskcluster or webhook.
         backend: BackendChoice = BackendChoice::DryRun;
+        /// The name of the CI system that messages speak of and actions go to, as people call it.
+        ci: String = "taskcluster".to_owned();
         /// The name of this daemon among those that ask the same CI: part of every idempotency key.
         instance: String = "sheriffd".to_owned();
     }
@@ -77,10 +78,6 @@ section! {
     pub struct WebSection {
         /// The address to listen on. Beyond loopback, put a proxy with TLS before it.
         listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 8642));
-        /// The token that reading needs, as a reference; without one everybody who can connect reads.
-        read_token: Option<Secret> = None;
-        /// The token that commands need, as a reference; without one they are taken from loopback only.
-        write_token: Option<Secret> = None;
     }
 }
 
@@ -100,6 +97,29 @@ section! {
     }
 }
 
+impl EngineSection {
+    /// What the engine needs.
+    ///
+    /// # Errors
+    /// The patterns of projects, each sound by itself, are too large together.
+    pub fn settings(&self, projects: &ProjectsSection) -> Result<EngineSettings, globset::Error> {
+        let watched = if projects.watch.is_empty() {
+            None
+        } else {
+            Some(globs(&projects.watch)?)
+        };
+        Ok(EngineSettings {
+            watched,
+            not_linear: globs(&projects.not_linear)?,
+            jobs_appear_within: self.jobs_appear_within,
+            runs_end_within: self.runs_end_within,
+            history_window: self.history_window,
+            read_failures: self.read_failures,
+            ..EngineSettings::default()
+        })
+    }
+}
+
 section! {
     /// How requests reach the CI.
     pub struct DispatchSection {
@@ -109,6 +129,17 @@ section! {
         looks: u32 [1, 100] = 5;
         /// Whether such a request is asked for again when the CI cannot tell: it may then be done twice.
         ask_again: bool = false;
+    }
+}
+
+impl DispatchSection {
+    /// What the dispatcher needs.
+    pub fn settings(&self) -> DispatchSettings {
+        DispatchSettings {
+            decision_task_within: self.decision_task_within,
+            looks: self.looks,
+            ask_again: self.ask_again,
+        }
     }
 }
 
@@ -136,6 +167,23 @@ section! {
     }
 }
 
+impl LimitsSection {
+    /// What the brakes need.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            jobs_per_hour: self.jobs_per_hour.0,
+            jobs_per_day: self.jobs_per_day.0,
+            jobs_per_rule_per_day: self.jobs_per_rule_per_day.0,
+            jobs_per_project_per_day: self.jobs_per_project_per_day.0,
+            jobs_per_platform_per_day: self.jobs_per_platform_per_day.0,
+            jobs_per_label_per_day: self.jobs_per_label_per_day.0,
+            jobs_per_push: self.jobs_per_push.0,
+            requests_per_second: self.requests_per_second,
+            concurrency: self.concurrency,
+        }
+    }
+}
+
 section! {
     /// Which projects count, and how.
     pub struct ProjectsSection {
@@ -153,5 +201,53 @@ section! {
         log_format: LogFormat = LogFormat::Text;
         /// What is logged: a level, or levels by module, as "info,sheriffd::bus=debug".
         log_level: String = "info".to_owned();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_agree_with_those_of_the_parts() {
+        assert_eq!(LimitsSection::default().limits(), Limits::default());
+        let (ours, theirs) = (DispatchSection::default().settings(), DispatchSettings::default());
+        assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
+        let ours = EngineSection::default().settings(&ProjectsSection::default()).unwrap();
+        let theirs = EngineSettings::default();
+        assert!(ours.watched.is_none());
+        assert_eq!(
+            (
+                ours.jobs_appear_within,
+                ours.runs_end_within,
+                ours.history_window,
+                ours.read_failures
+            ),
+            (
+                theirs.jobs_appear_within,
+                theirs.runs_end_within,
+                theirs.history_window,
+                theirs.read_failures
+            )
+        );
+        for project in ["autoland", "try", "try-comm-central"] {
+            assert_eq!(
+                ours.is_linear(&project.into()),
+                theirs.is_linear(&project.into()),
+                "{project}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_watched_projects_are_kept() {
+        let watch = ProjectPattern::list(&["autoland", "mozilla-*"]);
+        let projects = ProjectsSection {
+            watch,
+            ..ProjectsSection::default()
+        };
+        let engine = EngineSection::default().settings(&projects).unwrap();
+        assert!(engine.watches(&"autoland".into()) && engine.watches(&"mozilla-beta".into()));
+        assert!(!engine.watches(&"try".into()));
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::pipeline::Taken;
-use crate::dispatch::Round;
+use crate::dispatch::{Outcome, Round};
 use crate::engine::Note;
 use crate::engine::ledger::{DecisionResult, LedgerError};
 use crate::event::{BackendName, Timestamp};
@@ -75,6 +75,9 @@ pub fn observe_round(round: &Round, backend: &BackendName) {
         metric::ACTION_DURATION
             .histogram(&[backend.as_str()])
             .record(took.as_secs_f64());
+        if let Outcome::Later(reason, ..) = outcome {
+            metric::ACTIONS_SUPPRESSED.counter(&[reason.as_str()]).increment(1);
+        }
         tracing::info!(action = %request.key, push = %request.push, label = %request.label, times = request.times,
             result = outcome.as_str(), detail = outcome.detail(), "a request");
     }

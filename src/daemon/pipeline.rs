@@ -12,8 +12,8 @@ use crate::dispatch::limits::Brakes;
 use crate::dispatch::{Dispatcher, Round};
 use crate::engine::ledger::{Lack, LedgerError};
 use crate::engine::{Engine, Note, Patience};
-use crate::enrich::{FactError, FactSource};
-use crate::event::{Delivery, Duration, Event, JobEvent, Timestamp};
+use crate::enrich::{FactError, FactSource, PushQuery};
+use crate::event::{Delivery, Duration, Event, JobEvent, PushId, Timestamp};
 use crate::store::Handle;
 use crate::store::sqlite::{Books, Waiting};
 use crate::wire::{self, DecodeError, Decoded, WireSettings};
@@ -24,6 +24,8 @@ const FETCHED_TOGETHER: u32 = 64;
 const FETCH_LEASE: Duration = Duration::from_secs(120);
 /// How long an event is kept that was applied without its facts, in case they come.
 const KEPT_WAITING: Duration = Duration::from_secs(24 * 3600);
+/// Pushes before an event's that are asked for together: the deepest look back that the shipped rules make, and more.
+const PUSHES_BACK: u64 = 50;
 /// Cases that are woken in one transaction.
 const WOKEN_TOGETHER: u32 = 50;
 /// Rounds of [`Pipeline::settle`] before it takes the work for endless.
@@ -55,12 +57,27 @@ pub struct Taken {
     pub notes: Vec<Note>,
 }
 
-/// Messages that were read and not yet applied.
+/// Messages that were read and are not applied yet.
 #[derive(Debug, Default)]
 pub struct Reading {
     events: Vec<Event>,
     dead: Vec<(Delivery, DecodeError)>,
     taken: Taken,
+}
+
+impl Reading {
+    /// What the messages say, in their order.
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// Takes the first `count` events off, together with all that is not an event; what is left can be applied later.
+    pub fn take_first(&mut self, count: usize) -> Reading {
+        let rest = self.events.split_off(count.min(self.events.len()));
+        let first = std::mem::take(self);
+        self.events = rest;
+        first
+    }
 }
 
 /// The steps.
@@ -276,17 +293,31 @@ fn lock(engine: &Mutex<Engine>) -> MutexGuard<'_, Engine> {
     engine.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Asks for what an event lacks, and fills it in.
-async fn fetch(facts: &dyn FactSource, waiting: &mut Waiting) -> Result<(), FactError> {
+/// Asks for what an event lacks, and fills it in. Returns events that are to be applied before it.
+async fn fetch(facts: &dyn FactSource, waiting: &mut Waiting) -> Result<Vec<Event>, FactError> {
     let Event::Job(job) = &mut waiting.event else {
-        return Ok(());
+        return Ok(Vec::new());
     };
     match waiting.lack {
-        Lack::Lineage => Ok(()),
+        Lack::Lineage => Ok(Vec::new()),
+        Lack::Push | Lack::Pushes => {
+            let (Some(project), Some(revision)) = (&job.facts.project, &job.facts.revision) else {
+                return Err(FactError::Absent(format!("revision of run {}", job.run)));
+            };
+            let query = match job.facts.push {
+                None => PushQuery::Revision(revision.clone()),
+                Some(to) => PushQuery::Range {
+                    from: PushId(to.0.saturating_sub(PUSHES_BACK).max(1)),
+                    to,
+                },
+            };
+            let pushes = facts.pushes(project, &query).await?;
+            Ok(pushes.into_iter().map(|push| Event::Push(Box::new(push))).collect())
+        }
         Lack::Task => {
             let found = facts.task(&job.run.backend, &job.run.task).await?;
             fill(job, &found);
-            Ok(())
+            Ok(Vec::new())
         }
         Lack::Failures => {
             let found = match facts.failures(&job.run).await {
@@ -297,7 +328,7 @@ async fn fetch(facts: &dyn FactSource, waiting: &mut Waiting) -> Result<(), Fact
             };
             job.facts.signatures = Some(found.signatures);
             job.facts.groups = (!found.groups.is_empty()).then_some(found.groups);
-            Ok(())
+            Ok(Vec::new())
         }
     }
 }
@@ -316,16 +347,16 @@ fn apply_waiting(
     engine: &mut Engine,
     books: &mut Books<'_>,
     waiting: &Waiting,
-    answer: &Result<(), FactError>,
+    answer: &Result<Vec<Event>, FactError>,
     facts_within: Duration,
     now: Timestamp,
 ) -> Result<Vec<Note>, LedgerError> {
     let waited = now.since(waiting.since);
     let again = now.plus(pause(waiting.attempts));
     let patience = match answer {
-        Ok(()) if waiting.lack == Lack::Lineage && waited < facts_within => Patience::Fetched(Lack::Failures),
-        Ok(()) if waiting.lack == Lack::Lineage => Patience::Settled,
-        Ok(()) => Patience::Fetched(waiting.lack),
+        Ok(_) if waiting.lack == Lack::Lineage && waited < facts_within => Patience::Fetched(Lack::Failures),
+        Ok(_) if waiting.lack == Lack::Lineage => Patience::Settled,
+        Ok(_) => Patience::Fetched(waiting.lack),
         Err(FactError::Later { retry_after, detail }) => {
             let again = again.max(now.plus(retry_after.unwrap_or_default()));
             if waited >= KEPT_WAITING {
@@ -345,7 +376,9 @@ fn apply_waiting(
             Patience::Settled
         }
     };
-    let notes = engine.apply(books, vec![waiting.event.clone()], patience, now)?;
+    let mut events = answer.as_ref().map(Vec::clone).unwrap_or_default();
+    events.push(waiting.event.clone());
+    let notes = engine.apply(books, events, patience, now)?;
     if notes.iter().any(|note| matches!(note, Note::Waits(_))) {
         if waiting.lack == Lack::Lineage {
             books.keep_waiting(waiting.id, again, false)?;

@@ -95,18 +95,13 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         .map_err(|error| RunError::Unavailable(format!("the store's thread cannot be started: {error}")))?;
     let backend = parts::backend(&config, &clock)?;
     let backend_name = backend.name().clone();
-    let dispatcher = Dispatcher::new(
-        store.clone(),
-        backend,
-        Arc::clone(&clock),
-        parts::dispatch_settings(&config),
-    );
+    let dispatcher = Dispatcher::new(store.clone(), backend, Arc::clone(&clock), config.dispatch.settings());
     let pipeline = Pipeline::new(
         Engine::new(Arc::clone(&rules), parts::engine_settings(&config)?),
         store.clone(),
         parts::facts(&config, &clock)?,
         dispatcher,
-        super::brakes(parts::limits(&config), &rules),
+        super::brakes(config.limits.limits(), &rules),
         Arc::clone(&clock),
         PipelineSettings {
             wire: WireSettings {
@@ -153,7 +148,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         Arc::clone(&shared),
         shown,
         config.rules.paths.clone(),
-        parts::limits(&config),
+        config.limits.limits(),
         stopping.clone(),
     ));
     let watchdog = tokio::spawn(watchdog_loop(stopping.clone()));

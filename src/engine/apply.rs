@@ -209,6 +209,16 @@ impl Engine {
         let is_evidence = batch.is_about_open_case(job);
         let candidates = self.rules.candidates(&event);
         let Event::Job(job) = &mut event else { return Ok(()) };
+        // A repeat of what was looked at already. What was fetched for was not.
+        if patience == Patience::Fresh
+            && (is_evidence || !candidates.is_empty())
+            && ledger.run(&job.run)?.is_some_and(|known| {
+                known.state == job.state && known.caused_by != CausedBy::Unknown && job.facts.signatures.is_none()
+            })
+        {
+            batch.notes.push(Note::Discarded(Discarded::Duplicate));
+            return Ok(());
+        }
         if let Some(lack) = self.lack(ledger, job, !candidates.is_empty(), is_evidence)?
             && patience.waits_for(lack)
         {
@@ -226,21 +236,20 @@ impl Engine {
         let Event::Job(job) = &event else { return Ok(()) };
         let Some(placed) = Placed::of(job) else {
             for rule in candidates.iter().filter_map(|index| self.rules.rule(*index)) {
-                let decision = Decision::no(rule, &job.run, Reason::FactsUnknown, now);
+                let decision = Decision::no(rule, job, Reason::FactsUnknown, now);
                 batch.note_decision(ledger, decision)?;
             }
             batch.notes.push(Note::Discarded(Discarded::FactsUnknown));
             return Ok(());
         };
-        let known = ledger.run(&job.run)?;
-        if known.is_some_and(|known| {
-            known.state == job.state && known.caused_by != CausedBy::Unknown && job.facts.signatures.is_none()
-        }) {
-            batch.notes.push(Note::Discarded(Discarded::Duplicate));
-            return Ok(());
-        }
         batch.write(ledger)?;
         ledger.record_runs(&[job])?;
+        if patience.waits_for(Lack::Pushes) && self.has_holes(ledger, &placed, &candidates, now)? {
+            let what = format!("{}:{}", job.run, job.state.as_str());
+            ledger.wait_for(&event, &what, Lack::Pushes, now)?;
+            batch.notes.push(Note::Waits(Lack::Pushes));
+            return Ok(());
+        }
         for rule in candidates {
             self.consider(ledger, batch, &event, &placed, rule, now)?;
         }
@@ -310,7 +319,13 @@ impl Engine {
     ) -> Result<Option<Lack>, LedgerError> {
         let wanted = is_candidate || is_evidence;
         if Placed::of(job).is_none() {
-            return Ok(Some(Lack::Task));
+            let facts = &job.facts;
+            let needs_number = facts.label.is_some() && facts.project.is_some() && facts.revision.is_some();
+            return Ok(Some(if needs_number && self.settings.has_pushlog {
+                Lack::Push
+            } else {
+                Lack::Task
+            }));
         }
         if wanted && job.facts.caused_by == CausedBy::Unknown {
             let Some(parent) = &job.facts.parent else {
@@ -334,11 +349,38 @@ impl Engine {
         Ok(None)
     }
 
+    /// Whether a search for a culprit would look at pushes that no message told of. Where a pushlog can be asked,
+    /// pushes are numbered without gaps.
+    fn has_holes(
+        &self,
+        ledger: &mut dyn Ledger,
+        placed: &Placed<'_>,
+        candidates: &[RuleIndex],
+        now: Timestamp,
+    ) -> Result<bool, LedgerError> {
+        let depth = candidates
+            .iter()
+            .filter_map(|index| match &self.rules.rule(*index)?.open {
+                CaseParams::FindCulprit(params) => Some(params.max_depth),
+                CaseParams::UntilHit(_) => None,
+            })
+            .max();
+        let Some(depth) = depth.filter(|_| self.settings.has_pushlog && self.settings.is_linear(placed.project)) else {
+            return Ok(false);
+        };
+        let view = ledger.view(&ViewQuery {
+            forward: 0,
+            ..self.query(placed, depth, now)
+        })?;
+        Ok(opening::has_holes(&view, placed.push))
+    }
+
     fn query(&self, placed: &Placed<'_>, back: u32, now: Timestamp) -> ViewQuery {
         ViewQuery {
             project: placed.project.clone(),
             label: placed.label.clone(),
             series: placed.job.facts.series().unwrap_or_else(|| placed.label.clone()),
+            spans_series: placed.subject().signature.is_some(),
             around: placed.push,
             back,
             forward: FORWARD,
@@ -359,15 +401,14 @@ impl Engine {
         let rules = Arc::clone(&self.rules);
         let Some(rule) = rules.rule(index) else { return Ok(()) };
         let kind = rule.open.kind();
-        let run = &placed.job.run;
         let allows_person = rule.caused_by.contains(&CausedBy::Person);
         if let Some(reason) = opening::guards(placed, kind, allows_person, &self.settings) {
-            return batch.note_decision(ledger, Decision::no(rule, run, reason, now));
+            return batch.note_decision(ledger, Decision::no(rule, placed.job, reason, now));
         }
         let view = ledger.view(&self.query(placed, depth(&rule.open), now))?;
         let facts = HistoryFacts::new(placed, &view, &self.settings, now);
         let evaluation = rules.evaluate(index, event, &facts, Tracing::On);
-        let mut decision = Decision::no(rule, run, Reason::Joined, now);
+        let mut decision = Decision::no(rule, placed.job, Reason::Joined, now);
         decision.detail = serde_json::json!({ "clauses": evaluation.trace });
         match evaluation.matched {
             Matched::True => {}
@@ -450,6 +491,7 @@ impl Engine {
             project: case.subject.project.clone(),
             label: case.label.clone(),
             series: case.subject.label.clone(),
+            spans_series: case.subject.signature.is_some(),
             around: case.push,
             back: depth(&case.params),
             forward: FORWARD,

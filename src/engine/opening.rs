@@ -92,6 +92,19 @@ pub struct Surroundings {
     pub gap: Option<Gap>,
 }
 
+/// Whether push numbers are missing between the first push of a view and `to`, or nothing is known before `to`.
+pub fn has_holes(view: &View, to: PushId) -> bool {
+    let known = view
+        .pushes
+        .iter()
+        .filter(|row| row.push <= to && row.revision.is_some())
+        .count() as u64;
+    match view.pushes.first() {
+        Some(first) if first.push < to => to.0 - first.push.0 + 1 > known,
+        _ => true,
+    }
+}
+
 /// Decides whether a failure opens a case of this kind.
 pub fn consider(
     placed: &Placed<'_>,

@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 use super::diagnostic::to_u32;
 use super::fields::Field;
-use super::matching::{FieldMatch, Glob, Matched, Range, Test};
+use super::lookup::{Beginnings, Gram, Intervals, Pieces};
+use super::matching::{FieldMatch, Glob, Matched, Test};
 use super::value::Value;
 use crate::event::Event;
 
@@ -24,7 +25,8 @@ enum Key {
     Bool(bool),
     Prefix(Box<[u8]>),
     Suffix(Box<[u8]>),
-    Gram([u8; 3]),
+    /// Three characters of a literal piece inside a pattern.
+    Gram(Gram),
     Range,
     /// A pattern without three literal characters on end.
     Anything,
@@ -37,6 +39,8 @@ pub(super) struct Index {
     fields: Vec<FieldIndex>,
     /// Entries without a field that they could be found under.
     always: Vec<u32>,
+    /// Fields that every entry wants to be one of a few texts: an event with another one meets nothing.
+    required: Vec<(&'static Field, Vec<Arc<str>>)>,
 }
 
 /// A rule's match fields, for one kind of event.
@@ -48,6 +52,9 @@ pub(super) struct Entry {
     pub matches: Vec<FieldMatch>,
 }
 
+/// An entry with one of its tests and the key to file it under.
+type Filing<'t> = (Key, &'t Test, u32);
+
 /// The entries that are found under one field.
 #[derive(Debug)]
 struct FieldIndex {
@@ -58,7 +65,7 @@ struct FieldIndex {
     prefixes: Beginnings,
     /// Endings, written backwards.
     suffixes: Beginnings,
-    grams: Grams,
+    pieces: Pieces,
     ranges: Intervals,
     anything: Vec<u32>,
     /// All of the above: for events whose value is not known.
@@ -70,7 +77,7 @@ impl Index {
     pub fn new(entries: Vec<Entry>) -> Index {
         let counts = count_keys(&entries);
         let mut index = Index::default();
-        let mut found: Vec<(&'static Field, Vec<(Key, Option<Range>, u32)>)> = Vec::new();
+        let mut found: Vec<(&'static Field, Vec<Filing<'_>>)> = Vec::new();
         for (number, entry) in entries.iter().enumerate() {
             let number = to_u32(number);
             match most_selective(entry, &counts) {
@@ -85,7 +92,7 @@ impl Index {
                         });
                     found[place]
                         .1
-                        .extend(keys.into_iter().map(|(key, range)| (key, range, number)));
+                        .extend(keys.into_iter().map(|(key, test)| (key, test, number)));
                 }
             }
         }
@@ -93,12 +100,16 @@ impl Index {
             .into_iter()
             .map(|(field, keys)| FieldIndex::new(field, keys))
             .collect();
+        index.required = required(&entries);
         index.entries = entries;
         index
     }
 
     /// The rules whose match fields do not say no, in the order of the rules.
     pub fn candidates(&self, event: &Event) -> Vec<u32> {
+        if !self.required.iter().all(|(field, texts)| allows(field, texts, event)) {
+            return Vec::new();
+        }
         let mut numbers = self.always.clone();
         for field in &self.fields {
             field.find(event, &mut numbers);
@@ -125,6 +136,50 @@ impl Entry {
             }
         }
         matched
+    }
+}
+
+/// The most texts of a field that is required: more are not worth comparing one by one.
+const MAX_REQUIRED: usize = 16;
+
+/// The fields that every entry wants to be one of a few texts.
+fn required(entries: &[Entry]) -> Vec<(&'static Field, Vec<Arc<str>>)> {
+    let Some((first, rest)) = entries.split_first() else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for wanted in &first.matches {
+        let mut texts = Vec::new();
+        let collect = |matched: &FieldMatch, texts: &mut Vec<Arc<str>>| {
+            for test in &matched.any {
+                match test {
+                    Test::Text(text) if texts.contains(text) => {}
+                    Test::Text(text) if texts.len() < MAX_REQUIRED => texts.push(Arc::clone(text)),
+                    _ => return false,
+                }
+            }
+            !matched.any.is_empty()
+        };
+        let everywhere = collect(wanted, &mut texts)
+            && rest.iter().all(|entry| {
+                let same = entry
+                    .matches
+                    .iter()
+                    .find(|matched| std::ptr::eq(matched.field, wanted.field) && !matched.guard);
+                same.is_some_and(|matched| collect(matched, &mut texts))
+            });
+        if everywhere {
+            found.push((wanted.field, texts));
+        }
+    }
+    found
+}
+
+/// Whether an event's text is one of these, or not known.
+fn allows(field: &Field, texts: &[Arc<str>], event: &Event) -> bool {
+    match field.of_event(event) {
+        Some(Value::Text(text)) => texts.iter().any(|known| **known == *text),
+        _ => true,
     }
 }
 
@@ -162,23 +217,28 @@ fn glob_keys(glob: &Glob) -> Vec<Key> {
             keys.push(Key::Suffix(last.iter().rev().copied().collect()));
         }
     }
-    let grams = pieces
-        .iter()
-        .flat_map(|piece| piece.windows(3))
-        .filter_map(|gram| <[u8; 3]>::try_from(gram).ok());
-    keys.extend(grams.map(Key::Gram));
+    let inside = pieces.iter().flat_map(|piece| Gram::all(piece).map(Key::Gram));
+    keys.extend(inside);
     if keys.is_empty() {
         keys.push(Key::Anything);
     }
     keys
 }
 
-/// The field of an entry that finds the fewest others with it, and the keys to file the entry under.
-fn most_selective(
-    entry: &Entry,
+/// The literal piece of a pattern that a gram was taken from.
+fn piece_with(glob: &Glob, gram: Gram) -> Box<[u8]> {
+    let piece = glob
+        .pieces()
+        .find(|piece| Gram::all(piece.as_bytes()).any(|known| known == gram));
+    Box::from(piece.unwrap_or_default().as_bytes())
+}
+
+/// The field of an entry that finds the fewest others with it, and for each of its tests the key to file it under.
+fn most_selective<'e>(
+    entry: &'e Entry,
     counts: &HashMap<(&'static str, Key), u32>,
-) -> Option<(&'static Field, Vec<(Key, Option<Range>)>)> {
-    let choice = |field: &FieldMatch| {
+) -> Option<(&'static Field, Vec<(Key, &'e Test)>)> {
+    let choice = |field: &'e FieldMatch| {
         let mut cost = 0_u64;
         let mut chosen = Vec::new();
         for test in &field.any {
@@ -187,11 +247,7 @@ fn most_selective(
                 .map(|key| (counts.get(&(field.field.name, key.clone())).copied().unwrap_or(0), key))
                 .min_by_key(|(count, _)| *count)?;
             cost += u64::from(best.0);
-            let range = match test {
-                Test::Range(range) => Some(*range),
-                _ => None,
-            };
-            chosen.push((best.1, range));
+            chosen.push((best.1, test));
         }
         // A key that finds everything is worth nothing.
         let useful = !chosen.is_empty() && chosen.iter().all(|(key, _)| *key != Key::Anything);
@@ -202,24 +258,24 @@ fn most_selective(
 }
 
 impl FieldIndex {
-    fn new(field: &'static Field, keys: Vec<(Key, Option<Range>, u32)>) -> FieldIndex {
+    fn new(field: &'static Field, keys: Vec<Filing<'_>>) -> FieldIndex {
         let mut texts: HashMap<Arc<str>, Vec<u32>> = HashMap::new();
         let mut ints: HashMap<i64, Vec<u32>> = HashMap::new();
         let mut bools = [Vec::new(), Vec::new()];
-        let (mut prefixes, mut suffixes, mut grams, mut ranges) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut prefixes, mut suffixes, mut pieces, mut ranges) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut anything = Vec::new();
         let mut all = Vec::new();
-        for (key, range, entry) in keys {
+        for (key, test, entry) in keys {
             all.push(entry);
-            match (key, range) {
+            match (key, test) {
                 (Key::Text(text), _) => texts.entry(text).or_default().push(entry),
                 (Key::Int(number), _) => ints.entry(number).or_default().push(entry),
                 (Key::Bool(truth), _) => bools[usize::from(truth)].push(entry),
                 (Key::Prefix(text), _) => prefixes.push((text, entry)),
                 (Key::Suffix(text), _) => suffixes.push((text, entry)),
-                (Key::Gram(gram), _) => grams.push((gram, entry)),
-                (Key::Range, Some(range)) => ranges.push((range, entry)),
-                (Key::Range | Key::Anything, _) => anything.push(entry),
+                (Key::Gram(gram), Test::Glob(glob)) => pieces.push((piece_with(glob, gram), gram, entry)),
+                (Key::Range, Test::Range(range)) => ranges.push((*range, entry)),
+                (Key::Gram(_) | Key::Range | Key::Anything, _) => anything.push(entry),
             }
         }
         FieldIndex {
@@ -229,7 +285,7 @@ impl FieldIndex {
             bools,
             prefixes: Beginnings::new(prefixes),
             suffixes: Beginnings::new(suffixes),
-            grams: Grams::new(grams),
+            pieces: Pieces::new(pieces),
             ranges: Intervals::new(ranges),
             anything,
             all,
@@ -243,9 +299,12 @@ impl FieldIndex {
             None => numbers.extend(&self.all),
             Some(Value::Text(text)) => {
                 add(self.texts.get(&*text), numbers);
-                self.prefixes.find(text.bytes(), numbers);
-                self.suffixes.find(text.bytes().rev(), numbers);
-                self.grams.find(text.as_bytes(), numbers);
+                self.prefixes.find(text.as_bytes(), numbers);
+                if !self.suffixes.is_empty() {
+                    let backwards: Vec<u8> = text.bytes().rev().collect();
+                    self.suffixes.find(&backwards, numbers);
+                }
+                self.pieces.find(text.as_bytes(), numbers);
                 numbers.extend(&self.anything);
             }
             Some(Value::Int(number)) => {
@@ -258,156 +317,4 @@ impl FieldIndex {
             Some(Value::Duration(_) | Value::Time(_) | Value::List(_) | Value::Object(_)) => {}
         }
     }
-}
-
-/// Texts that a value can begin with, sorted. All beginnings of a value are found from the last text that is not
-/// after it: whatever of the set stands between a beginning of the value and the value begins with it too, so the
-/// beginnings of the value are beginnings of that text.
-#[derive(Debug, Default)]
-struct Beginnings {
-    sorted: Vec<Beginning>,
-}
-
-#[derive(Debug)]
-struct Beginning {
-    text: Box<[u8]>,
-    entries: Vec<u32>,
-    /// The longest other text of the set that this one begins with.
-    shorter: Option<usize>,
-}
-
-impl Beginnings {
-    fn new(mut keys: Vec<(Box<[u8]>, u32)>) -> Beginnings {
-        keys.sort();
-        let mut sorted: Vec<Beginning> = Vec::new();
-        for (text, entry) in keys {
-            match sorted.last_mut() {
-                Some(last) if last.text == text => last.entries.push(entry),
-                _ => {
-                    let mut shorter = sorted.len().checked_sub(1);
-                    while let Some(at) = shorter
-                        && !text.starts_with(&sorted[at].text)
-                    {
-                        shorter = sorted[at].shorter;
-                    }
-                    sorted.push(Beginning {
-                        text,
-                        entries: vec![entry],
-                        shorter,
-                    });
-                }
-            }
-        }
-        Beginnings { sorted }
-    }
-
-    fn find(&self, value: impl Iterator<Item = u8> + Clone, numbers: &mut Vec<u32>) {
-        let after = self
-            .sorted
-            .partition_point(|known| known.text.iter().copied().le(value.clone()));
-        let mut at = after.checked_sub(1);
-        while let Some(place) = at {
-            let known = &self.sorted[place];
-            if known.text.iter().copied().eq(value.clone().take(known.text.len())) {
-                numbers.extend(&known.entries);
-            }
-            at = known.shorter;
-        }
-    }
-}
-
-/// Places of the table of [`Grams`]; a power of two.
-const GRAM_PLACES: usize = 4096;
-
-/// Three characters that a value can have in it, in a table addressed by them.
-#[derive(Debug, Default)]
-struct Grams {
-    /// Empty when there are none.
-    places: Vec<Vec<([u8; 3], u32)>>,
-}
-
-impl Grams {
-    fn new(keys: Vec<([u8; 3], u32)>) -> Grams {
-        let mut grams = Grams::default();
-        if !keys.is_empty() {
-            grams.places.resize_with(GRAM_PLACES, Vec::new);
-        }
-        for (gram, entry) in keys {
-            grams.places[Grams::place(gram)].push((gram, entry));
-        }
-        grams
-    }
-
-    /// Labels are made of few characters: their low five bits tell them apart.
-    fn place(gram: [u8; 3]) -> usize {
-        let [a, b, c] = gram.map(|byte| usize::from(byte & 31));
-        ((a << 10) ^ (b << 5) ^ c ^ (a >> 2)) % GRAM_PLACES
-    }
-
-    fn find(&self, value: &[u8], numbers: &mut Vec<u32>) {
-        if self.places.is_empty() {
-            return;
-        }
-        for gram in value.windows(3).filter_map(|gram| <[u8; 3]>::try_from(gram).ok()) {
-            let here = &self.places[Grams::place(gram)];
-            numbers.extend(here.iter().filter(|(known, _)| *known == gram).map(|(_, entry)| *entry));
-        }
-    }
-}
-
-/// Ranges of numbers, sorted by their lower bounds, as a balanced tree in which each node knows the highest upper
-/// bound below it.
-#[derive(Debug, Default)]
-struct Intervals {
-    sorted: Vec<(Range, u32)>,
-    highest: Vec<f64>,
-}
-
-impl Intervals {
-    fn new(mut keys: Vec<(Range, u32)>) -> Intervals {
-        keys.sort_by(|(a, _), (b, _)| lower(a).total_cmp(&lower(b)));
-        let mut tree = Intervals {
-            highest: vec![f64::NEG_INFINITY; keys.len()],
-            sorted: keys,
-        };
-        tree.measure(0, tree.sorted.len());
-        tree
-    }
-
-    fn measure(&mut self, from: usize, to: usize) -> f64 {
-        if from >= to {
-            return f64::NEG_INFINITY;
-        }
-        let middle = from + (to - from) / 2;
-        let own = self.sorted[middle].0.high.map_or(f64::INFINITY, |(high, _)| high);
-        let highest = own.max(self.measure(from, middle)).max(self.measure(middle + 1, to));
-        self.highest[middle] = highest;
-        highest
-    }
-
-    fn find(&self, number: f64, numbers: &mut Vec<u32>) {
-        self.find_in(0, self.sorted.len(), number, numbers);
-    }
-
-    fn find_in(&self, from: usize, to: usize, number: f64, numbers: &mut Vec<u32>) {
-        if from >= to {
-            return;
-        }
-        let middle = from + (to - from) / 2;
-        if self.highest[middle] < number {
-            return;
-        }
-        self.find_in(from, middle, number, numbers);
-        let (range, entry) = &self.sorted[middle];
-        if range.contains(number) {
-            numbers.push(*entry);
-        }
-        if lower(range) <= number {
-            self.find_in(middle + 1, to, number, numbers);
-        }
-    }
-}
-
-fn lower(range: &Range) -> f64 {
-    range.low.map_or(f64::NEG_INFINITY, |(low, _)| low)
 }

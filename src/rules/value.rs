@@ -133,7 +133,9 @@ pub enum List<'a> {
     Changesets(&'a [Changeset]),
     /// Bugs of a failure.
     Bugs(&'a [Bug]),
-    /// A literal of the expression, or what a macro made.
+    /// A constant of the expression.
+    Constants(&'a [Value<'static>]),
+    /// What an operator or a macro made.
     Values(Arc<[Value<'a>]>),
 }
 
@@ -146,6 +148,7 @@ impl<'a> List<'a> {
             List::Signatures(list) => list.len(),
             List::Changesets(list) => list.len(),
             List::Bugs(list) => list.len(),
+            List::Constants(list) => list.len(),
             List::Values(list) => list.len(),
         }
     }
@@ -163,7 +166,18 @@ impl<'a> List<'a> {
             List::Signatures(list) => list.get(at).map(|s| Value::Object(Object::Signature(s))),
             List::Changesets(list) => list.get(at).map(|c| Value::Object(Object::Changeset(c))),
             List::Bugs(list) => list.get(at).map(|b| Value::Object(Object::Bug(b))),
+            List::Constants(list) => list.get(at).map(Value::borrowed),
             List::Values(list) => list.get(at).cloned(),
+        }
+    }
+
+    /// Whether a value is among the elements; looks at what is borrowed without making values of it.
+    pub fn contains(&self, value: &Value<'_>) -> bool {
+        match (self, value) {
+            (List::Texts(list), Value::Text(text)) => list.iter().any(|known| **known == **text),
+            (List::Constants(list), _) => list.iter().any(|known| known.same(value)),
+            (List::Values(list), _) => list.iter().any(|known| known.same(value)),
+            _ => self.iter().any(|known| known.same(value)),
         }
     }
 
@@ -198,6 +212,14 @@ impl<'a> Value<'a> {
     /// A borrowed text.
     pub fn text(text: &'a str) -> Value<'a> {
         Value::Text(Cow::Borrowed(text))
+    }
+
+    /// The same value without a copy of its text or list.
+    pub fn borrowed(&'a self) -> Value<'a> {
+        match self {
+            Value::Text(text) => Value::Text(Cow::Borrowed(text)),
+            other => other.clone(),
+        }
     }
 
     /// Whether two values are the same; numbers compare by their mathematical value.
@@ -282,7 +304,8 @@ impl fmt::Display for Value<'_> {
     }
 }
 
-/// Milliseconds per unit of a duration; `ms` stands before `m`, whose beginning it shares. `d` is an extension of CEL, whose largest unit is the hour.
+/// Milliseconds per unit of a duration; `ms` stands before `m`, whose beginning it shares. `d` is an extension of
+/// CEL, whose largest unit is the hour.
 const UNITS: [(&str, f64); 7] = [
     ("d", 86_400_000.0),
     ("h", 3_600_000.0),

@@ -152,6 +152,10 @@ macro_rules! metrics_table {
 }
 
 metrics_table! {
+    /// `part`: `bus`, `store`, `rules`.
+    READY = gauge(
+        "sheriffd_ready", &["part"],
+        "Whether a part that the daemon's work needs is there (1) or not (0).");
     /// `event`: the event's name in rules (`job.finished`, …).
     EVENTS_RECEIVED = counter(
         "sheriffd_events_received_total", &["event"],

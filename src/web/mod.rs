@@ -24,6 +24,7 @@ use crate::event::{CaseId, Duration};
 use crate::rules::{Rule, RuleSet};
 use crate::store::Handle;
 use crate::store::sqlite::CaseFilter;
+use crate::telemetry::metric;
 
 /// How often the metrics' histograms are drained.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -58,11 +59,17 @@ impl Readiness {
 
     /// What is missing.
     pub fn missing(&self) -> Vec<&'static str> {
-        [("bus", &self.bus), ("store", &self.store), ("rules", &self.rules)]
+        self.parts()
             .into_iter()
-            .filter(|(_, is_there)| !is_there.load(Ordering::Relaxed))
+            .filter(|(_, is_there)| !is_there)
             .map(|(name, _)| name)
             .collect()
+    }
+
+    /// Each part by its name, and whether it is there.
+    pub fn parts(&self) -> [(&'static str, bool); 3] {
+        [("bus", &self.bus), ("store", &self.store), ("rules", &self.rules)]
+            .map(|(name, is_there)| (name, is_there.load(Ordering::Relaxed)))
     }
 }
 
@@ -266,6 +273,9 @@ async fn explain(State(state): State<WebState>, Path(event): Path<String>) -> Re
 }
 
 async fn metrics(State(state): State<WebState>) -> impl IntoResponse {
+    for (part, is_there) in state.readiness.parts() {
+        metric::READY.gauge(&[part]).set(if is_there { 1.0 } else { 0.0 });
+    }
     (
         [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
         state.metrics.render(),

@@ -124,12 +124,13 @@ impl<'a> Books<'a> {
 
     fn label_ids(&mut self, project: i64, query: &ViewQuery) -> Result<Vec<i64>, LedgerError> {
         self.tx
-            .prepare_cached("SELECT id FROM labels WHERE project = ?1 AND (label = ?2 OR series = ?3)")
+            .prepare_cached("SELECT id FROM labels WHERE project = ?1 AND (label = ?2 OR (?4 AND series = ?3))")
             .and_then(|mut statement| {
                 statement
-                    .query_map(params![project, query.label.as_str(), query.series.as_str()], |row| {
-                        row.get(0)
-                    })?
+                    .query_map(
+                        params![project, query.label.as_str(), query.series.as_str(), query.spans_series],
+                        |row| row.get(0),
+                    )?
                     .collect()
             })
             .map_err(sql)
@@ -160,12 +161,26 @@ impl<'a> Books<'a> {
             .collect()
     }
 
+    /// Writes a push of which nothing but the number is known; one that is known stays as it is.
+    ///
+    /// # Errors
+    /// The store is busy or damaged.
+    pub fn note_push(&mut self, project: &Project, push: PushId) -> Result<(), LedgerError> {
+        let project = self.name("project", project.as_str())?;
+        self.tx
+            .prepare_cached("INSERT OR IGNORE INTO pushes (project, push) VALUES (?1, ?2)")
+            .and_then(|mut statement| statement.execute(params![project, push.0]))
+            .map(drop)
+            .map_err(sql)
+    }
+
     /// What a case asked for, in the order of its steps.
     pub fn actions_of(&mut self, case: CaseId) -> Result<Vec<ActionRow>, LedgerError> {
         self.tx
             .prepare_cached(
                 "SELECT case_id, step, slot, state, reason, push, times,
-                        (SELECT COUNT(*) FROM runs WHERE runs.action = actions.id AND runs.run = 0), created_at, sent_at
+                        (SELECT COUNT(*) FROM runs WHERE runs.action = actions.id AND runs.run = 0), created_at, sent_at,
+                        receipt IS NOT NULL
                  FROM actions WHERE case_id = ?1 ORDER BY step, slot",
             )
             .and_then(|mut statement| {
@@ -259,6 +274,7 @@ fn action_row(row: &Row<'_>) -> rusqlite::Result<ActionRow> {
         push: PushId(row.get(5)?),
         times: row.get(6)?,
         arrived: row.get(7)?,
+        has_receipt: row.get(10)?,
         created_at: Timestamp(row.get(8)?),
         sent_at: row.get::<_, Option<i64>>(9)?.map(Timestamp),
     })

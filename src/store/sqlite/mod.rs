@@ -116,6 +116,57 @@ impl SqliteStore {
         SqliteStore::prepare(Connection::open_in_memory().map_err(sql)?)
     }
 
+    /// A store in memory that begins with the history in a file: its pushes and runs, and nothing of its cases,
+    /// requests and limits. The file is only read; a daemon may have it open.
+    ///
+    /// # Errors
+    /// There is no such file, it is no store, it was made by another version of this program, or it does not fit into
+    /// memory.
+    pub fn in_memory_with_history_of(path: &Path) -> Result<SqliteStore, LedgerError> {
+        let named = |error: LedgerError| match error {
+            LedgerError::Busy(text) => LedgerError::Busy(format!("{}: {text}", path.display())),
+            LedgerError::Broken(text) => LedgerError::Broken(format!("{}: {text}", path.display())),
+        };
+        if !path.is_file() {
+            // ATTACH would make one.
+            return Err(named(LedgerError::Broken("there is no such file".into())));
+        }
+        let store = SqliteStore::in_memory()?;
+        store.copy_history(path).map_err(named)?;
+        Ok(store)
+    }
+
+    fn copy_history(&self, path: &Path) -> Result<(), LedgerError> {
+        let connection = &self.connection;
+        connection
+            .execute("ATTACH DATABASE ?1 AS kept", [path.to_string_lossy()])
+            .map_err(sql)?;
+        let version: i64 = connection
+            .query_row("PRAGMA kept.user_version", [], |row| row.get(0))
+            .map_err(sql)?;
+        if version != MIGRATIONS.len() as i64 {
+            return Err(LedgerError::Broken(format!(
+                "the store has version {version}, this program needs version {}: `sheriffd import` brings an older \
+                 one up to date",
+                MIGRATIONS.len()
+            )));
+        }
+        // Actions are not copied, so no run may refer to one: the numbers will be given to others.
+        connection
+            .execute_batch(
+                "BEGIN;
+                 INSERT INTO main.names SELECT * FROM kept.names;
+                 INSERT INTO main.labels SELECT * FROM kept.labels;
+                 INSERT INTO main.pushes SELECT * FROM kept.pushes;
+                 INSERT INTO main.task_groups SELECT * FROM kept.task_groups;
+                 INSERT INTO main.runs SELECT * FROM kept.runs;
+                 UPDATE main.runs SET action = NULL WHERE action IS NOT NULL;
+                 COMMIT;
+                 DETACH DATABASE kept;",
+            )
+            .map_err(sql)
+    }
+
     fn prepare(mut connection: Connection) -> Result<SqliteStore, LedgerError> {
         connection.busy_timeout(BUSY_TIMEOUT).map_err(sql)?;
         connection.set_prepared_statement_cache_capacity(128);
