@@ -102,12 +102,12 @@ async fn run() {
         async move {
             loop {
                 let mut notes = Vec::new();
-                pipeline.fetch_facts(&mut notes).await.expect("the store");
+                let is_busy = pipeline.fetch_facts(&mut notes).await.expect("the store");
                 pipeline.wake(&mut notes).await.expect("the store");
                 pipeline.dispatch().await.expect("the store");
                 tokio::select! {
                     () = work.notified() => {}
-                    () = tokio::time::sleep(WORK_EVERY) => {}
+                    () = tokio::time::sleep(if is_busy { Duration::ZERO } else { WORK_EVERY }) => {}
                 }
             }
         }

@@ -35,7 +35,9 @@ pub struct Broker {
 
 impl Broker {
     pub async fn start() -> Broker {
-        let node = tokio::task::spawn_blocking(RabbitMq::start).await.expect("a node");
+        let node = tokio::task::spawn_blocking(RabbitMq::start_unbound)
+            .await
+            .expect("a node");
         let connection = node.admin().await;
         let channel = connection.create_channel().await.expect("a channel");
         let durable = QueueDeclareOptions {

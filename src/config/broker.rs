@@ -123,7 +123,7 @@ section! {
         /// Messages in one transaction at most.
         batch_max: usize [1, 10_000] = 500;
         /// How long a transaction waits for further messages after its first.
-        batch_linger: Duration [Duration::ZERO, Duration::from_secs(10)] = Duration::from_millis(50);
+        batch_linger: Duration [Duration::ZERO, Duration::from_secs(10)] = Duration::from_millis(10);
         /// The largest message that is read, in bytes; larger ones become dead letters.
         max_body_bytes: usize [1_024, 64 * 1024 * 1024] = crate::wire::DEFAULT_MAX_BODY;
         /// How long connecting and logging in may take.

@@ -39,6 +39,7 @@ pub struct RabbitMq {
     scripts: PathBuf,
     ports: Ports,
     tls: bool,
+    schedulers: Schedulers,
     running: Option<Running>,
 }
 
@@ -46,6 +47,24 @@ struct Running {
     shell: Child,
     /// Closing it ends the node, and removes its directory unless `keep` was the last word.
     lifeline: Option<ChildStdin>,
+}
+
+/// How many threads of the node's virtual machine do its work.
+#[derive(Clone, Copy)]
+enum Schedulers {
+    /// One: the tests share the machine.
+    One,
+    /// One for each core.
+    AllCores,
+}
+
+impl Schedulers {
+    fn argument(self) -> &'static str {
+        match self {
+            Schedulers::One => "+S 1:1",
+            Schedulers::AllCores => "",
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -65,15 +84,21 @@ pub fn shared() -> &'static RabbitMq {
 impl RabbitMq {
     /// Starts a node of one's own.
     pub fn start() -> RabbitMq {
-        RabbitMq::start_with(false)
+        RabbitMq::start_with(false, Schedulers::One)
+    }
+
+    /// Starts a node that uses the whole machine, as one in service does: for benches.
+    #[allow(dead_code)]
+    pub fn start_unbound() -> RabbitMq {
+        RabbitMq::start_with(false, Schedulers::AllCores)
     }
 
     /// Starts a node that also speaks TLS, with a certificate for `localhost` of [`RabbitMq::ca_file`].
     pub fn start_with_tls() -> RabbitMq {
-        RabbitMq::start_with(true)
+        RabbitMq::start_with(true, Schedulers::One)
     }
 
-    fn start_with(tls: bool) -> RabbitMq {
+    fn start_with(tls: bool, schedulers: Schedulers) -> RabbitMq {
         let scripts = server_scripts();
         for attempt in 1.. {
             let directory = tempfile::Builder::new()
@@ -85,6 +110,7 @@ impl RabbitMq {
                 scripts: scripts.clone(),
                 ports: Ports::free(),
                 tls,
+                schedulers,
                 running: None,
             };
             node.write_configuration();
@@ -214,8 +240,11 @@ impl RabbitMq {
             .env("RABBITMQ_DIST_PORT", self.ports.distribution.to_string())
             .env(
                 "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
-                // One scheduler: the tests share the machine. No polling by idle threads.
-                "-kernel inet_dist_use_interface {127,0,0,1} +S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none",
+                // No polling by idle threads: the tests share the machine.
+                format!(
+                    "-kernel inet_dist_use_interface {{127,0,0,1}} +sbwt none +sbwtdcpu none +sbwtdio none {}",
+                    self.schedulers.argument()
+                ),
             )
             // Straight to the virtual machine instead of through a second shell that would have to be stopped too.
             .env("RABBITMQ_ALLOW_INPUT", "1")
