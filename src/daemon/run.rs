@@ -142,7 +142,14 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let bus = bus(&config, &rules, &store).await?;
 
     let (stop, stopping) = watch::channel(false);
-    let work = tokio::spawn(work_loop(Arc::clone(&shared), stopping.clone()));
+    let work = tokio::spawn({
+        let last_act = StopsWhenDropped(stop.clone());
+        let (shared, stopping) = (Arc::clone(&shared), stopping.clone());
+        async move {
+            work_loop(shared, stopping).await;
+            drop(last_act);
+        }
+    });
     let reload = tokio::spawn(reload_loop(
         Arc::clone(&shared),
         shown,
@@ -152,17 +159,28 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     ));
     let watchdog = tokio::spawn(watchdog_loop(stopping.clone()));
     tokio::spawn(stop_on_signal(stop.clone()));
-    let ended = intake(&shared, bus, &config, stopping).await;
+    let mut ended = intake(&shared, bus, &config, stopping).await;
     // The intake may have ended by itself: then everything else ends with it.
     stop.send_replace(true);
     told(service::tell_stopping());
     for task in [work, reload, watchdog] {
         if let Err(error) = task.await {
-            tracing::error!(%error, "a part of the daemon did not end well");
+            let failed = format!("a part of the daemon failed by a defect of it; please report this: {error}");
+            ended = ended.and(Err(RunError::Unavailable(failed)));
         }
     }
     tracing::info!("sheriffd has stopped");
     ended
+}
+
+/// Tells everything to stop when it is dropped, by a panic too: a daemon that takes messages and never works on them
+/// would look alive for ever.
+struct StopsWhenDropped(watch::Sender<bool>);
+
+impl Drop for StopsWhenDropped {
+    fn drop(&mut self) {
+        self.0.send_replace(true);
+    }
 }
 
 /// The broker's side, with the bindings of the last run so that stale ones can be named.
@@ -237,7 +255,7 @@ async fn intake(
                 let Some(last) = deliveries.last().map(|delivery| delivery.tag) else {
                     continue;
                 };
-                if !take(shared, &deliveries, &stopping).await {
+                if !take(shared, &deliveries, &mut stopping).await {
                     break Ok(());
                 }
                 if let Err(error) = bus.ack(last).await {
@@ -249,7 +267,6 @@ async fn intake(
             Ok(Batch::Idle) => {}
             Ok(Batch::End) => break Ok(()),
             Ok(Batch::PossibleLoss { reason }) => {
-                metric::AMQP_POSSIBLE_LOSSES.counter(&[]).increment(1);
                 tracing::error!(%reason, "messages may have been lost");
             }
             Err(BusError::Refused(text)) if !was_connected => break Err(RunError::Config(text)),
@@ -287,7 +304,7 @@ fn set_ready(shared: &Shared, is_connected: bool) {
 }
 
 /// Applies a batch, however long the store needs. False when the daemon was told to stop meanwhile.
-async fn take(shared: &Shared, deliveries: &[Delivery], stopping: &watch::Receiver<bool>) -> bool {
+async fn take(shared: &Shared, deliveries: &[Delivery], stopping: &mut watch::Receiver<bool>) -> bool {
     let mut pause = STORE_RETRY.0;
     loop {
         let started = std::time::Instant::now();
@@ -309,7 +326,8 @@ async fn take(shared: &Shared, deliveries: &[Delivery], stopping: &watch::Receiv
         if *stopping.borrow() {
             return false;
         }
-        tokio::time::sleep(pause).await;
+        // A stop cuts the pause short, not the try that follows: what is committed now is not worked on again.
+        let _ = tokio::time::timeout(pause, stopping.wait_for(|stop| *stop)).await;
         pause = (pause * 2).min(STORE_RETRY.1);
     }
 }

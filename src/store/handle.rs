@@ -1,5 +1,6 @@
 //! A store on a thread of its own.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::mpsc;
 use std::thread;
 
@@ -29,7 +30,10 @@ impl Handle {
         let (jobs, queue) = mpsc::sync_channel::<Job>(QUEUE);
         thread::Builder::new().name("store".into()).spawn(move || {
             while let Ok(job) = queue.recv() {
-                job(&mut store);
+                // A defect in one transaction rolls that one back; the store itself is sound, and others need it.
+                if std::panic::catch_unwind(AssertUnwindSafe(|| job(&mut store))).is_err() {
+                    store.forget_names();
+                }
             }
         })?;
         Ok(Handle { jobs })
@@ -38,7 +42,7 @@ impl Handle {
     /// Runs `work` on the store's thread and waits for its answer.
     ///
     /// # Errors
-    /// What `work` says, or that the store's thread has ended.
+    /// What `work` says, that it panicked ([`LedgerError::Rejected`]), or that the store's thread has ended.
     pub async fn with<R: Send + 'static>(
         &self,
         work: impl FnOnce(&mut SqliteStore) -> Result<R, LedgerError> + Send + 'static,
@@ -48,8 +52,11 @@ impl Handle {
             // The asker may have gone away (shutdown): its transaction is committed or rolled back all the same.
             let _ = answer.send(work(store));
         });
-        let gone = || LedgerError::Broken("the store's thread has ended".into());
-        self.jobs.send(job).map_err(|_| gone())?;
-        reply.await.map_err(|_| gone())?
+        self.jobs
+            .send(job)
+            .map_err(|_| LedgerError::Broken("the store's thread has ended".into()))?;
+        reply
+            .await
+            .map_err(|_| LedgerError::Rejected("a defect in sheriffd ended the transaction; please report it".into()))?
     }
 }
