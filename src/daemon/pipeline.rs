@@ -376,7 +376,7 @@ fn apply_waiting(
             Patience::Settled
         }
     };
-    let mut events = answer.as_ref().map(Vec::clone).unwrap_or_default();
+    let mut events = answer.clone().unwrap_or_default();
     events.push(waiting.event.clone());
     let notes = engine.apply(books, events, patience, now)?;
     if notes.iter().any(|note| matches!(note, Note::Waits(_))) {

@@ -347,7 +347,7 @@ fn beyond(posterior: &Posterior, x: usize, place: &Place) -> (f64, f64) {
 fn differs(rate: f64, last: f64) -> bool {
     const SAME: f64 = 0.02;
     // Not a number stands for none yet, and differs from all.
-    !((rate - last).abs() <= SAME * last)
+    last.is_nan() || (rate - last).abs() > SAME * last
 }
 
 /// (P(fails), its entropy) for each hypothesis; computed once for each stretch of equal expectations.
