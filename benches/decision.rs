@@ -108,8 +108,12 @@ fn requests(lines: u32, parallel: u32) -> String {
             .map(|e| format!(r#"{{"push":{},"failed":{},"passed":{}}}"#, e.push, e.failed, e.passed))
             .collect();
         format!(
-            r#"{{"kind":"find-culprit","candidates":128,"history":{{"failed":2,"passed":198}},"tail":{{"failed":4,"passed":16}},"evidence":[{}],"params":{{"parallel":{parallel}}}}}"#,
-            evidence.join(",")
+            concat!(
+                r#"{{"kind":"find-culprit","candidates":128,"history":{{"failed":2,"passed":198}},"#,
+                r#""tail":{{"failed":4,"passed":16}},"evidence":[{}],"params":{{"parallel":{}}}}}"#,
+            ),
+            evidence.join(","),
+            parallel,
         )
     };
     (0..lines).map(|index| line(index) + "\n").collect()

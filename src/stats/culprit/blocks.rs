@@ -1,7 +1,7 @@
 //! Hypotheses in blocks: neighbours that no run worth its price would tell apart are looked at as one.
 //!
-//! A choice costs as much as there are blocks, however many candidates there are: while all is open, a hundredth of the mass
-//! is one block; near the end every credible candidate is its own.
+//! A choice costs as much as there are blocks, however many candidates there are: while all is open, a hundredth of
+//! the mass is one block; near the end every credible candidate is its own.
 
 use super::super::rates::Counts;
 use super::Evidence;

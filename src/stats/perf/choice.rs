@@ -1,7 +1,7 @@
 //! Which runs tell most about where the mean changed.
 //!
-//! The mutual information of the culprit and one value at candidate x is computed on a grid of values; for a round, it is
-//! averaged over a few sampled outcomes of the runs already in it.
+//! The mutual information of the culprit and one value at candidate x is computed on a grid of values; for a round,
+//! it is averaged over a few sampled outcomes of the runs already in it.
 
 use super::super::random::Random;
 use super::Problem;
