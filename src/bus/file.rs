@@ -7,6 +7,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -178,8 +179,9 @@ where
 {
     fn recording(&mut self, recording: &Recording) -> Result<(), Stop> {
         let told = |error: io::Error| BusError::Refused(format!("the recording {recording} cannot be read: {error}"));
-        match open(recording).and_then(|lines| self.lines(recording, lines)) {
-            Ok(end) => end,
+        match read_lines(recording, |number, line| self.line(recording, number, line)) {
+            Ok(ControlFlow::Continue(())) => Ok(()),
+            Ok(ControlFlow::Break(stop)) => Err(stop),
             Err(error) => {
                 self.send()?;
                 // Whether anybody hears it or not, this was the last.
@@ -189,40 +191,25 @@ where
         }
     }
 
-    fn lines(&mut self, recording: &Recording, mut lines: Box<dyn BufRead>) -> io::Result<Result<(), Stop>> {
-        let mut bytes = Vec::new();
-        for number in 1.. {
-            bytes.clear();
-            if lines.by_ref().take(MAX_LINE).read_until(b'\n', &mut bytes)? == 0 {
-                break;
-            }
-            let whole = bytes.ends_with(b"\n") || (bytes.len() as u64) < MAX_LINE;
-            let read = if whole {
-                let text = std::str::from_utf8(&bytes).map_err(|error| format!("the line is not UTF-8: {error}"));
-                text.and_then(|text| (self.read)(text.trim_end_matches(['\n', '\r']), self.tag + 1))
-            } else {
-                skip_line(&mut lines)?;
-                Err(format!("the line is longer than {MAX_LINE} bytes"))
-            };
-            match read {
-                Ok(None) => {}
-                Ok(Some(delivery)) => {
-                    self.tag += 1;
-                    self.group.push(delivery);
-                    if self.group.len() >= GROUP
-                        && let Err(Stop) = self.send()
-                    {
-                        return Ok(Err(Stop));
-                    }
+    fn line(&mut self, recording: &Recording, number: u64, line: Result<&str, String>) -> ControlFlow<Stop> {
+        match line.and_then(|text| (self.read)(text, self.tag + 1)) {
+            Ok(None) => {}
+            Ok(Some(delivery)) => {
+                self.tag += 1;
+                self.group.push(delivery);
+                if self.group.len() >= GROUP
+                    && let Err(stop) = self.send()
+                {
+                    return ControlFlow::Break(stop);
                 }
-                Err(reason) => self.note(BadLine {
-                    recording: recording.to_string(),
-                    line: number,
-                    reason,
-                }),
             }
+            Err(reason) => self.note(BadLine {
+                recording: recording.to_string(),
+                line: number,
+                reason,
+            }),
         }
-        Ok(Ok(()))
+        ControlFlow::Continue(())
     }
 
     fn send(&mut self) -> Result<(), Stop> {
@@ -241,6 +228,41 @@ where
             bad.first.push(line);
         }
     }
+}
+
+/// Reads a recording line by line: `each` gets the line's number, from 1, and its text without the line break, or what
+/// is wrong with it (not UTF-8, too long), and says whether to go on. A recording that begins with a line that is
+/// nothing but `{` is one object spread over many lines: `each` gets it as a whole.
+///
+/// # Errors
+/// The recording cannot be opened or read.
+pub fn read_lines<B>(
+    recording: &Recording,
+    mut each: impl FnMut(u64, Result<&str, String>) -> ControlFlow<B>,
+) -> io::Result<ControlFlow<B>> {
+    let mut lines = open(recording)?;
+    let mut bytes = Vec::new();
+    for number in 1.. {
+        bytes.clear();
+        if lines.by_ref().take(MAX_LINE).read_until(b'\n', &mut bytes)? == 0 {
+            break;
+        }
+        if number == 1 && bytes.trim_ascii() == b"{" {
+            lines.by_ref().take(MAX_LINE).read_to_end(&mut bytes)?;
+        }
+        let whole = bytes.ends_with(b"\n") || (bytes.len() as u64) < MAX_LINE;
+        let line = if whole {
+            let text = std::str::from_utf8(&bytes).map_err(|error| format!("the line is not UTF-8: {error}"));
+            text.map(|text| text.trim_end_matches(['\n', '\r']))
+        } else {
+            skip_line(&mut lines)?;
+            Err(format!("the line is longer than {MAX_LINE} bytes"))
+        };
+        if let ControlFlow::Break(end) = each(number, line) {
+            return Ok(ControlFlow::Break(end));
+        }
+    }
+    Ok(ControlFlow::Continue(()))
 }
 
 /// Opens a recording; whether it is compressed is told by its first bytes, not by its name.
@@ -349,6 +371,14 @@ mod tests {
         let file = recorded(&encoder.finish().unwrap());
         let lines = drain(&mut start(&[&file])).await;
         assert_eq!((lines.len(), lines[999].clone()), (1_000, ("999".to_owned(), 1_000)));
+    }
+
+    #[tokio::test]
+    async fn one_object_over_many_lines_is_read_as_a_whole() {
+        let file = recorded(b"{\n \"a\": 1\n}\n");
+        let mut bus = start(&[&file, &recorded(b"b\n{\n")]);
+        let texts: Vec<String> = drain(&mut bus).await.into_iter().map(|(text, _)| text).collect();
+        assert_eq!(texts, ["{\n \"a\": 1\n}", "b", "{"]);
     }
 
     #[tokio::test]

@@ -7,6 +7,8 @@
 mod answer;
 mod request;
 mod schema;
+#[cfg(test)]
+mod tests;
 
 use std::io::{self, BufRead, Read, Write};
 

@@ -11,7 +11,9 @@ pub mod decide;
 mod demo;
 mod doctor;
 mod explain;
+mod import;
 mod pause;
+mod replay;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -43,6 +45,10 @@ enum Command {
     Run,
     /// The daemon against a simulated CI: no broker, no database, no account
     Demo(demo::DemoArgs),
+    /// Recorded messages through the rules: what would have been asked for, what not, and why
+    Replay(replay::ReplayArgs),
+    /// Recorded jobs into the history of a store: a young history stays silent
+    Import(import::ImportArgs),
     /// What is wrong with rules, all of it at once: exact line, column, caret, suggestion
     Check {
         /// Rule files and folders; without any, those of the configuration
@@ -207,6 +213,8 @@ fn run(command: Command, config: &ConfigArgs, out: &mut dyn Write) -> Result<(),
     match command {
         Command::Run => run_daemon(config),
         Command::Demo(args) => block_on(demo::run(&args, out)),
+        Command::Replay(args) => block_on(replay::run(&args, config, out)),
+        Command::Import(args) => import::run(&args, config, out),
         Command::Check {
             rules,
             format,

@@ -5,10 +5,8 @@ use std::sync::Arc;
 use crate::backends::{Backend, DryRunBackend, TaskclusterBackend, WebhookBackend};
 use crate::bus::bindings::{Binding, bindings_for};
 use crate::clock::Clock;
-use crate::config::{BackendChoice, Config, ProjectPattern};
-use crate::dispatch::DispatchSettings;
-use crate::dispatch::limits::Limits;
-use crate::engine::settings::{EngineSettings, globs};
+use crate::config::{BackendChoice, Config};
+use crate::engine::settings::EngineSettings;
 use crate::enrich::{CachedSource, FactSource, PushlogSource, QueueSource, RecordedSource, Sources};
 use crate::event::BackendName;
 use crate::notify::VerdictHook;
@@ -39,7 +37,7 @@ fn net_clock(clock: &Arc<dyn Clock>) -> crate::net::Clock {
 
 /// The name of the CI system that messages speak of and requests go to.
 pub fn backend_name(config: &Config) -> BackendName {
-    BackendName::from(config.top.backend.as_str())
+    BackendName::from(config.top.ci.as_str())
 }
 
 /// Whether requests can be sent at all: without credentials the daemon watches and decides in shadow.
@@ -100,46 +98,11 @@ pub fn facts(config: &Config, clock: &Arc<dyn Clock>) -> Result<Arc<dyn FactSour
 /// # Errors
 /// A project's name is no pattern.
 pub fn engine_settings(config: &Config) -> Result<EngineSettings, PartError> {
-    let section = &config.engine;
-    let patterns =
-        |patterns: &[ProjectPattern]| globs(patterns.iter().map(ProjectPattern::as_str)).map_err(wrong("projects"));
-    let watch = &config.projects.watch;
     Ok(EngineSettings {
-        watched: if watch.is_empty() { None } else { Some(patterns(watch)?) },
-        not_linear: patterns(&config.projects.not_linear)?,
-        jobs_appear_within: section.jobs_appear_within,
-        runs_end_within: section.runs_end_within,
-        history_window: section.history_window,
-        read_failures: section.read_failures,
         has_pushlog: config.enrich.pushlog_url.is_some(),
         mode: (!can_ask(config)).then_some(Mode::Shadow),
+        ..config.engine.settings(&config.projects).map_err(wrong("projects"))?
     })
-}
-
-/// How much may be asked for.
-pub fn limits(config: &Config) -> Limits {
-    let section = &config.limits;
-    Limits {
-        jobs_per_hour: section.jobs_per_hour.0,
-        jobs_per_day: section.jobs_per_day.0,
-        jobs_per_rule_per_day: section.jobs_per_rule_per_day.0,
-        jobs_per_project_per_day: section.jobs_per_project_per_day.0,
-        jobs_per_platform_per_day: section.jobs_per_platform_per_day.0,
-        jobs_per_label_per_day: section.jobs_per_label_per_day.0,
-        jobs_per_push: section.jobs_per_push.0,
-        requests_per_second: section.requests_per_second,
-        concurrency: section.concurrency,
-    }
-}
-
-/// What the dispatcher is told.
-pub fn dispatch_settings(config: &Config) -> DispatchSettings {
-    let section = &config.dispatch;
-    DispatchSettings {
-        decision_task_within: section.decision_task_within,
-        looks: section.looks,
-        ask_again: section.ask_again,
-    }
 }
 
 /// What the queue has to be bound to: what the rules listen to, and pushes, whose order every search needs.

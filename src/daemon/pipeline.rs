@@ -1,7 +1,8 @@
 //! The way of a message, step by step. The daemon runs these steps in loops, the demo and the tests in lockstep.
 //!
 //! In: deliveries, time. Out: committed books, requests at the CI, notes of what happened. Never: acknowledging;
-//! whoever drives the steps does that when [`Pipeline::take`] has returned.
+//! whoever drives the steps does that when [`Pipeline::take`]
+//! (or [`Pipeline::apply`]) has said that they are durable.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -15,7 +16,7 @@ use crate::enrich::{FactError, FactSource, PushQuery};
 use crate::event::{Delivery, Duration, Event, JobEvent, PushId, Timestamp};
 use crate::store::Handle;
 use crate::store::sqlite::{Books, Waiting};
-use crate::wire::{self, Decoded, WireSettings};
+use crate::wire::{self, DecodeError, Decoded, WireSettings};
 
 /// Events whose facts are fetched together.
 const FETCHED_TOGETHER: u32 = 64;
@@ -54,6 +55,29 @@ pub struct Taken {
     pub latest: Option<Timestamp>,
     /// What happened.
     pub notes: Vec<Note>,
+}
+
+/// Messages that were read and are not applied yet.
+#[derive(Debug, Default)]
+pub struct Reading {
+    events: Vec<Event>,
+    dead: Vec<(Delivery, DecodeError)>,
+    taken: Taken,
+}
+
+impl Reading {
+    /// What the messages say, in their order.
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// Takes the first `count` events off, together with all that is not an event; what is left can be applied later.
+    pub fn take_first(&mut self, count: usize) -> Reading {
+        let rest = self.events.split_off(count.min(self.events.len()));
+        let first = std::mem::take(self);
+        self.events = rest;
+        first
+    }
 }
 
 /// The steps.
@@ -110,9 +134,16 @@ impl Pipeline {
     /// # Errors
     /// The store is busy or damaged: nothing of the batch was written.
     pub async fn take(&self, deliveries: &[Delivery]) -> Result<Taken, LedgerError> {
-        let mut taken = Taken::default();
-        let mut events = Vec::with_capacity(deliveries.len());
-        let mut dead = Vec::new();
+        self.apply(self.read(deliveries)).await
+    }
+
+    /// Reads messages: the part of [`Pipeline::take`] that needs no store.
+    pub fn read(&self, deliveries: &[Delivery]) -> Reading {
+        let mut reading = Reading {
+            events: Vec::with_capacity(deliveries.len()),
+            ..Reading::default()
+        };
+        let taken = &mut reading.taken;
         for delivery in deliveries {
             match wire::decode(delivery, &self.settings.wire) {
                 Ok(Decoded::Events(decoded)) => {
@@ -123,30 +154,41 @@ impl Pipeline {
                             taken.latest = taken.latest.max(Some(job.at));
                         }
                     }
-                    events.extend(decoded);
+                    reading.events.extend(decoded);
                 }
                 Ok(Decoded::Ignored(why)) => *taken.ignored.entry(why.as_str()).or_default() += 1,
                 Err(error) => {
                     *taken.dead.entry(error.reason.as_str()).or_default() += 1;
                     tracing::debug!(exchange = %delivery.exchange, %error, "a message cannot be read");
-                    dead.push((delivery.clone(), error));
+                    reading.dead.push((delivery.clone(), error));
                 }
             }
         }
+        reading
+    }
+
+    /// Applies what was read, in one transaction. It is handed to the store at once, behind what was handed over
+    /// before; the messages may be acknowledged when the returned future says that it is durable.
+    ///
+    /// # Errors
+    /// The store is busy or damaged: nothing of the batch was written.
+    pub fn apply(&self, reading: Reading) -> impl Future<Output = Result<Taken, LedgerError>> + Send + use<> {
         let engine = Arc::clone(&self.engine);
         let now = self.clock.now();
-        taken.notes = self
-            .store
-            .with(move |store| {
-                store.transact(|books| {
-                    for (delivery, error) in &dead {
-                        books.dead_letter(delivery, error.reason.as_str(), &error.detail, now)?;
-                    }
-                    lock(&engine).apply(books, events, Patience::Fresh, now)
-                })
-            })
-            .await?;
-        Ok(taken)
+        let Reading {
+            events,
+            dead,
+            mut taken,
+        } = reading;
+        self.store.with(move |store| {
+            taken.notes = store.transact(|books| {
+                for (delivery, error) in &dead {
+                    books.dead_letter(delivery, error.reason.as_str(), &error.detail, now)?;
+                }
+                lock(&engine).apply(books, events, Patience::Fresh, now)
+            })?;
+            Ok(taken)
+        })
     }
 
     /// Fetches what events in the inbox lack, and applies them. Returns whether there was anything to do.

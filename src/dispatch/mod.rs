@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use crate::backends::{Backend, Found, Receipt, RequestError};
 use crate::clock::Clock;
-use crate::engine::ledger::LedgerError;
-use crate::event::{Duration, JobRequest, Reason, Timestamp};
+use crate::engine::ledger::{Ledger as _, LedgerError};
+use crate::event::{ActionKey, Duration, JobRequest, Reason, Timestamp};
 use crate::store::Handle;
 use crate::store::sqlite::{Books, Due};
 use limits::Brakes;
@@ -188,7 +188,13 @@ impl Dispatcher {
             let started = std::time::Instant::now();
             let sent_at = due.sent_at.unwrap_or(due.created_at);
             let outcome = match self.backend.find(&due.request, sent_at).await {
-                Ok(Found::Done(receipt)) => Outcome::Accepted(receipt),
+                Ok(Found::Done(receipt)) => match self.holder_of(&receipt).await? {
+                    // Two equal requests look alike at the CI: what the one led to proves nothing of the other.
+                    Some(other) if other != due.request.key => {
+                        Outcome::InDoubt(format!("what was found there is {other}'s already"))
+                    }
+                    _ => Outcome::Accepted(receipt),
+                },
                 Ok(Found::NotDone) => Outcome::Later(
                     Reason::InDoubt,
                     "the CI never got it: it is asked for again".into(),
@@ -208,6 +214,16 @@ impl Dispatcher {
             round.done.push((due.request, due.rule, outcome, started.elapsed()));
         }
         Ok(())
+    }
+
+    /// The request whose receipt names this action task.
+    async fn holder_of(&self, receipt: &Receipt) -> Result<Option<ActionKey>, LedgerError> {
+        let Some(task) = receipt.action_task.clone() else {
+            return Ok(None);
+        };
+        self.store
+            .with(move |store| store.transact(|books| books.action_of(&task)))
+            .await
     }
 
     async fn settle(&self, due: &Due, outcome: &Outcome) -> Result<(), LedgerError> {

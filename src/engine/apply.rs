@@ -236,7 +236,7 @@ impl Engine {
         let Event::Job(job) = &event else { return Ok(()) };
         let Some(placed) = Placed::of(job) else {
             for rule in candidates.iter().filter_map(|index| self.rules.rule(*index)) {
-                let decision = Decision::no(rule, &job.run, Reason::FactsUnknown, now);
+                let decision = Decision::no(rule, job, Reason::FactsUnknown, now);
                 batch.note_decision(ledger, decision)?;
             }
             batch.notes.push(Note::Discarded(Discarded::FactsUnknown));
@@ -266,20 +266,22 @@ impl Engine {
     fn place(&mut self, ledger: &mut dyn Ledger, job: &mut JobEvent) -> Result<(), LedgerError> {
         if let Some(group) = &job.group {
             let facts = &mut job.facts;
-            let mut row = self.groups.get(group).cloned();
-            if row.is_none() && (facts.push.is_none() || facts.project.is_none()) {
-                row = ledger.group(group)?;
+            let learned = match self.groups.get(group) {
+                None if facts.push.is_none() || facts.project.is_none() => ledger.group(group)?,
+                _ => None,
+            };
+            if let Some(row) = learned {
+                self.remember(group, row);
             }
-            match row {
+            match self.groups.get(group) {
                 Some(row) => {
-                    facts.project.get_or_insert(row.project.clone());
+                    facts.project.get_or_insert_with(|| row.project.clone());
                     if facts.push.is_none() {
                         facts.push = row.push;
                     }
                     if facts.revision.is_none() {
                         facts.revision.clone_from(&row.revision);
                     }
-                    self.remember(group, row);
                 }
                 None => {
                     if let (Some(project), Some(push)) = (&facts.project, facts.push) {
@@ -378,6 +380,7 @@ impl Engine {
             project: placed.project.clone(),
             label: placed.label.clone(),
             series: placed.job.facts.series().unwrap_or_else(|| placed.label.clone()),
+            spans_series: placed.subject().signature.is_some(),
             around: placed.push,
             back,
             forward: FORWARD,
@@ -398,15 +401,14 @@ impl Engine {
         let rules = Arc::clone(&self.rules);
         let Some(rule) = rules.rule(index) else { return Ok(()) };
         let kind = rule.open.kind();
-        let run = &placed.job.run;
         let allows_person = rule.caused_by.contains(&CausedBy::Person);
         if let Some(reason) = opening::guards(placed, kind, allows_person, &self.settings) {
-            return batch.note_decision(ledger, Decision::no(rule, run, reason, now));
+            return batch.note_decision(ledger, Decision::no(rule, placed.job, reason, now));
         }
         let view = ledger.view(&self.query(placed, depth(&rule.open), now))?;
         let facts = HistoryFacts::new(placed, &view, &self.settings, now);
         let evaluation = rules.evaluate(index, event, &facts, Tracing::On);
-        let mut decision = Decision::no(rule, run, Reason::Joined, now);
+        let mut decision = Decision::no(rule, placed.job, Reason::Joined, now);
         decision.detail = serde_json::json!({ "clauses": evaluation.trace });
         match evaluation.matched {
             Matched::True => {}
@@ -489,6 +491,7 @@ impl Engine {
             project: case.subject.project.clone(),
             label: case.label.clone(),
             series: case.subject.label.clone(),
+            spans_series: case.subject.signature.is_some(),
             around: case.push,
             back: depth(&case.params),
             forward: FORWARD,

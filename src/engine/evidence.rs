@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::ledger::{ActionRow, ActionState, CaseRow, Counts, PushRow, RunRow, View};
 use super::settings::EngineSettings;
 use crate::cases::{Evidence, PushEvidence};
-use crate::event::{Label, Outcome, PushId, Reason, RunState, Signature, Timestamp};
+use crate::event::{CausedBy, Label, Outcome, PushId, Reason, RunState, Signature, Timestamp};
 
 /// What one run says of a subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,6 +129,23 @@ fn backed_out_by(row: &PushRow, pushes: &[PushRow]) -> Option<usize> {
     })
 }
 
+/// A CI that does not name the task that makes the jobs leaves it to us to see which they are: runs of the label on the
+/// push that came after the request and were not scheduled with the push.
+fn with_inferred_arrivals(action: &ActionRow, case: &CaseRow, view: &View) -> ActionRow {
+    let mut action = action.clone();
+    if let (false, Some(sent_at)) = (action.has_receipt, action.sent_at) {
+        let came = view.runs.iter().filter(|run| {
+            run.push == action.push
+                && run.label == case.label
+                && run.key.run == 0
+                && run.at >= sent_at
+                && run.caused_by != CausedBy::Push
+        });
+        action.arrived = u32::try_from(came.count()).unwrap_or(u32::MAX).min(action.times);
+    }
+    action
+}
+
 /// Gathers what bears on an open case. `view` is taken around the case's push.
 pub fn of_case(case: &CaseRow, view: &View, settings: &EngineSettings, now: Timestamp) -> Evidence {
     let tally = Tally::of(view, &case.label, case.subject.signature.as_ref(), settings, now);
@@ -136,7 +153,7 @@ pub fn of_case(case: &CaseRow, view: &View, settings: &EngineSettings, now: Time
         .actions
         .iter()
         .filter(|action| action.key.case == case.id)
-        .cloned()
+        .map(|action| with_inferred_arrivals(action, case, view))
         .collect();
     let pushes = pushes(view, &tally, &actions);
     let seen_on = pushes

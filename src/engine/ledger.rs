@@ -174,6 +174,8 @@ pub struct ActionRow {
     pub times: u32,
     /// Jobs of it that have been seen, in whatever state.
     pub arrived: u32,
+    /// Whether the CI named the task that makes its jobs; without that, which jobs are its can only be inferred.
+    pub has_receipt: bool,
     /// When it was decided.
     pub created_at: Timestamp,
     /// When it was sent.
@@ -187,8 +189,10 @@ pub struct ViewQuery {
     pub project: Project,
     /// The label, whole.
     pub label: Label,
-    /// The label without its chunk.
+    /// The label without its chunk: open and closed cases about it are shown too.
     pub series: Label,
+    /// Whether runs of the whole series are wanted: for a subject with a signature, which moves between chunks.
+    pub spans_series: bool,
     /// The push in the middle.
     pub around: PushId,
     /// Pushes before it, at most.
@@ -204,7 +208,7 @@ pub struct ViewQuery {
 pub struct View {
     /// The window of pushes, oldest first.
     pub pushes: Vec<PushRow>,
-    /// The runs of the label (or its series) in the window.
+    /// The runs of the label, or of its series, in the window.
     pub runs: Vec<RunRow>,
     /// Runs of the label on pushes before the window.
     pub before: Counts,
@@ -267,6 +271,14 @@ pub struct Decision {
     pub at: Timestamp,
     /// The event's identity: `task/run` for jobs.
     pub event: String,
+    /// The event's name in rules: `job.finished`.
+    pub on: &'static str,
+    /// The tree, when known.
+    pub project: Option<Project>,
+    /// The job's label, when known.
+    pub label: Option<Label>,
+    /// The push, when known.
+    pub push: Option<PushId>,
     /// The rule.
     pub rule: String,
     /// `opened`, or the reason why not.
@@ -279,10 +291,14 @@ pub struct Decision {
 
 impl Decision {
     /// A rule opened nothing on a run, for this reason.
-    pub fn no(rule: &Rule, run: &RunKey, reason: Reason, at: Timestamp) -> Decision {
+    pub fn no(rule: &Rule, job: &JobEvent, reason: Reason, at: Timestamp) -> Decision {
         Decision {
             at,
-            event: run.to_string(),
+            event: job.run.to_string(),
+            on: job.event_name(),
+            project: job.facts.project.clone(),
+            label: job.facts.label.clone(),
+            push: job.facts.push,
             rule: rule.name.to_string(),
             result: DecisionResult::No(reason),
             case: None,

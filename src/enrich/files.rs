@@ -83,7 +83,11 @@ impl RecordedSource {
     }
 
     /// Adds the pushes of a file. A push that does not name its project is one of `project`.
-    pub fn add_pushes(&mut self, path: &Path, project: &Project) -> Result<(), FilesError> {
+    ///
+    /// # Errors
+    /// The file cannot be read, a line is of no known form, or no project is named anywhere.
+    pub fn add_pushes(&mut self, path: &Path, project: Option<&Project>) -> Result<(), FilesError> {
+        let nowhere = Project::from("");
         let mut lines = lines(path)?.collect::<Result<Vec<_>, _>>()?;
         // An answer as a service gave it may be spread over many lines.
         let whole = lines
@@ -95,11 +99,18 @@ impl RecordedSource {
         }
         let by_project = self.pushes.get_or_insert_default();
         for (line, text) in lines {
-            let pushes = wire::pushlog::pushes(&text, project).map_err(|error| FilesError::Line {
+            let wrong = |detail: String| FilesError::Line {
                 path: shown(path),
                 line,
-                detail: error.to_string(),
-            })?;
+                detail,
+            };
+            let pushes =
+                wire::pushlog::pushes(&text, project.unwrap_or(&nowhere)).map_err(|error| wrong(error.to_string()))?;
+            if pushes.iter().any(|push| push.project == nowhere) {
+                return Err(wrong(
+                    "the push does not name its project, and no project was given".to_owned(),
+                ));
+            }
             for push in pushes {
                 by_project.entry(push.project.clone()).or_default().push(push);
             }
@@ -113,6 +124,11 @@ impl RecordedSource {
             pushes.extend(numbered.into_values());
         }
         Ok(())
+    }
+
+    /// Every push of the files; each project's in the order of their numbers.
+    pub fn all_pushes(&self) -> impl Iterator<Item = &PushEvent> {
+        self.pushes.iter().flatten().flat_map(|(_, pushes)| pushes)
     }
 }
 

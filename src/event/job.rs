@@ -247,6 +247,15 @@ pub struct JobEvent {
 }
 
 impl JobEvent {
+    /// The event's name in rules: `job.pending`, `job.running`, `job.finished`.
+    pub fn event_name(&self) -> &'static str {
+        match self.state {
+            RunState::Pending => "job.pending",
+            RunState::Running => "job.running",
+            RunState::Finished(_) => "job.finished",
+        }
+    }
+
     /// The outcome, for a finished run.
     pub fn outcome(&self) -> Option<Outcome> {
         self.state.outcome()

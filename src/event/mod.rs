@@ -46,14 +46,20 @@ impl Event {
     /// `request.received`, `perf.alert`.
     pub fn name(&self) -> &'static str {
         match self {
-            Event::Job(job) => match job.state {
-                RunState::Pending => "job.pending",
-                RunState::Running => "job.running",
-                RunState::Finished(_) => "job.finished",
-            },
+            Event::Job(job) => job.event_name(),
             Event::Push(_) => "push.created",
             Event::Request(_) => "request.received",
             Event::PerfAlert(_) => "perf.alert",
+        }
+    }
+
+    /// When it happened, by its source's clock, when the message says so.
+    pub fn at(&self) -> Option<Timestamp> {
+        match self {
+            Event::Job(job) => Some(job.at),
+            Event::Push(push) => push.at,
+            Event::Request(_) => None,
+            Event::PerfAlert(alert) => alert.at,
         }
     }
 

@@ -93,5 +93,8 @@ fn every_alert_has_a_severity_and_a_section_of_its_name_in_the_manual() {
             "docs/operations.md has no section `### {name}` that says what to do"
         );
     }
-    assert!(described.is_empty(), "runbooks of alerts that do not exist: {described:?}");
+    assert!(
+        described.is_empty(),
+        "runbooks of alerts that do not exist: {described:?}"
+    );
 }

@@ -1,14 +1,14 @@
 //! The image and the compose file: what they refer to exists and fits together.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
 use sheriffd::bus::bindings::{Source, bindings_for};
 use sheriffd::config::{Config, LoadOptions};
 use sheriffd::rules::EventKind;
 
+use super::demo::Demo;
 use super::{assert_is_command, path, read, texts, yaml};
 
 const IMAGE: &str = "deploy/Dockerfile";
@@ -51,7 +51,10 @@ fn composed() -> Config {
     let options = LoadOptions {
         file: Some(path("deploy/compose/sheriffd.toml")),
         // Interpolated by compose from the caller's environment.
-        environment: variables.keys().map(|name| (name.clone(), "correct horse".to_owned())).collect(),
+        environment: variables
+            .keys()
+            .map(|name| (name.clone(), "correct horse".to_owned()))
+            .collect(),
         set: Vec::new(),
     };
     Config::load(&options).unwrap().config
@@ -64,7 +67,10 @@ fn what_the_image_copies_exists() {
         let words: Vec<&str> = copy.split(' ').collect();
         match words.as_slice() {
             ["--from=build", source, _] => {
-                assert!(made.iter().any(|run| run.ends_with(&format!(" {source}"))), "{source} is not made");
+                assert!(
+                    made.iter().any(|run| run.ends_with(&format!(" {source}"))),
+                    "{source} is not made"
+                );
             }
             [sources @ .., _] => {
                 for source in sources {
@@ -84,7 +90,10 @@ fn the_image_builds_with_the_toolchain_and_profile_of_the_crate() {
     assert_eq!(from[0], format!("rust:{version}-bookworm AS build"));
     assert!(manifest["profile"].get("dist").is_some());
     let build = arguments_of("RUN").remove(0);
-    assert!(build.contains("cargo build --locked --profile dist --bin sheriffd"), "{build}");
+    assert!(
+        build.contains("cargo build --locked --profile dist --bin sheriffd"),
+        "{build}"
+    );
 }
 
 #[test]
@@ -103,7 +112,9 @@ fn what_is_left_out_of_the_image_is_nothing_that_the_program_contains() {
                 unread.push(file);
                 continue;
             }
-            let Ok(text) = std::fs::read_to_string(&file) else { continue };
+            let Ok(text) = std::fs::read_to_string(&file) else {
+                continue;
+            };
             // What stands in a module of tests is not built into the program.
             let program = text.split("#[cfg(test)]").next().unwrap_or_default();
             for line in program.lines().filter(|line| line.contains("include_")) {
@@ -126,57 +137,26 @@ fn the_image_does_not_run_as_root() {
     assert_eq!(arguments_of("USER"), ["sheriffd"]);
 }
 
-/// The pages of a simulated CI, on a free port.
-struct Demo {
-    process: Child,
-    port: String,
-}
-
-impl Demo {
-    fn start() -> Demo {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_sheriffd"))
-            .args(["demo", "--pushes", "4", "--speed", "0", "--keep-running", "--listen", "127.0.0.1:0"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the program can be started");
-        let mut story = BufReader::new(process.stdout.take().expect("its output is piped"));
-        let mut line = String::new();
-        while !line.contains("stays up at") {
-            line.clear();
-            let read = story.read_line(&mut line).expect("its output can be read");
-            assert!(read > 0, "the demo ended early");
-        }
-        let after = line.split_once("127.0.0.1:").expect("it tells its address").1;
-        let port = after.chars().take_while(char::is_ascii_digit).collect();
-        Demo { process, port }
-    }
-}
-
-impl Drop for Demo {
-    fn drop(&mut self) {
-        // It may have ended by itself: then there is nothing to end.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
 #[test]
 fn the_health_check_of_the_image_tells_a_living_daemon_from_none() {
     let check = arguments_of("HEALTHCHECK").concat();
     let (_, command) = check.split_once("CMD ").expect("it has a command");
     let command: Vec<String> = serde_json::from_str(command).expect("it is a JSON list");
-    let is_healthy = |port: &str| {
-        let words: Vec<String> = command.iter().map(|word| word.replace("8642", port)).collect();
+    let is_healthy = |port: u16| {
+        let words: Vec<String> = command
+            .iter()
+            .map(|word| word.replace("8642", &port.to_string()))
+            .collect();
         assert_ne!(words, command, "it asks the default port");
         let mut bash = Command::new(&words[0]);
         let output = bash.args(&words[1..]).output().expect("bash can be started");
         output.status.success()
     };
     let demo = Demo::start();
-    assert!(is_healthy(&demo.port));
-    let port = demo.port.clone();
+    let port = demo.port;
+    assert!(is_healthy(port));
     drop(demo);
-    assert!(!is_healthy(&port));
+    assert!(!is_healthy(port));
 }
 
 #[test]
@@ -226,11 +206,20 @@ fn the_parts_of_compose_find_each_other() {
     assert_eq!(texts(&broker["RABBITMQ_DEFAULT_USER"]), [config.broker.user.as_str()]);
     let mounts = texts(&services["sheriffd"]["volumes"]);
     for rules in &config.rules.paths {
-        assert!(mounts.contains(&format!("../rules:{}:ro", rules.display())), "{mounts:?}");
+        assert!(
+            mounts.contains(&format!("../rules:{}:ro", rules.display())),
+            "{mounts:?}"
+        );
     }
     let started_with = words("CMD").pop().unwrap();
-    assert!(mounts.contains(&format!("./compose/sheriffd.toml:{started_with}:ro")), "{mounts:?}");
-    assert!(mounts.contains(&format!("store:{}", arguments_of("VOLUME").concat())), "{mounts:?}");
+    assert!(
+        mounts.contains(&format!("./compose/sheriffd.toml:{started_with}:ro")),
+        "{mounts:?}"
+    );
+    assert!(
+        mounts.contains(&format!("store:{}", arguments_of("VOLUME").concat())),
+        "{mounts:?}"
+    );
 
     let scraped = yaml("deploy/prometheus.yml")["scrape_configs"][0]["static_configs"][0]["targets"].clone();
     assert_eq!(texts(&scraped), [format!("sheriffd:{}", config.web.listen.port())]);

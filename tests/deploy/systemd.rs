@@ -98,7 +98,10 @@ fn values(name: &str) -> Vec<String> {
 #[test]
 fn every_directive_is_known_in_its_section() {
     for (section, name, _) in directives() {
-        let known = KNOWN.iter().find(|(known, _)| *known == section).map(|(_, names)| *names);
+        let known = KNOWN
+            .iter()
+            .find(|(known, _)| *known == section)
+            .map(|(_, names)| *names);
         assert!(
             known.is_some_and(|names| names.contains(&name.as_str())),
             "[{section}] {name}"
@@ -139,7 +142,10 @@ fn the_credentials_of_the_unit_reach_the_configuration() {
     }
     let environment = values("Environment").into_iter().map(|assignment| {
         let (name, value) = assignment.split_once('=').unwrap();
-        (name.to_owned(), value.replace("%d", &folder.path().display().to_string()))
+        (
+            name.to_owned(),
+            value.replace("%d", &folder.path().display().to_string()),
+        )
     });
     let options = LoadOptions {
         file: Some(path("deploy/sheriffd.example.toml")),

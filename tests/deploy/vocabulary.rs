@@ -68,7 +68,14 @@ fn labels_of(exposed: &str) -> Option<Vec<&'static str>> {
     }
     let metric = metric_of(exposed)?;
     let bucket = matches!(metric.kind, Kind::Histogram { .. }) && exposed.ends_with("_bucket");
-    Some([metric.labels, TARGET_LABELS.as_slice(), if bucket { &["le"] } else { &[] }].concat())
+    Some(
+        [
+            metric.labels,
+            TARGET_LABELS.as_slice(),
+            if bucket { &["le"] } else { &[] },
+        ]
+        .concat(),
+    )
 }
 
 /// The values that a label can have, where they are a closed set.
@@ -98,7 +105,9 @@ pub fn assert_query_names_what_exists(query: &str, place: &str) {
                 labels.contains(&label.as_str()),
                 "{place}: {metric} has no label {label}, only {labels:?}"
             );
-            let Some(known) = values_of(metric, label) else { continue };
+            let Some(known) = values_of(metric, label) else {
+                continue;
+            };
             for value in values {
                 assert!(
                     known.contains(&value.as_str()),

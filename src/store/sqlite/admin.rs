@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{Books, json, sql};
 use crate::engine::ledger::{CaseRow, LedgerError};
-use crate::event::{Delivery, Timestamp};
+use crate::event::{Delivery, Project, PushId, Revision, Timestamp};
 
 /// Bytes of a body that cannot be read which are kept.
 const DEAD_LETTER_BYTES: usize = 64 * 1024;
 /// Dead letters kept; the oldest go first.
-const DEAD_LETTERS_KEPT: i64 = 10_000;
+const DEAD_LETTERS_KEPT: i64 = 2_000;
 
 /// Which cases to list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -371,6 +371,46 @@ impl Books<'_> {
                 [key, value],
             )
             .map(drop)
+            .map_err(sql)
+    }
+
+    /// The push of a project with the highest number, and when it landed.
+    ///
+    /// # Errors
+    /// The store is busy or damaged.
+    pub fn newest_push(&mut self, project: &Project) -> Result<Option<(PushId, Option<Timestamp>)>, LedgerError> {
+        self.tx
+            .prepare_cached(
+                "SELECT push, at FROM pushes
+                 WHERE project = (SELECT id FROM names WHERE kind = 'project' AND name = ?1)
+                 ORDER BY push DESC LIMIT 1",
+            )
+            .and_then(|mut statement| {
+                statement
+                    .query_row([project.as_str()], |row| {
+                        Ok((PushId(row.get(0)?), row.get::<_, Option<i64>>(1)?.map(Timestamp)))
+                    })
+                    .optional()
+            })
+            .map_err(sql)
+    }
+
+    /// The head revision of a push, when the push is known and its revision too.
+    ///
+    /// # Errors
+    /// The store is busy or damaged.
+    pub fn push_revision(&mut self, project: &Project, push: PushId) -> Result<Option<Revision>, LedgerError> {
+        self.tx
+            .prepare_cached(
+                "SELECT revision FROM pushes
+                 WHERE project = (SELECT id FROM names WHERE kind = 'project' AND name = ?1) AND push = ?2",
+            )
+            .and_then(|mut statement| {
+                statement
+                    .query_row(params![project.as_str(), push.0], |row| row.get::<_, Option<String>>(0))
+                    .optional()
+            })
+            .map(|revision| revision.flatten().map(Revision::from))
             .map_err(sql)
     }
 

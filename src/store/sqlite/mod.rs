@@ -21,6 +21,7 @@ pub use ledger::Books;
 pub use outbox::{Dimension, Due, Spent};
 
 use crate::engine::ledger::LedgerError;
+use crate::event::Label;
 
 /// Migrations in order, never edited once landed: a store of version `n` has had the first `n` of them.
 const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_initial.sql")];
@@ -37,23 +38,51 @@ pub struct SqliteStore {
     names: Names,
 }
 
-/// Numbers of interned names, by name.
+/// Numbers of interned names. Nested, so that a look-up borrows the name it looks for.
 #[derive(Default)]
 struct Names {
-    names: HashMap<(&'static str, String), i64>,
-    labels: HashMap<(i64, String), i64>,
+    /// By kind and name.
+    names: HashMap<&'static str, HashMap<Box<str>, i64>>,
+    /// By project and label.
+    labels: HashMap<i64, HashMap<Label, LabelNumber>>,
+    /// How many there are in all.
+    kept: usize,
+}
+
+/// The number of a label, and whether its series is written down beside it.
+#[derive(Clone, Copy)]
+struct LabelNumber {
+    id: i64,
+    has_series: bool,
 }
 
 impl Names {
+    fn name(&self, kind: &'static str, name: &str) -> Option<i64> {
+        self.names.get(kind)?.get(name).copied()
+    }
+
+    fn keep_name(&mut self, kind: &'static str, name: &str, id: i64) {
+        self.kept += 1;
+        self.names.entry(kind).or_default().insert(name.into(), id);
+    }
+
+    fn label(&self, project: i64, label: &Label) -> Option<LabelNumber> {
+        self.labels.get(&project)?.get(label).copied()
+    }
+
+    fn keep_label(&mut self, project: i64, label: &Label, number: LabelNumber) {
+        self.kept += 1;
+        self.labels.entry(project).or_default().insert(label.clone(), number);
+    }
+
     fn bound(&mut self) {
-        if self.names.len() + self.labels.len() > NAMES_KEPT {
+        if self.kept > NAMES_KEPT {
             self.forget();
         }
     }
 
     fn forget(&mut self) {
-        self.names.clear();
-        self.labels.clear();
+        *self = Names::default();
     }
 }
 
@@ -77,6 +106,57 @@ impl SqliteStore {
     /// SQLite has no memory for it.
     pub fn in_memory() -> Result<SqliteStore, LedgerError> {
         SqliteStore::prepare(Connection::open_in_memory().map_err(sql)?)
+    }
+
+    /// A store in memory that begins with the history in a file: its pushes and runs, and nothing of its cases,
+    /// requests and limits. The file is only read; a daemon may have it open.
+    ///
+    /// # Errors
+    /// There is no such file, it is no store, it was made by another version of this program, or it does not fit into
+    /// memory.
+    pub fn in_memory_with_history_of(path: &Path) -> Result<SqliteStore, LedgerError> {
+        let named = |error: LedgerError| match error {
+            LedgerError::Busy(text) => LedgerError::Busy(format!("{}: {text}", path.display())),
+            LedgerError::Broken(text) => LedgerError::Broken(format!("{}: {text}", path.display())),
+        };
+        if !path.is_file() {
+            // ATTACH would make one.
+            return Err(named(LedgerError::Broken("there is no such file".into())));
+        }
+        let store = SqliteStore::in_memory()?;
+        store.copy_history(path).map_err(named)?;
+        Ok(store)
+    }
+
+    fn copy_history(&self, path: &Path) -> Result<(), LedgerError> {
+        let connection = &self.connection;
+        connection
+            .execute("ATTACH DATABASE ?1 AS kept", [path.to_string_lossy()])
+            .map_err(sql)?;
+        let version: i64 = connection
+            .query_row("PRAGMA kept.user_version", [], |row| row.get(0))
+            .map_err(sql)?;
+        if version != MIGRATIONS.len() as i64 {
+            return Err(LedgerError::Broken(format!(
+                "the store has version {version}, this program needs version {}: `sheriffd import` brings an older \
+                 one up to date",
+                MIGRATIONS.len()
+            )));
+        }
+        // Actions are not copied, so no run may refer to one: the numbers will be given to others.
+        connection
+            .execute_batch(
+                "BEGIN;
+                 INSERT INTO main.names SELECT * FROM kept.names;
+                 INSERT INTO main.labels SELECT * FROM kept.labels;
+                 INSERT INTO main.pushes SELECT * FROM kept.pushes;
+                 INSERT INTO main.task_groups SELECT * FROM kept.task_groups;
+                 INSERT INTO main.runs SELECT * FROM kept.runs;
+                 UPDATE main.runs SET action = NULL WHERE action IS NOT NULL;
+                 COMMIT;
+                 DETACH DATABASE kept;",
+            )
+            .map_err(sql)
     }
 
     fn prepare(mut connection: Connection) -> Result<SqliteStore, LedgerError> {

@@ -1,0 +1,276 @@
+//! `sheriffd replay`: recorded messages through the rules. What would have been asked for, what not, and why.
+//!
+//! In: recordings, rules, recorded facts, a store with history. Out: a line a decision and a summary, or one JSON
+//! object. Never: a request to anybody, a change in the store it is given.
+//!
+//! It is the real pipeline with a backend that asks nobody and a clock that the messages move. Rules in shadow mode
+//! act like live ones. What would have been asked for never runs, so the cases wait for it; nothing is asked for twice.
+
+mod report;
+
+use std::fs::File;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use clap::Args;
+
+use self::report::Report;
+use super::CliError;
+use super::common::{ConfigArgs, FormatArgs};
+use crate::backends::DryRunBackend;
+use crate::bus::file::{FileBus, Recording};
+use crate::bus::{Batch, Bus};
+use crate::clock::{Clock, ManualClock};
+use crate::config::Config;
+use crate::daemon::parts;
+use crate::daemon::pipeline::{Pipeline, PipelineSettings, Reading};
+use crate::dispatch::limits::Limits;
+use crate::dispatch::{DispatchSettings, Dispatcher};
+use crate::engine::settings::EngineSettings;
+use crate::engine::{Engine, Note, Patience};
+use crate::enrich::RecordedSource;
+use crate::event::{Duration, Event, Project, PushEvent, Timestamp};
+use crate::rules::{Mode, RuleSet};
+use crate::store::Handle;
+use crate::store::sqlite::SqliteStore;
+use crate::wire::{self, WireSettings};
+
+/// The rules that are used when none are named: those that ship with the program.
+const SHIPPED_RULES: [(&str, &str); 2] = [
+    ("rules/backfill.yaml", include_str!("../../rules/backfill.yaml")),
+    ("rules/until-hit.yaml", include_str!("../../rules/until-hit.yaml")),
+];
+
+/// How long jobs that were asked for may take to appear. Here none ever does, and asking again would help nobody: a
+/// century, which no recording spans.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// Requests a second, and under way together: nobody is asked, so only the limits of jobs hold anything back.
+const UNLIMITED: u32 = 1_000_000;
+
+/// How long to wait for standard input before looking again.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// Arguments of `sheriffd replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// Recordings: JSON Lines of `exchange`, `routingKey`, `payload`; gzip too; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    recordings: Vec<Recording>,
+    /// A rule file or a folder of them, any number of times. Without it those of --config, else the shipped ones
+    #[arg(long, value_name = "PATH")]
+    rules: Vec<PathBuf>,
+    /// Recorded task definitions, in place of the queue service; any number of times
+    #[arg(long, value_name = "FILE")]
+    tasks: Vec<PathBuf>,
+    /// Recorded pushes, in place of the pushlog, known from the beginning; any number of times
+    #[arg(long, value_name = "FILE")]
+    pushes: Vec<PathBuf>,
+    /// The exchange of messages that name none, in recordings of a single exchange
+    #[arg(long, value_name = "NAME")]
+    exchange: Option<String>,
+    /// The project of pushes that name none
+    #[arg(long, value_name = "NAME")]
+    project: Option<String>,
+    /// A store whose history comes before the recording, made by `sheriffd import`; it is only read
+    #[arg(long, value_name = "PATH")]
+    store: Option<PathBuf>,
+    #[command(flatten)]
+    format: FormatArgs,
+    /// Messages applied together at most; the result does not depend on it
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    batch: u32,
+}
+
+/// Replays the recordings and prints what came of it.
+///
+/// # Errors
+/// A file cannot be read, the rules are wrong, the store is unusable, or the output is closed.
+pub async fn run(args: &ReplayArgs, config: &ConfigArgs, out: &mut dyn Write) -> Result<(), CliError> {
+    let started = Instant::now();
+    readable(&args.recordings)?;
+    let settings = config.load()?.config;
+    let rules = Arc::new(match (args.rules.as_slice(), &config.config) {
+        ([], None) => rules(&[])?,
+        ([], Some(_)) => rules(&settings.rules.paths)?,
+        (named, _) => rules(named)?,
+    });
+    let facts = facts(args)?;
+    let store = match &args.store {
+        Some(path) => SqliteStore::in_memory_with_history_of(path)?,
+        None => SqliteStore::in_memory()?,
+    };
+    let pushes: Vec<PushEvent> = facts.all_pushes().cloned().collect();
+    let replay = Replay::new(&settings, &rules, facts, Handle::start(store)?)?;
+    let mut report = Report::new(args.format.format, out);
+    replay.record_pushes(pushes).await?;
+    let exchange = args.exchange.clone();
+    let mut bus = FileBus::start(args.recordings.clone(), move |line, tag| {
+        wire::recorded::delivery(line, tag, exchange.as_deref()).map_err(|error| error.to_string())
+    })?;
+    loop {
+        match bus.next(args.batch as usize, Duration::ZERO, IDLE).await? {
+            Batch::Deliveries(deliveries) => {
+                let reading = replay.pipeline.read(&deliveries);
+                replay.apply(reading, &mut report).await?;
+            }
+            Batch::Idle => {}
+            Batch::PossibleLoss { .. } | Batch::End => break,
+        }
+    }
+    let bad_lines = bus.bad_lines();
+    let books = replay.pipeline.store().with(report::Books::read).await?;
+    report.end(&bad_lines, &books, started.elapsed())
+}
+
+/// Refuses recordings that cannot be opened before any work is done.
+fn readable(recordings: &[Recording]) -> Result<(), CliError> {
+    for recording in recordings {
+        match recording {
+            Recording::File(path) => {
+                let opened = File::open(path).and_then(|file| file.metadata());
+                let wrong = match opened {
+                    Ok(metadata) if metadata.is_dir() => "it is a folder".to_owned(),
+                    Ok(_) => continue,
+                    Err(error) => error.to_string(),
+                };
+                return Err(CliError::usage(format!(
+                    "the recording {recording} cannot be read: {wrong}"
+                )));
+            }
+            Recording::Stdin if std::io::stdin().is_terminal() => {
+                return Err(CliError::usage(
+                    "standard input is a terminal: pipe a recording into it, or name a file",
+                ));
+            }
+            Recording::Stdin => {}
+        }
+    }
+    Ok(())
+}
+
+fn rules(paths: &[PathBuf]) -> Result<RuleSet, CliError> {
+    let set = match paths.is_empty() {
+        true => RuleSet::parse(&SHIPPED_RULES),
+        false => RuleSet::load(paths),
+    };
+    set.map_err(|wrong| CliError::config(format!("the rules cannot be used\n{wrong}")))
+}
+
+fn facts(args: &ReplayArgs) -> Result<RecordedSource, CliError> {
+    let project = args.project.as_deref().map(Project::from);
+    let mut facts = RecordedSource::default();
+    for path in &args.tasks {
+        facts
+            .add_tasks(path)
+            .map_err(|error| CliError::usage(error.to_string()))?;
+    }
+    for path in &args.pushes {
+        facts
+            .add_pushes(path, project.as_ref())
+            .map_err(|error| CliError::usage(format!("{error}; --project names the project of pushes that do not")))?;
+    }
+    Ok(facts)
+}
+
+/// The pipeline and the clock that the messages move.
+struct Replay {
+    pipeline: Pipeline,
+    clock: Arc<ManualClock>,
+}
+
+impl Replay {
+    fn new(config: &Config, rules: &Arc<RuleSet>, facts: RecordedSource, store: Handle) -> Result<Replay, CliError> {
+        let clock = Arc::new(ManualClock::new(Timestamp::default()));
+        let backend = parts::backend_name(config);
+        let dispatcher = Dispatcher::new(
+            store.clone(),
+            Arc::new(DryRunBackend::new(backend.clone())),
+            Arc::clone(&clock) as Arc<dyn Clock>,
+            DispatchSettings::default(),
+        );
+        let limits = Limits {
+            requests_per_second: f64::from(UNLIMITED),
+            concurrency: UNLIMITED,
+            ..config.limits.limits()
+        };
+        let settings = EngineSettings {
+            jobs_appear_within: FOR_EVER,
+            mode: Some(Mode::Live),
+            // The pushes of a recording are in the books before its messages.
+            has_pushlog: false,
+            // It holds no artifacts either.
+            read_failures: false,
+            ..parts::engine_settings(config).map_err(|error| CliError::config(error.to_string()))?
+        };
+        let pipeline = Pipeline::new(
+            Engine::new(Arc::clone(rules), settings),
+            store,
+            Arc::new(facts),
+            dispatcher,
+            crate::daemon::brakes(limits, rules),
+            Arc::clone(&clock) as Arc<dyn Clock>,
+            PipelineSettings {
+                wire: WireSettings {
+                    backend,
+                    max_body: config.broker.max_body_bytes,
+                },
+                // What a recording does not hold does not come later.
+                facts_within: Duration::ZERO,
+            },
+        );
+        Ok(Replay { pipeline, clock })
+    }
+
+    /// Writes pushes into the books before anything else.
+    async fn record_pushes(&self, pushes: Vec<PushEvent>) -> Result<(), CliError> {
+        if let Some(first) = pushes.iter().filter_map(|push| push.at).min() {
+            self.clock.set(first);
+        }
+        let mut engine = Engine::new(Arc::clone(self.pipeline.engine().rules()), EngineSettings::default());
+        let events: Vec<Event> = pushes.into_iter().map(|push| Event::Push(Box::new(push))).collect();
+        let now = self.clock.now();
+        self.pipeline
+            .store()
+            .with(move |store| store.transact(|books| engine.apply(books, events, Patience::Fresh, now)))
+            .await?;
+        Ok(())
+    }
+
+    /// Applies what was read. An event that a rule could act on ends a transaction and gets its facts before the next
+    /// one is applied: it is looked at with the books as they were at its moment, however many messages are applied
+    /// together.
+    async fn apply(&self, mut reading: Reading, report: &mut Report<'_>) -> Result<(), CliError> {
+        loop {
+            let decisive = reading
+                .events()
+                .iter()
+                .position(|event| !self.pipeline.engine().rules().candidates(event).is_empty());
+            let part = match decisive {
+                Some(index) => reading.take_first(index + 1),
+                None => std::mem::take(&mut reading),
+            };
+            self.move_clock(&part);
+            let mut taken = self.pipeline.apply(part).await?;
+            let mut notes = std::mem::take(&mut taken.notes);
+            report.taken(&taken);
+            // What waits, was decided or is held back is settled at once; all else has nothing to settle.
+            if decisive.is_none() || notes.iter().any(|note| !matches!(note, Note::Discarded(_))) {
+                self.pipeline.settle(&mut notes).await?;
+            }
+            report.notes(&notes, self.clock.now())?;
+            if decisive.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Moves the clock to the latest moment that the events speak of; never back.
+    fn move_clock(&self, reading: &Reading) {
+        if let Some(latest) = reading.events().iter().filter_map(Event::at).max() {
+            self.clock.set(latest.max(self.clock.now()));
+        }
+    }
+}
