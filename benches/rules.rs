@@ -40,7 +40,8 @@ fn rule(n: usize) -> String {
         _ => format!("push: \"{}..{}\", tier: \"<= 2\"", n * 10, n * 10 + 5),
     };
     format!(
-        "  - name: rule-{n}\n    on: job.finished\n    match: {{ outcome: failed, {fields} }}\n    open: {{ kind: find-culprit, max_jobs: 10 }}\n"
+        "  - name: rule-{n}\n    on: job.finished\n    match: {{ outcome: failed, {fields} }}\n    open: {{ kind: \
+        find-culprit, max_jobs: 10 }}\n"
     )
 }
 
@@ -61,7 +62,11 @@ fn job(n: u64) -> Event {
     let (platform, suite) = (PLATFORMS[at % PLATFORMS.len()], SUITES[at % SUITES.len()]);
     let option = ["opt", "debug", "asan"][at % 3];
     let chunk = u32::try_from(n % 16).unwrap_or_default() + 1;
-    let outcome = if n % 4 == 0 { Outcome::Failed } else { Outcome::Passed };
+    let outcome = if n.is_multiple_of(4) {
+        Outcome::Failed
+    } else {
+        Outcome::Passed
+    };
     Event::Job(Box::new(JobEvent {
         run: RunKey {
             backend: "firefox-ci".into(),
@@ -169,7 +174,8 @@ fn main() {
                 event.classification == \"not classified\" && history.passed_before(event) && \
                 history.failure_rate(event, duration(\"14d\")) < 0.02";
     let text = format!(
-        "version: 1\nrules:\n  - name: r\n    on: job.finished\n    when: '{when}'\n    open: {{ kind: until-hit, max_jobs: 1 }}\n"
+        "version: 1\nrules:\n  - name: r\n    on: job.finished\n    when: '{when}'\n    open: {{ kind: until-hit, \
+        max_jobs: 1 }}\n"
     );
     let set = RuleSet::parse(&[("bench.yaml", &text)]).unwrap_or_else(|errors| panic!("{errors}"));
     // Few enough to stay in the cache, as an event does that was just decoded.

@@ -284,16 +284,17 @@ fn secrets_come_from_where_their_references_point() {
     fs::write(&secret, "from a file\n").unwrap();
     let config = files
         .flag("broker.user=sheriff")
+        .flag("backends.taskcluster.client_id=sheriffd")
         .flag("broker.password=env:PULSE_PASSWORD")
-        .flag(&format!("web.read_token=file:{}", secret.display()))
-        .flag("web.write_token=literal:from a flag")
+        .flag(&format!("backends.webhook.secret=file:{}", secret.display()))
+        .flag("backends.taskcluster.access_token=literal:from a flag")
         .environment("PULSE_PASSWORD", "from the environment")
         .environment("SHERIFFD__NOTIFY__SECRET", "itself")
         .load()
         .config;
     assert_eq!(config.broker.password.expose(), "from the environment");
-    assert_eq!(config.web.read_token.unwrap().expose(), "from a file");
-    assert_eq!(config.web.write_token.unwrap().expose(), "from a flag");
+    assert_eq!(config.webhook.secret.unwrap().expose(), "from a file");
+    assert_eq!(config.taskcluster.access_token.unwrap().expose(), "from a flag");
     assert_eq!(config.notify.secret.unwrap().expose(), "itself");
 }
 
@@ -303,9 +304,9 @@ fn a_secret_that_is_written_out_or_missing_is_refused_and_not_shown() {
         r#"
 [broker]
 password = "hunter2"
-[web]
-read_token = "env:NOT_THERE"
-write_token = "file:/nowhere/token"
+[backends.taskcluster]
+access_token = "env:NOT_THERE"
+certificate = "file:/nowhere/token"
 [notify]
 secret = 12345
 [backends.webhook.headers]
@@ -315,8 +316,8 @@ Authorization = "env:EMPTY"
     .environment("EMPTY", "");
     insta::assert_snapshot!(files.errors(), @r#"
     sheriffd.toml:3: the secret `broker.password` is written out where others can read it: write `env:NAME` or `file:/path` instead, naming where it is (or `literal:` before it, should it be no real secret)
-    sheriffd.toml:5: the secret `web.read_token` is in the environment variable `NOT_THERE`, which is not set
-    sheriffd.toml:6: the secret `web.write_token` is in the file `/nowhere/token`, which cannot be used: No such file or directory (os error 2)
+    sheriffd.toml:5: the secret `backends.taskcluster.access_token` is in the environment variable `NOT_THERE`, which is not set
+    sheriffd.toml:6: the secret `backends.taskcluster.certificate` is in the file `/nowhere/token`, which cannot be used: No such file or directory (os error 2)
     sheriffd.toml:8: `notify.secret` is a value that is not shown, but must be a reference to a secret, as "env:NAME" or "file:/path"
     sheriffd.toml:10: the secret `backends.webhook.headers` is in the environment variable `EMPTY`, which is empty
     "#);
@@ -324,12 +325,12 @@ Authorization = "env:EMPTY"
 
 #[test]
 fn the_explanation_masks_secrets_and_reads_back_as_toml() {
-    let loaded = file("[backends.webhook]\nurl = \"https://ci.example.com/?token=hunter2\"\nheaders.X-Key = \"hunter2\"\n[web]\nread_token = \"literal:hunter2\"")
+    let loaded = file("[backends.webhook]\nurl = \"https://ci.example.com/?token=hunter2\"\nheaders.X-Key = \"hunter2\"\n[notify]\nsecret = \"literal:hunter2\"")
         .load();
     let text = loaded.explanation.to_string();
     let json = serde_json::to_string(&loaded.explanation).unwrap();
     assert!(!text.contains("hunter2") && !json.contains("hunter2"), "{text}");
-    assert!(!format!("{:?}", loaded.config.web).contains("hunter2"));
+    assert!(!format!("{:?}", loaded.config.notify).contains("hunter2"));
     assert!(text.contains("sheriffd.toml:5\n"), "{text}");
     let read_back: toml::Table = text.parse().unwrap();
     assert_eq!(read_back["broker"]["prefetch"].as_integer(), Some(1_000));

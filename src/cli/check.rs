@@ -128,14 +128,13 @@ fn sarif(diagnostics: &Diagnostics) -> Value {
 
 fn sarif_result(diagnostic: &Diagnostic) -> Value {
     let mut text = diagnostic.message.clone();
-    for more in [
-        &diagnostic.expected.as_ref().map(|text| format!("expected: {text}")),
-        &diagnostic.suggestion,
-    ] {
-        if let Some(more) = more {
-            text.push_str("; ");
-            text.push_str(more);
-        }
+    let expected = diagnostic.expected.as_ref().map(|text| format!("expected: {text}"));
+    for more in [expected.as_ref(), diagnostic.suggestion.as_ref()]
+        .into_iter()
+        .flatten()
+    {
+        text.push_str("; ");
+        text.push_str(more);
     }
     let level = match diagnostic.severity {
         Severity::Error => "error",

@@ -67,7 +67,7 @@ pub enum ConfigError {
     #[error("`--set {0}` sets nothing: write it as `--set section.key=value`")]
     Flag(String),
     /// There is no such setting.
-    #[error("{origin}: there is no setting `{key}`{}", suggestion.as_ref().map(|s| format!("; did you mean `{s}`?")).unwrap_or_default())]
+    #[error("{origin}: there is no setting `{key}`{}", did_you_mean(suggestion.as_deref()))]
     Unknown {
         /// What was set.
         key: String,
@@ -77,7 +77,7 @@ pub enum ConfigError {
         suggestion: Option<String>,
     },
     /// A value is not what its setting takes.
-    #[error("{origin}: `{key}` is {got}, but must be {expected}{}", detail.as_ref().map(|d| format!(" ({d})")).unwrap_or_default())]
+    #[error("{origin}: `{key}` is {got}, but must be {expected}{}", in_brackets(detail.as_deref()))]
     Value {
         /// The setting.
         key: String,
@@ -103,6 +103,14 @@ pub enum ConfigError {
     /// Settings do not go together.
     #[error("{0}")]
     Conflict(String),
+}
+
+fn did_you_mean(suggestion: Option<&str>) -> String {
+    suggestion.map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
+}
+
+fn in_brackets(detail: Option<&str>) -> String {
+    detail.map_or_else(String::new, |detail| format!(" ({detail})"))
 }
 
 impl ConfigError {

@@ -9,7 +9,6 @@ use crate::dispatch::DispatchSettings;
 use crate::dispatch::limits::Limits;
 use crate::engine::settings::{EngineSettings, NOT_LINEAR, globs};
 use crate::event::Duration;
-use crate::secret::Secret;
 use crate::telemetry::LogFormat;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -79,10 +78,6 @@ section! {
     pub struct WebSection {
         /// The address to listen on. Beyond loopback, put a proxy with TLS before it.
         listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 8642));
-        /// The token that reading needs, as a reference; without one everybody who can connect reads.
-        read_token: Option<Secret> = None;
-        /// The token that commands need, as a reference; without one they are taken from loopback only.
-        write_token: Option<Secret> = None;
     }
 }
 

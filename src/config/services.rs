@@ -59,7 +59,7 @@ section! {
         /// How long one exchange may take.
         timeout: Duration [SECOND, LONGEST_EXCHANGE] = 30 * SECOND;
         /// The largest list of actions that is read, in bytes.
-        max_actions_bytes: usize [1_024, 1024 * MIB] = 8 * MIB;
+        max_actions_bytes: usize [1_024, 1024 * MIB] = 2 * MIB;
         /// The largest task graph that is read through, in bytes.
         max_task_graph_bytes: u64 [1_024, 16 * 1024 * MIB as u64] = 1024 * MIB as u64;
         /// The largest summary of failures that is read, in bytes.
@@ -172,7 +172,7 @@ impl WebhookSection {
 section! {
     /// Facts that messages do not carry: how their sources are asked.
     pub struct EnrichSection {
-        /// The server with pushlogs, as https://hg.mozilla.org.
+        /// The server with pushlogs, as `https://hg.mozilla.org`.
         pushlog_url: Option<HttpUrl> = None;
         /// The repository's path at that server by project, where it is not the project's name.
         pushlog_paths: BTreeMap<String, String> = BTreeMap::new();

@@ -1,7 +1,8 @@
 //! The way of a message, step by step. The daemon runs these steps in loops, the demo and the tests in lockstep.
 //!
 //! In: deliveries, time. Out: committed books, requests at the CI, notes of what happened. Never: acknowledging;
-//! whoever drives the steps does that when [`Pipeline::take`] has returned.
+//! whoever drives the steps does that when [`Pipeline::take`]
+//! (or [`Pipeline::apply`]) has said that they are durable.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -136,11 +137,13 @@ impl Pipeline {
         self.apply(self.read(deliveries)).await
     }
 
-    /// Reads messages: the first half of [`Pipeline::take`]. Nothing is written.
+    /// Reads messages: the part of [`Pipeline::take`] that needs no store.
     pub fn read(&self, deliveries: &[Delivery]) -> Reading {
-        let mut taken = Taken::default();
-        let mut events = Vec::with_capacity(deliveries.len());
-        let mut dead = Vec::new();
+        let mut reading = Reading {
+            events: Vec::with_capacity(deliveries.len()),
+            ..Reading::default()
+        };
+        let taken = &mut reading.taken;
         for delivery in deliveries {
             match wire::decode(delivery, &self.settings.wire) {
                 Ok(Decoded::Events(decoded)) => {
@@ -151,43 +154,41 @@ impl Pipeline {
                             taken.latest = taken.latest.max(Some(job.at));
                         }
                     }
-                    events.extend(decoded);
+                    reading.events.extend(decoded);
                 }
                 Ok(Decoded::Ignored(why)) => *taken.ignored.entry(why.as_str()).or_default() += 1,
                 Err(error) => {
                     *taken.dead.entry(error.reason.as_str()).or_default() += 1;
                     tracing::debug!(exchange = %delivery.exchange, %error, "a message cannot be read");
-                    dead.push((delivery.clone(), error));
+                    reading.dead.push((delivery.clone(), error));
                 }
             }
         }
-        Reading { events, dead, taken }
+        reading
     }
 
-    /// Applies what was read in one transaction: the second half of [`Pipeline::take`].
+    /// Applies what was read, in one transaction. It is handed to the store at once, behind what was handed over
+    /// before; the messages may be acknowledged when the returned future says that it is durable.
     ///
     /// # Errors
-    /// The store is busy or damaged: nothing was written.
-    pub async fn apply(&self, reading: Reading) -> Result<Taken, LedgerError> {
+    /// The store is busy or damaged: nothing of the batch was written.
+    pub fn apply(&self, reading: Reading) -> impl Future<Output = Result<Taken, LedgerError>> + Send + use<> {
+        let engine = Arc::clone(&self.engine);
+        let now = self.clock.now();
         let Reading {
             events,
             dead,
             mut taken,
         } = reading;
-        let engine = Arc::clone(&self.engine);
-        let now = self.clock.now();
-        taken.notes = self
-            .store
-            .with(move |store| {
-                store.transact(|books| {
-                    for (delivery, error) in &dead {
-                        books.dead_letter(delivery, error.reason.as_str(), &error.detail, now)?;
-                    }
-                    lock(&engine).apply(books, events, Patience::Fresh, now)
-                })
-            })
-            .await?;
-        Ok(taken)
+        self.store.with(move |store| {
+            taken.notes = store.transact(|books| {
+                for (delivery, error) in &dead {
+                    books.dead_letter(delivery, error.reason.as_str(), &error.detail, now)?;
+                }
+                lock(&engine).apply(books, events, Patience::Fresh, now)
+            })?;
+            Ok(taken)
+        })
     }
 
     /// Fetches what events in the inbox lack, and applies them. Returns whether there was anything to do.
@@ -375,7 +376,7 @@ fn apply_waiting(
             Patience::Settled
         }
     };
-    let mut events = answer.as_ref().map(Vec::clone).unwrap_or_default();
+    let mut events = answer.clone().unwrap_or_default();
     events.push(waiting.event.clone());
     let notes = engine.apply(books, events, patience, now)?;
     if notes.iter().any(|note| matches!(note, Note::Waits(_))) {

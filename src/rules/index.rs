@@ -52,6 +52,9 @@ pub(super) struct Entry {
     pub matches: Vec<FieldMatch>,
 }
 
+/// An entry with one of its tests and the key to file it under.
+type Filing<'t> = (Key, &'t Test, u32);
+
 /// The entries that are found under one field.
 #[derive(Debug)]
 struct FieldIndex {
@@ -74,7 +77,7 @@ impl Index {
     pub fn new(entries: Vec<Entry>) -> Index {
         let counts = count_keys(&entries);
         let mut index = Index::default();
-        let mut found: Vec<(&'static Field, Vec<(Key, &Test, u32)>)> = Vec::new();
+        let mut found: Vec<(&'static Field, Vec<Filing<'_>>)> = Vec::new();
         for (number, entry) in entries.iter().enumerate() {
             let number = to_u32(number);
             match most_selective(entry, &counts) {
@@ -255,7 +258,7 @@ fn most_selective<'e>(
 }
 
 impl FieldIndex {
-    fn new(field: &'static Field, keys: Vec<(Key, &Test, u32)>) -> FieldIndex {
+    fn new(field: &'static Field, keys: Vec<Filing<'_>>) -> FieldIndex {
         let mut texts: HashMap<Arc<str>, Vec<u32>> = HashMap::new();
         let mut ints: HashMap<i64, Vec<u32>> = HashMap::new();
         let mut bools = [Vec::new(), Vec::new()];

@@ -1,19 +1,20 @@
 //! The rule language: YAML files, checked, compiled and indexed.
 //!
-//! In: rule files, then events and [`Facts`]. Out: a [`RuleSet`] or every [`Diagnostic`] at once; for an event the rules
-//! that can match, and for each whether it does and why. Never: I/O besides reading the files; opening cases, or
+//! In: rule files, then events and [`Facts`]. Out: a [`RuleSet`] or every [`Diagnostic`] at once; for an event the
+//! rules that can match, and for each whether it does and why. Never: I/O besides reading the files; opening cases, or
 //! knowing of budgets and lineage more than what a rule says of them.
 //!
 //! The way of a file: [`yaml`] makes a tree with places, [`shape`] checks it against the tables in [`keys`], [`read`]
-//! makes rules of it (with [`match_fields`], [`open`], [`expr`]), [`lint`] warns, [`set`] compiles. The way of an event:
-//! [`index`] (with [`lookup`]) finds the rules that can match, [`set`] evaluates them. [`fields`] is the schema of events. [`schema`] and
-//! [`reference`] say the same tables to editors and readers.
+//! makes rules of it (with [`shared`], [`match_fields`], [`open`], [`expr`]), [`lint`] warns, [`set`] compiles. The
+//! way of an event: [`index`] (with [`lookup`]) finds the rules that can match, [`set`] evaluates them. [`field_table`]
+//! is the schema of events. [`schema`] and [`mod@reference`] say the same tables to editors and readers.
 
 mod code;
 mod cron;
 mod diagnostic;
 mod expr;
 mod facts;
+mod field_table;
 mod fields;
 mod index;
 mod keys;
@@ -28,6 +29,7 @@ mod rule;
 mod schema;
 mod set;
 mod shape;
+mod shared;
 mod test_blocks;
 mod value;
 mod yaml;
@@ -37,7 +39,8 @@ pub use cron::{Cron, CronError};
 pub use diagnostic::{Diagnostic, Diagnostics, MAX_DIAGNOSTICS, Severity};
 pub use expr::{EvalError, Seen};
 pub use facts::{Bug, Estimate, Facts, NoFacts};
-pub use fields::{EventKind, FIELDS, Field, OBJECT_FIELDS, ObjectField, fields_of};
+pub use field_table::{FIELDS, OBJECT_FIELDS};
+pub use fields::{EventKind, Field, ObjectField, fields_of};
 pub use matching::{FieldMatch, Glob, Matched, Range, Test};
 pub use rule::{
     Approve, Budget, BudgetScope, By, Condition, Debounce, ExpectedCases, Guard, MinuteOfDay, Mode, Notify, QuietHours,

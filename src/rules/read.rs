@@ -11,17 +11,17 @@ use std::sync::Arc;
 use super::code::Code;
 use super::cron::Cron;
 use super::diagnostic::{Gathering, Span, closest};
-use super::expr::{self, Expr, ExprError, NamedList, Scope, an};
+use super::expr::{self, Expr, ExprError, NamedList, Scope};
 use super::fields::{EventKind, field, fields_of};
 use super::keys::{DEFAULTS, FILE, NOT_YET, RULE};
 use super::match_fields;
 use super::open;
 use super::rule::{
-    Approve, Budget, BudgetScope, By, Condition, Debounce, Guard, Mode, Notify, QuietHours, Rule, RuleTest, Throttle,
+    Approve, Budget, By, Condition, Debounce, Guard, Mode, Notify, QuietHours, Rule, RuleTest, Throttle,
 };
 use super::test_blocks;
-use super::value::{Type, Value, parse_duration};
-use super::yaml::{self, Key, Node, Yaml};
+use super::value::{Type, parse_duration};
+use super::yaml::{self, Node, Yaml};
 use crate::event::{CausedBy, Duration, RuleName};
 
 /// The most rules of a set.
@@ -74,11 +74,12 @@ pub(super) fn read(files: &[u32], gathering: &mut Gathering) -> Read {
     reader.read
 }
 
-struct Reader<'g> {
-    read: Read,
+/// The reading under way.
+pub(super) struct Reader<'g> {
+    pub(super) read: Read,
     /// Names of rules, with where they were first written. Also those of rules that are broken elsewhere.
     names: BTreeMap<String, Span>,
-    gathering: &'g mut Gathering,
+    pub(super) gathering: &'g mut Gathering,
 }
 
 impl Reader<'_> {
@@ -118,98 +119,6 @@ impl Reader<'_> {
                 }
             }
         }
-    }
-
-    fn list(&mut self, key: &Key, node: &Node) {
-        let identifier = key.name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-            && key
-                .name
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        if !identifier {
-            let message = format!("a list cannot be called `{}`", key.name);
-            let note = self.gathering.error(Code::InvalidValue, key.span, message);
-            note.expected("letters, digits and `_`, so that it can be written `lists.name`")
-                .suggest(format!("did you mean `{}`?", key.name.replace('-', "_")));
-            return;
-        }
-        let Yaml::List(items) = &node.value else { return };
-        let values: Vec<Value<'static>> = items.iter().filter_map(constant).collect();
-        let types: Vec<Type> = values.iter().map(type_of).collect();
-        let mut element = types.first().cloned().unwrap_or(Type::Any);
-        if let Some(odd) = types.iter().position(|ty| *ty != element) {
-            let message = format!(
-                "the list `{}` mixes types: its first element is {}, this is {}",
-                key.name,
-                an(&element),
-                an(&types[odd])
-            );
-            let span = items.get(odd).map_or(node.span, |item| item.span);
-            self.gathering
-                .error(Code::TypeMismatch, span, message)
-                .suggest("put numbers in quotes to make them texts");
-            // Goes with everything, so that nothing else is said about it.
-            element = Type::Any;
-        }
-        let list = NamedList {
-            element,
-            values: values.into(),
-        };
-        if let Some((_, first)) = self.read.lists.get(&key.name) {
-            self.duplicate("list", &key.name, key.span, *first);
-        } else {
-            self.read.lists.insert(key.name.clone(), (list, key.span));
-        }
-    }
-
-    fn budget(&mut self, key: &Key, node: &Node) {
-        let per = match node.get("per").and_then(Node::text) {
-            Some("project") => BudgetScope::Project,
-            Some("platform") => BudgetScope::Platform,
-            Some("rule") => BudgetScope::Rule,
-            Some("label") => BudgetScope::Label,
-            // What cannot be read was said already; under its name it is still known.
-            _ => BudgetScope::All,
-        };
-        let daily = node.get("daily").unwrap_or(node);
-        let jobs = |node: &Node| match node.value {
-            Yaml::Int(number) => u32::try_from(number).ok(),
-            _ => None,
-        };
-        let mut special: BTreeMap<String, u32> = daily
-            .entries()
-            .iter()
-            .filter_map(|(key, node)| Some((key.name.clone(), jobs(node)?)))
-            .collect();
-        let default = special.remove("default").or_else(|| jobs(daily));
-        if node.get("per").and_then(Node::text) == Some("all") && !special.is_empty() {
-            let message = "a budget for `all` has one account, so one number";
-            self.gathering
-                .error(Code::Conflict, daily.span, message)
-                .expected("`daily: 200`");
-        }
-        let budget = Budget {
-            name: Arc::from(key.name.as_str()),
-            per,
-            default,
-            special,
-        };
-        if let Some((_, first)) = self.read.budgets.get(&key.name) {
-            self.duplicate("budget", &key.name, key.span, *first);
-        } else {
-            self.read.budgets.insert(key.name.clone(), (budget, key.span));
-        }
-    }
-
-    fn duplicate(&mut self, what: &str, name: &str, span: Span, first: Span) {
-        let place = self.gathering.sources.locate(first);
-        let note = self
-            .gathering
-            .error(Code::DuplicateName, span, format!("there are two {what}s `{name}`"));
-        note.suggest(format!(
-            "the first is in {}:{}: rename one of them",
-            place.file, place.line
-        ));
     }
 
     fn rules(&mut self, tree: &Node, lists: &BTreeMap<String, NamedList>) {
@@ -604,26 +513,6 @@ fn with_defaults(node: &Node, defaults: Option<&Node>) -> Node {
         }
     }
     node
-}
-
-/// An element of a shared list.
-fn constant(node: &Node) -> Option<Value<'static>> {
-    Some(match &node.value {
-        Yaml::Bool(truth) => Value::Bool(*truth),
-        Yaml::Int(number) => Value::Int(*number),
-        Yaml::Float(number) => Value::Double(*number),
-        Yaml::Text(text) => Value::Text(text.clone().into()),
-        Yaml::Null | Yaml::List(_) | Yaml::Map(_) => return None,
-    })
-}
-
-fn type_of(value: &Value<'_>) -> Type {
-    match value {
-        Value::Bool(_) => Type::Bool,
-        Value::Int(_) => Type::Int,
-        Value::Double(_) => Type::Double,
-        _ => Type::Text,
-    }
 }
 
 /// A span of time whose shape was checked.

@@ -5,7 +5,8 @@
 
 use super::code::Code;
 use super::expr::functions::{FUNCTIONS, Function, HISTORY_FUNCTIONS};
-use super::fields::{EventKind, OBJECT_FIELDS, fields_of};
+use super::field_table::OBJECT_FIELDS;
+use super::fields::{EventKind, fields_of};
 use super::keys::{APPROVE, BUDGET, DEBOUNCE, FILE, GUARD_KEYS, NOT_YET, NOTIFY, QUIET_HOURS, RULE, TEST, THROTTLE};
 use super::open::{KINDS, default_of};
 use super::shape::Keys;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::fields::FIELDS;
+use super::field_table::FIELDS;
 use super::keys::{FILE, NOT_YET, RULE};
 use super::open::KINDS;
 use super::shape::{Keys, Shape};
@@ -108,7 +108,12 @@ fn matches() -> Json {
             values.push(value);
         }
     }
-    let list = json!({ "type": "object", "properties": { "list": { "type": "string" } }, "required": ["list"], "additionalProperties": false });
+    let list = json!({
+        "type": "object",
+        "properties": { "list": { "type": "string" } },
+        "required": ["list"],
+        "additionalProperties": false,
+    });
     let properties: Map<String, Json> = fields
         .into_iter()
         .map(|(name, (values, doc))| {

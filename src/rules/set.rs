@@ -89,8 +89,8 @@ pub struct RuleSet {
 }
 
 impl RuleSet {
-    /// Reads rule files, and all `*.yaml` and `*.yml` files of folders (and their folders). The names in diagnostics are
-    /// the paths as given.
+    /// Reads rule files, and all `*.yaml` and `*.yml` files of folders (and their folders). The names in diagnostics
+    /// are the paths as given.
     ///
     /// # Errors
     /// Everything that is wrong with any of the files; nothing is used then.
@@ -340,10 +340,8 @@ fn outcomes_of(kind: EventKind, fields: &[FieldMatch]) -> Vec<Outcome> {
     }
     let all = [Outcome::Passed, Outcome::Failed, Outcome::Infra, Outcome::Cancelled];
     let accepts = |outcome: &Outcome| {
-        let tests = fields.iter().filter(|matched| matched.field.name == "outcome");
-        tests.fold(true, |passes, matched| {
-            passes && matched.accepts(&Value::text(outcome.as_str()))
-        })
+        let mut tests = fields.iter().filter(|matched| matched.field.name == "outcome");
+        tests.all(|matched| matched.accepts(&Value::text(outcome.as_str())))
     };
     all.into_iter().filter(accepts).collect()
 }

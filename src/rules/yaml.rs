@@ -544,3 +544,87 @@ fn escape_length(rest: &str) -> usize {
     };
     wanted.min(rest.len())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The source text that each decoded character of the value of `k` came from.
+    fn origins(source: &str) -> Vec<(char, char)> {
+        let mut gathering = Gathering::default();
+        let file = gathering.sources.add("t", source);
+        let root = parse(file, &mut gathering).unwrap();
+        let node = root.get("k").unwrap();
+        let text = node.text().unwrap();
+        let places = offsets(source, node.span, text);
+        assert_eq!(places.len(), text.len() + 1);
+        let at = |place: u32| source[place as usize..].chars().next().unwrap_or('\0');
+        text.char_indices()
+            .map(|(index, c)| (c, at(places[index])))
+            .filter(|(c, _)| !c.is_whitespace())
+            .collect()
+    }
+
+    #[test]
+    fn every_visible_character_is_found_again_however_it_was_written() {
+        let sources = [
+            "k: a == b",
+            "k: 'a == b'",
+            "k: \"a == b\"",
+            "k: |\n  a &&\n  b\n",
+            "k: >-\n  a &&\n    b\n\n  c\n",
+            "k: a &&\n  b &&\n  c\n",
+            "  \nk: \"é ≠ ü\"",
+        ];
+        for source in sources {
+            for (decoded, written) in origins(source) {
+                assert_eq!(decoded, written, "{source:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn escapes_are_counted_as_they_are_written() {
+        assert_eq!(
+            origins(r#"k: "a\"b\x41c""#),
+            [('a', 'a'), ('"', '\\'), ('b', 'b'), ('A', '\\'), ('c', 'c')]
+        );
+        assert_eq!(origins("k: 'it''s ok'")[3], ('s', 's'));
+    }
+
+    #[test]
+    fn scalars_are_what_the_core_schema_says() {
+        let read = |text: &str| scalar(text, ScalarStyle::Plain);
+        assert!(matches!(read("no"), Yaml::Text(_)) && matches!(read("on"), Yaml::Text(_)));
+        assert!(matches!(read("12"), Yaml::Int(12)) && matches!(read("-1.5e3"), Yaml::Float(_)));
+        assert!(matches!(read("12h"), Yaml::Text(_)) && matches!(read(".inf"), Yaml::Text(_)));
+        assert!(matches!(scalar("12", ScalarStyle::DoubleQuoted), Yaml::Text(_)));
+    }
+
+    #[test]
+    fn merge_keys_give_way_to_what_is_written() {
+        let source = "a: &a { x: 1, y: 2 }\nb: { <<: *a, y: 3 }\n";
+        let mut gathering = Gathering::default();
+        let file = gathering.sources.add("t", source);
+        let root = parse(file, &mut gathering).unwrap();
+        let b = root.get("b").unwrap();
+        assert_eq!(
+            (b.get("x").and_then(Node::number), b.get("y").and_then(Node::number)),
+            (Some(1.0), Some(3.0))
+        );
+        assert!(!gathering.failed());
+    }
+
+    #[test]
+    fn nested_aliases_cannot_grow_without_bound() {
+        let mut source = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for n in 1..12 {
+            let aliases = vec![format!("*a{}", n - 1); 10].join(", ");
+            source += &format!("a{n}: &a{n} [{aliases}]\n");
+        }
+        let mut gathering = Gathering::default();
+        let file = gathering.sources.add("t", &source);
+        parse(file, &mut gathering);
+        assert!(gathering.failed());
+    }
+}

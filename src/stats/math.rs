@@ -114,6 +114,28 @@ pub fn binary_entropy(p: f64) -> f64 {
     -p * p.ln() - (1.0 - p) * (1.0 - p).ln()
 }
 
+/// Cells of the table behind [`quick_entropy`].
+const ENTROPY_CELLS: usize = 16_384;
+
+/// [`binary_entropy`] by linear interpolation in a table, several times as quick; within 10⁻⁶ of it.
+#[inline]
+pub fn quick_entropy(p: f64) -> f64 {
+    static TABLE: std::sync::LazyLock<Vec<f64>> = std::sync::LazyLock::new(|| {
+        (0..=ENTROPY_CELLS + 1)
+            .map(|cell| binary_entropy(cell as f64 / ENTROPY_CELLS as f64))
+            .collect()
+    });
+    // The curve is too steep for lines at the ends.
+    const EDGE: f64 = 1.0 / 512.0;
+    if !(EDGE..=1.0 - EDGE).contains(&p) {
+        return binary_entropy(p);
+    }
+    let at = p * ENTROPY_CELLS as f64;
+    let cell = at as usize;
+    let (low, high) = (TABLE[cell], TABLE[cell + 1]);
+    low + (at - cell as f64) * (high - low)
+}
+
 /// The smallest x in low..high with `reached(x)`, for a predicate that turns from false to true once.
 pub fn halve(mut low: f64, mut high: f64, reached: impl Fn(f64) -> bool) -> f64 {
     for _ in 0..MAX_HALVINGS {
@@ -170,5 +192,10 @@ mod tests {
         close(binary_entropy(0.1), binary_entropy(0.9));
         assert_eq!(binary_entropy(0.0), 0.0);
         assert_eq!(binary_entropy(1.0), 0.0);
+        assert!(
+            (0..=1000)
+                .map(|i| f64::from(i) / 1000.0)
+                .all(|p| (quick_entropy(p) - binary_entropy(p)).abs() < 1e-6)
+        );
     }
 }

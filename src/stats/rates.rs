@@ -147,9 +147,10 @@ impl Belief<'_> {
         }
     }
 
-    /// Adds the runs of one place that may be a stray: ln((1−ε)·pᶠ(1−p)ˢ + ε·P(f, s | stray)).
+    /// Adds the runs of one place that may be a stray: ln((1−ε)·pᶠ(1−p)ˢ + ε·P(f, s | stray)). A place that never
+    /// failed is no stray: strays fail more, not less.
     pub fn see_place(&mut self, counts: Counts, strays: Strays) {
-        if strays.share <= 0.0 {
+        if strays.share <= 0.0 || counts.failed == 0 {
             return self.see(counts);
         }
         let (failed, passed) = (f64::from(counts.failed), f64::from(counts.passed));
@@ -231,8 +232,11 @@ impl Strays {
         } else {
             f64::NEG_INFINITY
         };
-        let stray_mean = (Self::A + failed) / (Self::A + Self::B + failed + passed);
+        // Passes alone say nothing of strays, so a place without failures is as good as new.
+        let runs = if counts.failed > 0 { failed + passed } else { 0.0 };
+        let stray_mean = (Self::A + failed) / (Self::A + Self::B + runs);
         Place {
+            share: self.share,
             failed,
             passed,
             ln_regular: (1.0 - self.share).ln(),
@@ -245,6 +249,7 @@ impl Strays {
 /// One place that may be a stray, with what was seen there.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Place {
+    share: f64,
     failed: f64,
     passed: f64,
     ln_regular: f64,
@@ -255,6 +260,9 @@ pub struct Place {
 impl Place {
     /// P(the place is a stray | what was seen there), where all others fail at `rate`.
     pub fn stray(&self, rate: f64) -> f64 {
+        if self.failed == 0.0 {
+            return self.share;
+        }
         let rate = rate.clamp(MARGIN, 1.0 - MARGIN);
         let ln_regular = self.ln_regular + self.failed * rate.ln() + self.passed * (-rate).ln_1p();
         1.0 / (1.0 + (ln_regular - self.ln_stray).exp())

@@ -159,7 +159,8 @@ impl RabbitMq {
             let file = |name: &str| self.path(name).display().to_string();
             configuration.push_str(&format!(
                 "listeners.ssl.1 = 127.0.0.1:{}\nssl_options.cacertfile = {}\nssl_options.certfile = {}\n\
-                 ssl_options.keyfile = {}\nssl_options.verify = verify_none\nssl_options.fail_if_no_peer_cert = false\n",
+                 ssl_options.keyfile = {}\nssl_options.verify = verify_none\n\
+                 ssl_options.fail_if_no_peer_cert = false\n",
                 self.ports.amqps,
                 file("ca.pem"),
                 file("server.pem"),
@@ -286,7 +287,7 @@ fn server_scripts() -> PathBuf {
         .map(PathBuf::from)
         .chain(std::env::split_paths(&path))
         .find(|directory| directory.join("rabbitmq-server").is_file())
-        .expect("RabbitMQ is not installed, and these tests need a real one: run .ci/install, which installs it")
+        .expect("RabbitMQ is not installed, and these tests need a real one: run scripts/install-test-deps.sh")
 }
 
 /// Users as in the documentation of the constants. Exchanges are declared by the tests.
@@ -379,7 +380,7 @@ fn openssl(directory: &Path, arguments: &[&str]) {
         .args(arguments)
         .current_dir(directory)
         .output()
-        .expect("the openssl command is not installed, and the TLS test needs it: run .ci/install");
+        .expect("the openssl command is not installed, and the TLS test needs it: run scripts/install-test-deps.sh");
     assert!(
         output.status.success(),
         "openssl {arguments:?}: {}",

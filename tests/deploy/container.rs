@@ -1,14 +1,14 @@
 //! The image and the compose file: what they refer to exists and fits together.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
 use sheriffd::bus::bindings::{Source, bindings_for};
 use sheriffd::config::{Config, LoadOptions};
 use sheriffd::rules::EventKind;
 
+use super::demo::Demo;
 use super::{assert_is_command, path, read, texts, yaml};
 
 const IMAGE: &str = "deploy/Dockerfile";
@@ -137,66 +137,26 @@ fn the_image_does_not_run_as_root() {
     assert_eq!(arguments_of("USER"), ["sheriffd"]);
 }
 
-/// The pages of a simulated CI, on a free port.
-struct Demo {
-    process: Child,
-    port: String,
-}
-
-impl Demo {
-    fn start() -> Demo {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_sheriffd"))
-            .args([
-                "demo",
-                "--pushes",
-                "4",
-                "--speed",
-                "0",
-                "--keep-running",
-                "--listen",
-                "127.0.0.1:0",
-            ])
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the program can be started");
-        let mut story = BufReader::new(process.stdout.take().expect("its output is piped"));
-        let mut line = String::new();
-        while !line.contains("stays up at") {
-            line.clear();
-            let read = story.read_line(&mut line).expect("its output can be read");
-            assert!(read > 0, "the demo ended early");
-        }
-        let after = line.split_once("127.0.0.1:").expect("it tells its address").1;
-        let port = after.chars().take_while(char::is_ascii_digit).collect();
-        Demo { process, port }
-    }
-}
-
-impl Drop for Demo {
-    fn drop(&mut self) {
-        // It may have ended by itself: then there is nothing to end.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
 #[test]
 fn the_health_check_of_the_image_tells_a_living_daemon_from_none() {
     let check = arguments_of("HEALTHCHECK").concat();
     let (_, command) = check.split_once("CMD ").expect("it has a command");
     let command: Vec<String> = serde_json::from_str(command).expect("it is a JSON list");
-    let is_healthy = |port: &str| {
-        let words: Vec<String> = command.iter().map(|word| word.replace("8642", port)).collect();
+    let is_healthy = |port: u16| {
+        let words: Vec<String> = command
+            .iter()
+            .map(|word| word.replace("8642", &port.to_string()))
+            .collect();
         assert_ne!(words, command, "it asks the default port");
         let mut bash = Command::new(&words[0]);
         let output = bash.args(&words[1..]).output().expect("bash can be started");
         output.status.success()
     };
     let demo = Demo::start();
-    assert!(is_healthy(&demo.port));
-    let port = demo.port.clone();
+    let port = demo.port;
+    assert!(is_healthy(port));
     drop(demo);
-    assert!(!is_healthy(&port));
+    assert!(!is_healthy(port));
 }
 
 #[test]

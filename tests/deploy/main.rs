@@ -3,8 +3,10 @@
 mod alerts;
 mod container;
 mod dashboard;
+mod demo;
 mod example;
 mod manual;
+mod metrics;
 mod promql;
 mod systemd;
 mod vocabulary;

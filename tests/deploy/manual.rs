@@ -10,13 +10,12 @@ use super::{assert_is_command, path, read};
 
 const OPERATIONS: &str = "docs/operations.md";
 
-/// The lines between `<!-- name -->` and `<!-- end of name -->`.
-fn part<'a>(text: &'a str, name: &str) -> &'a str {
-    let (_, rest) = text.split_once(&format!("<!-- {name} -->\n")).expect("the part begins");
-    let (part, _) = rest
-        .split_once(&format!("<!-- end of {name} -->"))
-        .expect("the part ends");
-    part
+/// The table between `<!-- table: name -->` and `<!-- end -->`.
+fn table<'a>(text: &'a str, name: &str) -> &'a str {
+    let begin = format!("<!-- table: {name} -->");
+    let (_, rest) = text.split_once(&begin).unwrap_or_else(|| panic!("{begin} is missing"));
+    let (table, _) = rest.split_once("<!-- end -->").expect("the table has an end");
+    table.trim_matches('\n')
 }
 
 /// The first cells of a table's rows, without their back-quotes.
@@ -30,7 +29,7 @@ fn first_cells(table: &str) -> Vec<&str> {
 
 #[test]
 fn the_table_of_metrics_is_that_of_the_program() {
-    let mut table = "| metric | type | labels | what it says |\n|---|---|---|---|\n".to_owned();
+    let mut rows = "| metric | type | labels | what it says |\n|---|---|---|---|\n".to_owned();
     for metric in metric::ALL {
         let kind = match metric.kind {
             Kind::Counter => "counter",
@@ -38,7 +37,7 @@ fn the_table_of_metrics_is_that_of_the_program() {
             Kind::Histogram { .. } => "histogram",
         };
         let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
-        table += &format!(
+        rows += &format!(
             "| `{}` | {kind} | {} | {} |\n",
             metric.name,
             labels.join(", "),
@@ -46,17 +45,17 @@ fn the_table_of_metrics_is_that_of_the_program() {
         );
     }
     let manual = read(OPERATIONS);
-    let shown = part(&manual, "metrics");
+    let shown = table(&manual, "metrics");
     assert!(
-        shown == table,
-        "the table of metrics in {OPERATIONS} must be\n\n{table}"
+        shown == rows.trim_end(),
+        "the table of metrics in {OPERATIONS} must be\n\n{rows}"
     );
 }
 
 #[test]
 fn every_reason_for_doing_nothing_is_explained_by_the_words_of_the_program() {
     let manual = read(OPERATIONS);
-    let table = part(&manual, "reasons");
+    let table = table(&manual, "reasons");
     assert_eq!(first_cells(table), Reason::ALL.map(Reason::as_str));
     for reason in Reason::ALL {
         let row = table
@@ -76,13 +75,13 @@ fn every_reason_for_doing_nothing_is_explained_by_the_words_of_the_program() {
 #[test]
 fn every_reason_why_a_message_came_to_nothing_is_explained() {
     let manual = read(OPERATIONS);
-    assert_eq!(first_cells(part(&manual, "discards")), discard_reasons());
+    assert_eq!(first_cells(table(&manual, "discards")), discard_reasons());
 }
 
 #[test]
 fn every_command_in_the_manuals_is_one_of_the_program() {
     let mut commands = BTreeSet::new();
-    for manual in [OPERATIONS, "docs/security.md", "deploy/sheriffd.example.toml"] {
+    for manual in [OPERATIONS, "docs/security.md", "docs/guide.md", "README.md"] {
         let text = read(manual);
         for behind in text.split("sheriffd ").skip(1) {
             // Two words at most: a command and a command of it. Prose goes on with words that are none.
@@ -141,5 +140,23 @@ fn links_between_the_manuals_lead_somewhere() {
                 assert!(linked.lines().any(is_anchor), "{manual} links to {target}");
             }
         }
+    }
+}
+
+#[test]
+fn no_library_that_is_banned_is_part_of_the_program() {
+    let deny: toml::Table = read("deny.toml").parse().unwrap();
+    let lock: toml::Table = read("Cargo.lock").parse().unwrap();
+    let used: BTreeSet<&str> = lock["package"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|package| package["name"].as_str())
+        .collect();
+    let banned = deny["bans"]["deny"].as_array().unwrap();
+    assert!(!banned.is_empty());
+    for entry in banned {
+        let name = entry["crate"].as_str().unwrap();
+        assert!(!used.contains(name), "{name}: {}", entry["reason"]);
     }
 }

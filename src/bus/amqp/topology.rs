@@ -134,8 +134,8 @@ pub(super) async fn declare_exchange(
     {
         Ok(()) => Ok(()),
         Err(error) if trouble::refusal(&error) == Some(Refusal::NotFound) => Err(BusError::Refused(format!(
-            "{} has no exchange `{exchange}`: check the spelling in broker.bindings, the configured broker.sources, and \
-             whether the service that publishes there has started once",
+            "{} has no exchange `{exchange}`: check the spelling in broker.bindings, the configured broker.sources, \
+             and whether the service that publishes there has started once",
             settings.broker()
         ))),
         Err(error) => Err(trouble::while_doing(

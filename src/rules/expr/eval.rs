@@ -6,16 +6,12 @@
 //! A fact that is not known makes what needs it *unknown*. `&&` is false if any part is, `||` true if any part is,
 //! whatever the others are (CEL's commutative logic); unknown goes before error where both are left.
 
-use std::ops::Range;
 use std::sync::Arc;
 
-use regex::Regex;
-
-use super::parse::Binary;
+use super::program::{Arith, Compare, Convert, Expr, History, Macro, Op, TextTest, TimePart};
 use crate::event::{Duration, Event, Timestamp};
 use crate::rules::diagnostic::to_u32;
 use crate::rules::facts::Facts;
-use crate::rules::fields::{Field, ObjectField};
 use crate::rules::value::{List, Object, Value, show_duration};
 
 /// The most steps of one evaluation. An ordinary condition needs under a hundred; a push of 1,000 files looked
@@ -25,185 +21,6 @@ pub(in crate::rules) const MAX_STEPS: u32 = 100_000;
 const BYTES_A_STEP: usize = 64;
 /// The most values that a trace keeps of one clause.
 const MAX_SEEN: usize = 16;
-
-/// A typed expression.
-#[derive(Debug, Clone)]
-pub(in crate::rules) struct Expr {
-    op: Op,
-    start: u32,
-    end: u32,
-}
-
-/// What an expression does. Made by the checker only, so operands have the types that are wanted.
-#[derive(Debug, Clone)]
-pub(super) enum Op {
-    Const(Value<'static>),
-    /// The event: only history functions take it, and they have it already.
-    Event,
-    /// A field; several when the rule is for several kinds of events that have each their own.
-    Field(Vec<&'static Field>),
-    Part(Box<Expr>, &'static ObjectField),
-    Local(usize),
-    Estimate,
-    Not(Box<Expr>),
-    Minus(Box<Expr>),
-    And(Vec<Expr>),
-    Or(Vec<Expr>),
-    Ternary(Box<[Expr; 3]>),
-    Compare(Compare, Box<(Expr, Expr)>),
-    In(Box<(Expr, Expr)>),
-    Arith(Arith, Box<(Expr, Expr)>),
-    List(Vec<Expr>),
-    Index(Box<Expr>, Box<Expr>),
-    Has(Box<Expr>),
-    Size(Box<Expr>),
-    TextTest(TextTest, Box<(Expr, Expr)>),
-    Matches(Box<Expr>, Regex),
-    Lower(Box<Expr>),
-    Convert(Convert, Box<Expr>),
-    TimePart(TimePart, Box<Expr>, Option<jiff::tz::TimeZone>),
-    History(History),
-    Macro {
-        kind: Macro,
-        list: Box<Expr>,
-        condition: Option<Box<Expr>>,
-        value: Option<Box<Expr>>,
-    },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Compare {
-    Equal,
-    NotEqual,
-    Less,
-    LessEqual,
-    Greater,
-    GreaterEqual,
-}
-
-impl Compare {
-    pub fn of(op: Binary) -> Option<Compare> {
-        Some(match op {
-            Binary::Equal => Compare::Equal,
-            Binary::NotEqual => Compare::NotEqual,
-            Binary::Less => Compare::Less,
-            Binary::LessEqual => Compare::LessEqual,
-            Binary::Greater => Compare::Greater,
-            Binary::GreaterEqual => Compare::GreaterEqual,
-            _ => return None,
-        })
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Arith {
-    Plus,
-    Minus,
-    Times,
-    Divide,
-    Remainder,
-}
-
-impl Arith {
-    pub fn of(op: Binary) -> Option<Arith> {
-        Some(match op {
-            Binary::Plus => Arith::Plus,
-            Binary::Minus => Arith::Minus,
-            Binary::Times => Arith::Times,
-            Binary::Divide => Arith::Divide,
-            Binary::Remainder => Arith::Remainder,
-            _ => return None,
-        })
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum TextTest {
-    Starts,
-    Ends,
-    Contains,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Convert {
-    Int,
-    Double,
-    Text,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum TimePart {
-    FullYear,
-    Month,
-    Date,
-    DayOfMonth,
-    DayOfWeek,
-    DayOfYear,
-    Hours,
-    Minutes,
-    Seconds,
-    Milliseconds,
-}
-
-impl TimePart {
-    pub fn of(name: &str) -> Option<TimePart> {
-        Some(match name {
-            "getFullYear" => TimePart::FullYear,
-            "getMonth" => TimePart::Month,
-            "getDate" => TimePart::Date,
-            "getDayOfMonth" => TimePart::DayOfMonth,
-            "getDayOfWeek" => TimePart::DayOfWeek,
-            "getDayOfYear" => TimePart::DayOfYear,
-            "getHours" => TimePart::Hours,
-            "getMinutes" => TimePart::Minutes,
-            "getSeconds" => TimePart::Seconds,
-            "getMilliseconds" => TimePart::Milliseconds,
-            _ => return None,
-        })
-    }
-}
-
-#[derive(Debug, Clone)]
-pub(super) enum History {
-    PassedBefore,
-    FailedBefore,
-    FailureRate(Box<Expr>),
-    Runs,
-    InFlight,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Macro {
-    Exists,
-    ExistsOne,
-    All,
-    Filter,
-    Map,
-}
-
-impl Macro {
-    /// The macro of this name with so many arguments.
-    pub fn of(name: &str, args: usize) -> Option<Macro> {
-        Some(match (name, args) {
-            ("exists", 2) => Macro::Exists,
-            ("exists_one", 2) => Macro::ExistsOne,
-            ("all", 2) => Macro::All,
-            ("filter", 2) => Macro::Filter,
-            ("map", 2 | 3) => Macro::Map,
-            _ => return None,
-        })
-    }
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Macro::Exists => "exists",
-            Macro::ExistsOne => "exists_one",
-            Macro::All => "all",
-            Macro::Filter => "filter",
-            Macro::Map => "map",
-        }
-    }
-}
 
 /// What can go wrong when a condition is evaluated. Such a condition counts as not met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -250,63 +67,6 @@ pub struct Seen {
 }
 
 type Outcome<'a> = Result<Value<'a>, Stop>;
-
-impl Expr {
-    pub(super) fn new(op: Op, span: &Range<usize>) -> Expr {
-        Expr {
-            op,
-            start: to_u32(span.start),
-            end: to_u32(span.end),
-        }
-    }
-
-    pub(super) fn op(&self) -> &Op {
-        &self.op
-    }
-
-    /// Its place in the text of the condition, in bytes.
-    pub(in crate::rules) fn span(&self) -> Range<usize> {
-        self.start as usize..self.end as usize
-    }
-
-    pub(super) fn constant(&self) -> Option<&Value<'static>> {
-        match &self.op {
-            Op::Const(value) => Some(value),
-            _ => None,
-        }
-    }
-
-    /// The top-level parts that `&&` joins; the whole when there is none.
-    pub(in crate::rules) fn clauses(&self) -> &[Expr] {
-        match &self.op {
-            Op::And(parts) => parts,
-            _ => std::slice::from_ref(self),
-        }
-    }
-
-    /// When it says that a field equals one of some constants: the field and those.
-    pub(in crate::rules) fn as_equality(&self) -> Option<(&'static str, Vec<&Value<'static>>)> {
-        let single = |expr: &Expr| match &expr.op {
-            Op::Field(fields) => fields.first().map(|field| field.name),
-            _ => None,
-        };
-        match &self.op {
-            Op::Compare(Compare::Equal, pair) => match (single(&pair.0), pair.1.constant()) {
-                (Some(field), Some(value)) => Some((field, vec![value])),
-                _ => Some((single(&pair.1)?, vec![pair.0.constant()?])),
-            },
-            _ => None,
-        }
-    }
-
-    /// When it is a constant truth value: that.
-    pub(in crate::rules) fn as_truth(&self) -> Option<bool> {
-        match &self.op {
-            Op::Const(Value::Bool(value)) => Some(*value),
-            _ => None,
-        }
-    }
-}
 
 /// One evaluation.
 pub(in crate::rules) struct Run<'a> {
@@ -382,7 +142,7 @@ impl<'a> Run<'a> {
     /// The value of an expression.
     pub fn eval(&mut self, expr: &'a Expr) -> Outcome<'a> {
         self.step(1)?;
-        match &expr.op {
+        match expr.op() {
             Op::Const(Value::List(List::Values(list))) => Ok(Value::List(List::Constants(list))),
             Op::Const(value) => Ok(value.borrowed()),
             // The checker lets it stand only as the argument of a history function.
@@ -512,13 +272,10 @@ impl<'a> Run<'a> {
         if let (Value::Text(a), Value::Text(b)) = (a, b) {
             self.step(a.len().min(b.len()) / BYTES_A_STEP)?;
         }
-        if let (Value::List(a), Value::List(b)) = (a, b) {
-            self.step(a.len().min(b.len()))?;
-        }
         let order = || a.order(b);
         Ok(match compare {
-            Compare::Equal => a.same(b),
-            Compare::NotEqual => !a.same(b),
+            Compare::Equal => self.same(a, b)?,
+            Compare::NotEqual => !self.same(a, b)?,
             Compare::Less => order() == Some(Ordering::Less),
             Compare::LessEqual => matches!(order(), Some(Ordering::Less | Ordering::Equal)),
             Compare::Greater => order() == Some(Ordering::Greater),
@@ -526,15 +283,39 @@ impl<'a> Run<'a> {
         })
     }
 
+    /// Whether two values are the same; every element of a list costs a step, however deep the lists are nested.
+    fn same(&mut self, a: &Value<'_>, b: &Value<'_>) -> Result<bool, Stop> {
+        let (Value::List(a), Value::List(b)) = (a, b) else {
+            return Ok(a.same(b));
+        };
+        if a.len() != b.len() {
+            return Ok(false);
+        }
+        self.step(a.len())?;
+        for (a, b) in a.iter().zip(b.iter()) {
+            if !self.same(&a, &b)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     fn contains(&mut self, element: &'a Expr, list: &'a Expr) -> Outcome<'a> {
         let element = self.eval(element)?;
-        match self.eval(list)? {
-            Value::List(list) => {
-                self.step(list.len() / 4)?;
-                Ok(Value::Bool(list.contains(&element)))
-            }
-            other => Err(mistyped(&other)),
+        let list = match self.eval(list)? {
+            Value::List(list) => list,
+            other => return Err(mistyped(&other)),
+        };
+        self.step(list.len() / 4)?;
+        if !matches!(element, Value::List(_)) {
+            return Ok(Value::Bool(list.contains(&element)));
         }
+        for item in list.iter() {
+            if self.same(&item, &element)? {
+                return Ok(Value::Bool(true));
+            }
+        }
+        Ok(Value::Bool(false))
     }
 
     fn arith(&mut self, arith: Arith, a: Value<'a>, b: Value<'a>) -> Outcome<'a> {

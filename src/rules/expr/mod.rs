@@ -3,21 +3,27 @@
 //! In: the text of a condition. Out: an [`Expr`] that cannot fail to type, and its value for an event. Never: I/O,
 //! loops without a bound, panics: arithmetic is checked, depth and steps are limited, errors are values.
 //!
-//! [`lex`] makes tokens, [`parse`] a tree, [`check`] types it and resolves names to accessors, [`eval`] runs it.
+//! [`lex`] makes tokens, [`parse`] a tree, [`check`] (with [`calls`] for functions) types it and resolves names to
+//! accessors, [`program`] is the result, [`eval`] runs it.
 
 use std::ops::Range;
 
 use super::code::Code;
 
+mod calls;
 mod check;
 mod eval;
 pub(super) mod functions;
 mod lex;
 mod parse;
+mod program;
+#[cfg(test)]
+mod tests;
 
 pub(super) use check::{NamedList, Scope, an, compile, compile_value};
 pub use eval::{EvalError, Seen};
-pub(super) use eval::{Expr, Run, Stop};
+pub(super) use eval::{Run, Stop};
+pub(super) use program::Expr;
 
 /// The result of reading a part of an expression.
 type Parsed<T> = Result<T, ExprError>;

@@ -11,12 +11,13 @@ const CONFIDENCE: f64 = 0.95;
 
 /// Small searches: candidates, p1, p0, and the runs looked ahead: as many as a minute allows. What is left open then is
 /// valued at its entropy over the capacity of a run, for the optimum and for the policy alike.
-const CASES: [(usize, f64, f64, u8); 6] = [
+const CASES: [(usize, f64, f64, u8); 7] = [
     (3, 0.5, 0.05, 22),
     (3, 0.2, 0.01, 26),
     (4, 0.8, 0.1, 14),
     (5, 0.9, 0.02, 11),
     (6, 0.95, 0.05, 9),
+    (6, 0.999, 0.02, 8),
     (8, 0.999, 0.02, 8),
 ];
 

@@ -3,6 +3,7 @@
 use super::world::World;
 use crate::stats::culprit::{self, Evidence, Params, Problem, Rates, Verdict};
 use crate::stats::math::{binary_entropy, ln_beta, ln_sum_exp};
+use crate::stats::rates::Counts;
 
 /// Where searches that would go on are ended: ten times what the longest here takes.
 const MAX_RUNS: u32 = 5_000;
@@ -42,11 +43,11 @@ impl Search {
     }
 }
 
-/// Our decisions, run by run: `known` gives them the rates, `params` prices and limits.
-pub(super) fn ours(world: &World, known: bool, params: Params) -> Search {
+/// Our decisions, run by run, after this tail: `known` gives them the rates, `params` prices and limits.
+pub(super) fn ours(world: &World, tail: Counts, known: bool, params: Params) -> Search {
     let mut problem = Problem::new(world.pushes);
     problem.history = world.history();
-    problem.tail = world.tail();
+    problem.tail = tail;
     problem.rates = known.then_some(Rates {
         p0: world.p0,
         p1: world.p1,
@@ -95,19 +96,18 @@ pub(super) fn ours(world: &World, known: bool, params: Params) -> Search {
     ended(Said::Undecided, 0.0, runs, rounds)
 }
 
-/// The model of git_bayesect: unknown rates with uniform priors on both sides, a culprit for certain, no earlier runs,
-/// the run of least expected entropy.
+/// The model of git_bayesect: unknown rates with uniform priors on both sides, a culprit for certain, no earlier runs but
+/// an old push (0) that can be run too, the run of least expected entropy.
 pub(super) fn bayesect(world: &World) -> Search {
     let n = world.pushes;
-    let mut seen = vec![(0.0, 0.0); n];
-    let mut tried = vec![0u32; n];
+    let mut seen = vec![(0.0, 0.0); n + 1];
     for runs in 0..MAX_RUNS {
         let all = seen
             .iter()
             .fold((0.0, 0.0), |sum: (f64, f64), e| (sum.0 + e.0, sum.1 + e.1));
-        let mut early = (0.0, 0.0);
+        let mut early = seen[0];
         let (mut ln, mut rates) = (Vec::with_capacity(n), Vec::with_capacity(n));
-        for e in &seen {
+        for e in &seen[1..] {
             let late = (all.0 - early.0, all.1 - early.1);
             ln.push(ln_beta(1.0 + early.0, 1.0 + early.1) + ln_beta(1.0 + late.0, 1.0 + late.1));
             let mean = |(failed, passed): (f64, f64)| (1.0 + failed) / (2.0 + failed + passed);
@@ -127,21 +127,21 @@ pub(super) fn bayesect(world: &World) -> Search {
         let pairs = || mass.iter().zip(&rates);
         let mut failing: f64 = pairs().map(|(mass, rate)| mass * rate.0).sum();
         let mut noise: f64 = pairs().map(|(mass, rate)| mass * binary_entropy(rate.0)).sum();
-        let (mut best, mut most) = (0, f64::NEG_INFINITY);
+        let (mut best, mut most) = (0, binary_entropy(failing) - noise);
         for (index, (mass, rate)) in pairs().enumerate() {
             failing += mass * (rate.1 - rate.0);
             noise += mass * (binary_entropy(rate.1) - binary_entropy(rate.0));
             let gain = binary_entropy(failing) - noise;
             if gain > most {
-                (best, most) = (index, gain);
+                (best, most) = (index + 1, gain);
             }
         }
-        if world.fails(best as i64 + 1, tried[best]) {
+        let nth = seen[best].0 + seen[best].1;
+        if world.fails(best as i64, nth as u32) {
             seen[best].0 += 1.0
         } else {
             seen[best].1 += 1.0
         }
-        tried[best] += 1;
     }
     Search {
         said: Said::Undecided,
@@ -152,13 +152,13 @@ pub(super) fn bayesect(world: &World) -> Search {
 }
 
 /// Google's flake-aware culprit finding as published: the background rate from history, a failure after the culprit for
-/// certain, the run that halves the mass.
+/// certain, the run that halves the mass. The failure that opened the case is its first evidence.
 pub(super) fn flake_aware(world: &World) -> Search {
     let n = world.pushes;
     let history = world.history();
     let flake = (f64::from(history.failed) + 0.5) / (f64::from(history.total()) + 1.0);
     let mut mass = vec![0.6 / n as f64; n];
-    let mut none = 0.4;
+    let mut none = 0.4 * flake;
     let mut tried = vec![0u32; n];
     for runs in 0..MAX_RUNS {
         let whole = none + mass.iter().sum::<f64>();

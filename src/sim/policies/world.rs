@@ -10,6 +10,9 @@ pub(super) const TAIL: u32 = 20;
 /// Tail runs on one push.
 const TAIL_RUNS_A_PUSH: u32 = 2;
 
+/// Tails drawn until one has a failure.
+const MAX_TAILS: u32 = 1_000;
+
 /// In what a world departs from the model.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Flaw {
@@ -92,8 +95,18 @@ impl World {
 
     /// The runs after the range.
     pub fn tail(&self) -> Counts {
+        self.tail_from(0)
+    }
+
+    /// The runs after the range, at least one of which failed: without a failure nobody opens a case.
+    pub fn failing_tail(&self) -> Counts {
+        let mut tails = (0..MAX_TAILS).map(|attempt| self.tail_from(attempt * TAIL_RUNS_A_PUSH));
+        tails.find(|tail| tail.failed > 0).unwrap_or(Counts::new(1, TAIL - 1))
+    }
+
+    fn tail_from(&self, nth: u32) -> Counts {
         let first = self.pushes as i64 + 1;
-        count((0..TAIL).map(|k| self.fails(first + i64::from(k / TAIL_RUNS_A_PUSH), k % TAIL_RUNS_A_PUSH)))
+        count((0..TAIL).map(|k| self.fails(first + i64::from(k / TAIL_RUNS_A_PUSH), nth + k % TAIL_RUNS_A_PUSH)))
     }
 
     fn rate(&self, push: i64) -> f64 {

@@ -7,18 +7,23 @@
 //! range already; N+1, it is p0 everywhere and the failure seen was a one-off. The last two together are *no
 //! culprit in the range*: they cannot be told apart. Both rates are unknown unless given.
 
+mod blocks;
 mod choice;
+#[cfg(test)]
+mod laws;
 mod posterior;
 
 use super::rates::Counts;
+use blocks::Blocks;
 use choice::Outlook;
 use posterior::Posterior;
 
 /// Candidates a problem may have: as many pushes as a busy tree lands in weeks.
 pub const MAX_CANDIDATES: usize = 10_000;
 
-/// A gain (in nats) under which a run tells nothing: rounding errors are of this size.
-const NO_GAIN: f64 = 1e-10;
+/// A gain (in nats) under which a run tells nothing: the error of the entropy is of this size, and a million such runs
+/// would not find a culprit.
+const NO_GAIN: f64 = 2e-6;
 
 /// What is known of one candidate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -357,8 +362,12 @@ pub fn plan(problem: &Problem, seed: u64) -> Result<Step, ProblemError> {
     if left == 0 {
         return Ok(undecided(&format!("the budget of {} runs is spent", params.max_jobs)));
     }
-    let mut outlook = Outlook::new(&posterior, &runnable, seed);
-    let round = outlook.round(&evidence, left, params.round_price);
+    let mut outlook = Outlook::new(Blocks::new(&posterior, &evidence, &runnable), seed);
+    let round = if params.parallel == 1 {
+        outlook.single(params.confidence)
+    } else {
+        outlook.round(&evidence, left, params.round_price)
+    };
     if round.run.is_empty() {
         if pending > 0 {
             return Ok(waiting(format!(

@@ -8,6 +8,8 @@
 //! about c ([`choice`]).
 
 mod choice;
+#[cfg(test)]
+mod laws;
 mod model;
 mod noise;
 

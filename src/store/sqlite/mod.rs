@@ -21,6 +21,7 @@ pub use ledger::Books;
 pub use outbox::{Dimension, Due, Spent};
 
 use crate::engine::ledger::LedgerError;
+use crate::event::Label;
 
 /// Migrations in order, never edited once landed: a store of version `n` has had the first `n` of them.
 const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_initial.sql")];
@@ -37,23 +38,51 @@ pub struct SqliteStore {
     names: Names,
 }
 
-/// Numbers of interned names, by name.
+/// Numbers of interned names. Nested, so that a look-up borrows the name it looks for.
 #[derive(Default)]
 struct Names {
-    names: HashMap<(&'static str, String), i64>,
-    labels: HashMap<(i64, String), i64>,
+    /// By kind and name.
+    names: HashMap<&'static str, HashMap<Box<str>, i64>>,
+    /// By project and label.
+    labels: HashMap<i64, HashMap<Label, LabelNumber>>,
+    /// How many there are in all.
+    kept: usize,
+}
+
+/// The number of a label, and whether its series is written down beside it.
+#[derive(Clone, Copy)]
+struct LabelNumber {
+    id: i64,
+    has_series: bool,
 }
 
 impl Names {
+    fn name(&self, kind: &'static str, name: &str) -> Option<i64> {
+        self.names.get(kind)?.get(name).copied()
+    }
+
+    fn keep_name(&mut self, kind: &'static str, name: &str, id: i64) {
+        self.kept += 1;
+        self.names.entry(kind).or_default().insert(name.into(), id);
+    }
+
+    fn label(&self, project: i64, label: &Label) -> Option<LabelNumber> {
+        self.labels.get(&project)?.get(label).copied()
+    }
+
+    fn keep_label(&mut self, project: i64, label: &Label, number: LabelNumber) {
+        self.kept += 1;
+        self.labels.entry(project).or_default().insert(label.clone(), number);
+    }
+
     fn bound(&mut self) {
-        if self.names.len() + self.labels.len() > NAMES_KEPT {
+        if self.kept > NAMES_KEPT {
             self.forget();
         }
     }
 
     fn forget(&mut self) {
-        self.names.clear();
-        self.labels.clear();
+        *self = Names::default();
     }
 }
 

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Everything that has to hold: format, lints, documentation, tests. The same here and in CI.
+#
+# The order spares building: what is only checked shares its dependencies (lints, documentation), what is run shares the
+# compiled ones (examples in the documentation, tests).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# A build that is thrown away afterwards gains nothing from being incremental.
+if [ -n "${CI:-}" ]; then
+    export CARGO_INCREMENTAL=0
+fi
+
+step() {
+    printf '\n== %s (%d s)\n' "$1" "$SECONDS"
+}
+
+step 'What the tests need'
+scripts/install-test-deps.sh
+
+step 'Format'
+cargo fmt --check
+
+step 'Lints'
+cargo clippy --locked --all-targets --quiet -- --deny warnings
+
+# Private items too: this is a program, and its documentation is for those who change it.
+step 'Documentation'
+RUSTDOCFLAGS='--deny warnings --allow rustdoc::private_intra_doc_links' \
+    cargo doc --locked --no-deps --document-private-items --quiet
+
+step 'Examples in the documentation'
+cargo test --locked --doc --quiet
+
+# These share one broker as long as they share one process; nextest gives each test its own.
+step 'Tests on the broker'
+cargo test --locked --test broker --quiet
+
+step 'Tests'
+if cargo nextest --version >/dev/null 2>&1; then
+    cargo nextest run --locked
+else
+    echo 'cargo-nextest is not installed: cargo test runs them, one binary after the other.'
+    cargo test --locked --lib --bins --tests
+fi
+
+step 'Done'
