@@ -2,7 +2,7 @@
 //!
 //! In: JSON lines, each a whole problem of one of the five kinds. Out: JSON lines in the same order, each the runs to
 //! ask for or a verdict; an error line for a line that is none, and on with the next. Never: memory of an earlier
-//! line. `docs/decide.md` is the contract for its users, [`schema`] the same for machines.
+//! line. `docs/decide.md` is the contract for its users, [`schema()`] the same for machines.
 
 mod answer;
 mod request;

@@ -35,8 +35,12 @@ pub use self::sections::{
 };
 pub use self::services::{EnrichSection, NotifySection, TaskclusterSection, WebhookSection};
 pub use self::setting::{HttpUrl, JobLimit, PrivateText, ProjectPattern};
-use crate::event::Project;
+use crate::event::{Duration, Project};
 use crate::telemetry::check_log_filter;
+
+/// Exchanges over HTTP that one request takes at most: two index look-ups, three artifacts with their redirects, a
+/// definition, the deed.
+const EXCHANGES_A_REQUEST: u32 = 10;
 
 /// Everything that can be set, checked.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -153,6 +157,17 @@ impl Config {
         }
         if taskcluster.certificate.is_some() && taskcluster.access_token.is_none() {
             conflicts.push("backends.taskcluster.certificate needs the access_token it was issued with".to_owned());
+        }
+        let timeout = match self.top.backend {
+            BackendChoice::Taskcluster => taskcluster.timeout,
+            BackendChoice::Webhook => self.webhook.timeout,
+            BackendChoice::DryRun => Duration::ZERO,
+        };
+        if self.dispatch.lease < timeout.saturating_mul(EXCHANGES_A_REQUEST) {
+            conflicts.push(format!(
+                "dispatch.lease must be at least {EXCHANGES_A_REQUEST} times the timeout of the backend: a request that \
+                 is still being sent must not be taken for lost"
+            ));
         }
         if let Err(error) = taskcluster.backend(&self.top.instance).check() {
             conflicts.push(format!("backends.taskcluster: {error}"));

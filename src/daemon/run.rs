@@ -143,7 +143,14 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let (bus, bound) = bus(&config, &rules, &store).await?;
 
     let (stop, stopping) = watch::channel(false);
-    let work = tokio::spawn(work_loop(Arc::clone(&shared), stopping.clone()));
+    let work = tokio::spawn({
+        let last_act = StopsWhenDropped(stop.clone());
+        let (shared, stopping) = (Arc::clone(&shared), stopping.clone());
+        async move {
+            work_loop(shared, stopping).await;
+            drop(last_act);
+        }
+    });
     let reload = tokio::spawn(reload_loop(
         Arc::clone(&shared),
         shown,
@@ -153,17 +160,28 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     ));
     let watchdog = tokio::spawn(watchdog_loop(stopping.clone()));
     tokio::spawn(stop_on_signal(stop.clone()));
-    let ended = intake(&shared, bus, bound, &config, stopping).await;
+    let mut ended = intake(&shared, bus, bound, &config, stopping).await;
     // The intake may have ended by itself: then everything else ends with it.
     stop.send_replace(true);
     told(service::tell_stopping());
     for task in [work, reload, watchdog] {
         if let Err(error) = task.await {
-            tracing::error!(%error, "a part of the daemon did not end well");
+            let failed = format!("a part of the daemon failed by a defect of it; please report this: {error}");
+            ended = ended.and(Err(RunError::Unavailable(failed)));
         }
     }
     tracing::info!("sheriffd has stopped");
     ended
+}
+
+/// Tells everything to stop when it is dropped, by a panic too: a daemon that takes messages and never works on them
+/// would look alive for ever.
+struct StopsWhenDropped(watch::Sender<bool>);
+
+impl Drop for StopsWhenDropped {
+    fn drop(&mut self) {
+        self.0.send_replace(true);
+    }
 }
 
 /// The broker's side, with the bindings of the last run so that stale ones can be named; and what is to be remembered
