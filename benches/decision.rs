@@ -25,7 +25,7 @@ fn main() {
     };
     for (n, runs) in [(128, 100), (1_024, 2_000)] {
         for parallel in [1, 8] {
-            let near = problem(n, runs, parallel, |random, n| near_the_middle(random, n));
+            let near = problem(n, runs, parallel, near_the_middle);
             line(
                 &format!("N={n}, {runs} runs near the culprit, parallel {parallel}"),
                 timed(&near),
