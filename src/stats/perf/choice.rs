@@ -34,9 +34,15 @@ impl<'a> Outlook<'a> {
             futures,
             random: Random::new(seed),
         };
+        // By candidate: the order of evidence must not matter to what is sampled.
+        let mut pending = std::collections::BTreeMap::new();
         for e in &problem.evidence {
-            for _ in 0..e.pending.min(problem.params.parallel) {
-                outlook.expect_run(e.push);
+            let sum = pending.entry(e.push).or_insert(0u32);
+            *sum = sum.saturating_add(e.pending);
+        }
+        for (push, times) in pending {
+            for _ in 0..times.min(problem.params.parallel) {
+                outlook.expect_run(push);
             }
         }
         outlook
