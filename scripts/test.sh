@@ -24,11 +24,17 @@ cargo fmt --check
 step 'Lints'
 cargo clippy --locked --all-targets --quiet -- --deny warnings
 
+# Private items too: this is a program, and its documentation is for those who change it.
 step 'Documentation'
-RUSTDOCFLAGS='--deny warnings' cargo doc --locked --no-deps --quiet
+RUSTDOCFLAGS='--deny warnings --allow rustdoc::private_intra_doc_links' \
+    cargo doc --locked --no-deps --document-private-items --quiet
 
 step 'Examples in the documentation'
 cargo test --locked --doc --quiet
+
+# These share one broker as long as they share one process; nextest gives each test its own.
+step 'Tests on the broker'
+cargo test --locked --test broker --quiet
 
 step 'Tests'
 if cargo nextest --version >/dev/null 2>&1; then

@@ -136,7 +136,12 @@ fn the_github_form_is_one_command_a_diagnostic() {
 fn rules_that_are_fine_are_said_to_be() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rules.yaml");
-    std::fs::write(&path, "version: 1\nrules:\n  - name: r\n    description: d\n    on: job.finished\n    open: { kind: until-hit, max_jobs: 1 }\n").unwrap();
+    std::fs::write(
+        &path,
+        "version: 1\nrules:\n  - name: r\n    description: d\n    on: job.finished\n    open: { \
+    kind: until-hit, max_jobs: 1 }\n",
+    )
+    .unwrap();
     let (code, said) = checked(&[path], Format::Pretty, true);
     assert_eq!(code, FINE);
     assert!(

@@ -13,7 +13,9 @@ fn matches(keys: &str, event: &Event) -> bool {
 #[test]
 fn a_rule_of_the_design_matches_a_new_orange() {
     let set = rule(
-        "on: job.finished\nmatch: { outcome: failed, project: autoland, tier: [1, 2], kind: test }\nwhen: history.passed_before(event) && history.failure_rate(event, duration(\"336h\")) < 0.02 && event.classification == \"not classified\"",
+        "on: job.finished\nmatch: { outcome: failed, project: autoland, tier: [1, 2], kind: test }\nwhen: \
+        history.passed_before(event) && history.failure_rate(event, duration(\"336h\")) < 0.02 && \
+        event.classification == \"not classified\"",
     );
     let orange = event(job());
     assert_eq!(set.candidates(&orange), [RuleIndex(0)]);
@@ -25,7 +27,8 @@ fn a_rule_of_the_design_matches_a_new_orange() {
 #[test]
 fn a_trace_names_every_clause_with_the_values_it_saw() {
     let set = rule(
-        "on: job.finished\nmatch: { tier: 1 }\nwhen: event.tier == 2 && history.failure_rate(event, duration(\"14d\")) < 0.02",
+        "on: job.finished\nmatch: { tier: 1 }\nwhen: event.tier == 2 && history.failure_rate(event, \
+        duration(\"14d\")) < 0.02",
     );
     let said = set.evaluate(RuleIndex(0), &event(job()), &NoFacts, Tracing::On);
     assert_eq!(said.matched, Matched::False);
@@ -53,7 +56,8 @@ fn a_trace_names_every_clause_with_the_values_it_saw() {
             "tier: [1] -> true (event.tier = 1) -",
             "outcome: not [infra] -> true (event.outcome = \"failed\") -",
             "event.tier == 2 -> false (event.tier = 1) -",
-            "history.failure_rate(event, duration(\"14d\")) < 0.02 -> unknown (history.failure_rate(event, duration(\"14d\")) = unknown) unknown: history.failure_rate is not known yet",
+            "history.failure_rate(event, duration(\"14d\")) < 0.02 -> unknown (history.failure_rate(event, \
+            duration(\"14d\")) = unknown) unknown: history.failure_rate is not known yet",
         ]
     );
 }

@@ -134,7 +134,8 @@ fn words() -> impl Strategy<Value = String> {
 fn file(when: &str) -> String {
     let indented = when.replace('\n', "\n      ");
     format!(
-        "version: 1\nrules:\n  - name: r\n    on: job.finished\n    when: |\n      {indented}\n    open: {{ kind: until-hit, max_jobs: 1 }}\n"
+        "version: 1\nrules:\n  - name: r\n    on: job.finished\n    when: |\n      {indented}\n    open: {{ kind: \
+        until-hit, max_jobs: 1 }}\n"
     )
 }
 
@@ -177,7 +178,11 @@ fn rule_set() -> impl Strategy<Value = RuleSet> {
                 }
             }
             let fields: Vec<String> = written.iter().map(|(name, value)| format!("{name}: {value}")).collect();
-            text += &format!("  - name: r{n}\n    on: job.finished\n    match: {{ {} }}\n    open: {{ kind: until-hit, max_jobs: 1 }}\n", fields.join(", "));
+            text += &format!(
+                "  - name: r{n}\n    on: job.finished\n    match: {{ {} }}\n    open: {{ kind: \
+            until-hit, max_jobs: 1 }}\n",
+                fields.join(", ")
+            );
         }
         RuleSet::parse(&[("rules.yaml", &text)]).unwrap_or_else(|errors| panic!("{errors}\n{text}"))
     })
@@ -419,7 +424,9 @@ proptest! {
     }
 
     #[test]
-    fn the_index_finds_exactly_the_rules_that_do_not_say_no(set in rule_set(), events in proptest::collection::vec(any_event(), 1..20)) {
+    fn the_index_finds_exactly_the_rules_that_do_not_say_no(
+        set in rule_set(), events in proptest::collection::vec(any_event(), 1..20)
+    ) {
         for event in &events {
             let one_by_one: Vec<RuleIndex> = (0..set.rules().len())
                 .map(RuleIndex)

@@ -1,7 +1,7 @@
 //! `sheriffd import`: recorded jobs into the history of a store.
 //!
-//! In: tables of jobs as Treeherder was given them, answers them or showed them, one row a line. Out: runs and pushes in
-//! the books, and counts. Never: rules, cases, requests: a row is history, whatever it says. Importing a table again
+//! In: tables of jobs as Treeherder was given them, answers them or showed them, one row a line. Out: runs and pushes
+//! in the books, and counts. Never: rules, cases, requests: a row is history, whatever it says. Importing a table again
 //! changes nothing.
 
 mod pushes;
@@ -15,13 +15,15 @@ use clap::Args;
 use serde::Serialize;
 
 use self::pushes::{Numbering, Pushes};
-use super::{CliError, Format, SOURCE};
+use super::CliError;
+use super::common::{ConfigArgs, FormatArgs};
 use crate::bus::file::{Recording, read_lines};
+use crate::daemon::parts;
 use crate::engine::ledger::{Ledger, LedgerError};
 use crate::enrich::RecordedSource;
-use crate::event::{BackendName, JobEvent, Project};
+use crate::event::{JobEvent, Project};
 use crate::store::sqlite::SqliteStore;
-use crate::wire::{self, DEFAULT_MAX_BODY, JobRow, WireSettings};
+use crate::wire::{self, JobRow, WireSettings};
 
 /// Rows written in one transaction: enough that the commit costs little, few enough that another process gets its turn.
 const ROWS_TOGETHER: usize = 2_000;
@@ -34,18 +36,17 @@ pub struct ImportArgs {
     /// Tables of jobs: JSON Lines, gzip too. Each is read twice, so standard input will not do
     #[arg(required = true, value_name = "FILE")]
     tables: Vec<PathBuf>,
-    /// The store: made where it is missing
-    #[arg(long, value_name = "PATH", default_value = "sheriffd.db")]
-    store: PathBuf,
+    /// The store, made where it is missing; that of the configuration without it
+    #[arg(long, value_name = "PATH")]
+    store: Option<PathBuf>,
     /// Recorded pushes, read before the tables: their numbers count, and rows find theirs by revision
     #[arg(long, value_name = "FILE")]
     pushes: Vec<PathBuf>,
     /// The project of rows and pushes that name none
     #[arg(long, value_name = "NAME")]
     project: Option<String>,
-    /// How the result is printed
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[command(flatten)]
+    format: FormatArgs,
 }
 
 /// What an import did.
@@ -94,7 +95,7 @@ struct Renumbered {
 ///
 /// # Errors
 /// A table cannot be read, the store is unusable, or the output is closed.
-pub fn run(args: &ImportArgs, out: &mut dyn Write) -> Result<(), CliError> {
+pub fn run(args: &ImportArgs, config: &ConfigArgs, out: &mut dyn Write) -> Result<(), CliError> {
     for table in &args.tables {
         let opened = std::fs::File::open(table).and_then(|file| file.metadata());
         match opened {
@@ -103,7 +104,13 @@ pub fn run(args: &ImportArgs, out: &mut dyn Write) -> Result<(), CliError> {
             Err(error) => return Err(unusable(table, error)),
         }
     }
-    let mut store = SqliteStore::open(&args.store)?;
+    let settings = config.load()?.config;
+    let path = args.store.as_ref().unwrap_or(&settings.store.path);
+    let mut store = SqliteStore::open(path)?;
+    let wire = WireSettings {
+        backend: parts::backend_name(&settings),
+        max_body: settings.broker.max_body_bytes,
+    };
     let project = args.project.as_deref().map(Project::from);
     let mut imported = Imported::default();
     let before = store.transact(|books| books.summary())?;
@@ -114,6 +121,7 @@ pub fn run(args: &ImportArgs, out: &mut dyn Write) -> Result<(), CliError> {
         Import {
             table,
             project: project.as_ref(),
+            wire: &wire,
             store: &mut store,
             imported: &mut imported,
         }
@@ -122,13 +130,7 @@ pub fn run(args: &ImportArgs, out: &mut dyn Write) -> Result<(), CliError> {
     let after = store.transact(|books| books.summary())?;
     imported.new_runs = after.runs.saturating_sub(before.runs);
     imported.new_pushes = after.pushes.saturating_sub(before.pushes);
-    match args.format {
-        Format::Json => {
-            serde_json::to_writer(&mut *out, &imported).map_err(std::io::Error::from)?;
-            writeln!(out)?;
-        }
-        Format::Text => tell(&imported, args, out)?,
-    }
+    args.format.write(out, &imported, |out| tell(&imported, path, out))?;
     out.flush()?;
     Ok(())
 }
@@ -159,6 +161,7 @@ fn import_pushes(
 struct Import<'a> {
     table: &'a Path,
     project: Option<&'a Project>,
+    wire: &'a WireSettings,
     store: &'a mut SqliteStore,
     imported: &'a mut Imported,
 }
@@ -172,7 +175,7 @@ impl Import<'_> {
         };
         let imported = &mut *self.imported;
         let table = self.table.display();
-        each_row(self.table, self.project, |number, row| {
+        each_row(self.table, self.project, self.wire, |number, row| {
             imported.rows += 1;
             let skip = match row {
                 Ok(row) => match placed(row, &numbering) {
@@ -199,7 +202,7 @@ impl Import<'_> {
     /// Reads the table a first time: which pushes it names, and the number of each in the books.
     fn number_pushes(&mut self) -> Result<Numbering, CliError> {
         let mut pushes = Pushes::default();
-        each_row(self.table, self.project, |_, row| {
+        each_row(self.table, self.project, self.wire, |_, row| {
             if let Ok(row) = row {
                 pushes.add(&row);
             }
@@ -215,16 +218,13 @@ impl Import<'_> {
 fn each_row(
     table: &Path,
     project: Option<&Project>,
+    settings: &WireSettings,
     mut each: impl FnMut(u64, Result<JobRow, String>) -> Result<(), LedgerError>,
 ) -> Result<(), CliError> {
-    let settings = WireSettings {
-        backend: BackendName::from(SOURCE),
-        max_body: DEFAULT_MAX_BODY,
-    };
     let end = read_lines(&Recording::File(table.to_owned()), |number, line| {
         let row = match line {
             Ok(text) if text.trim().is_empty() => return ControlFlow::Continue(()),
-            Ok(text) => wire::job_row(text, project, &settings).map_err(|error| error.to_string()),
+            Ok(text) => wire::job_row(text, project, settings).map_err(|error| error.to_string()),
             Err(error) => Err(error),
         };
         match each(number, row) {
@@ -273,8 +273,8 @@ impl Rows<'_> {
     }
 }
 
-fn tell(imported: &Imported, args: &ImportArgs, out: &mut dyn Write) -> std::io::Result<()> {
-    writeln!(out, "{} rows into {}", imported.rows, args.store.display())?;
+fn tell(imported: &Imported, store: &Path, out: &mut dyn Write) -> std::io::Result<()> {
+    writeln!(out, "{} rows into {}", imported.rows, store.display())?;
     writeln!(out, "  {} runs, {} of them new", imported.runs, imported.new_runs)?;
     writeln!(out, "  {} pushes, {} of them new", imported.pushes, imported.new_pushes)?;
     for renumbered in &imported.renumbered {

@@ -16,13 +16,14 @@ mod pause;
 mod replay;
 
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
+
+use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use self::common::{ConfigArgs, Format, FormatArgs};
+use self::common::{ConfigArgs, FormatArgs};
 use crate::bus::BusError;
 use crate::daemon::RunError;
 use crate::engine::ledger::LedgerError;
@@ -44,6 +45,10 @@ enum Command {
     Run,
     /// The daemon against a simulated CI: no broker, no database, no account
     Demo(demo::DemoArgs),
+    /// Recorded messages through the rules: what would have been asked for, what not, and why
+    Replay(replay::ReplayArgs),
+    /// Recorded jobs into the history of a store: a young history stays silent
+    Import(import::ImportArgs),
     /// What is wrong with rules, all of it at once: exact line, column, caret, suggestion
     Check {
         /// Rule files and folders; without any, those of the configuration
@@ -55,10 +60,6 @@ enum Command {
         #[arg(long)]
         deny_warnings: bool,
     },
-    /// Recorded messages through the rules: what would have been asked for, what not, and why
-    Replay(replay::ReplayArgs),
-    /// Recorded jobs into the history of a store: a young history stays silent
-    Import(import::ImportArgs),
     /// Why an event did (not) open a case: each rule that looked at it, each clause with the values it saw
     Explain(explain::ExplainArgs),
     /// What is being looked into, and what came of it
@@ -110,10 +111,6 @@ enum SchemaOf {
     /// The lines of `sheriffd decide`
     Decide,
 }
-
-/// The name under which the books keep the CI that recordings and tables speak of: the one that the daemon uses for it,
-/// so that both know the same runs.
-const SOURCE: &str = "taskcluster";
 
 /// Why a command did not do what it was asked to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -216,13 +213,13 @@ fn run(command: Command, config: &ConfigArgs, out: &mut dyn Write) -> Result<(),
     match command {
         Command::Run => run_daemon(config),
         Command::Demo(args) => block_on(demo::run(&args, out)),
+        Command::Replay(args) => block_on(replay::run(&args, config, out)),
+        Command::Import(args) => import::run(&args, config, out),
         Command::Check {
             rules,
             format,
             deny_warnings,
         } => run_check(&rules, format, deny_warnings, config, out),
-        Command::Replay(args) => block_on(replay::run(&args, out)),
-        Command::Import(args) => import::run(&args, out),
         Command::Explain(args) => explain::run(&args, config, out),
         Command::Case(args) => case::run(&args, config, out),
         Command::Decide => match decide::run(io::stdin().lock(), out)?.refused {

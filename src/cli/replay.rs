@@ -17,22 +17,26 @@ use std::time::Instant;
 use clap::Args;
 
 use self::report::Report;
-use super::{CliError, Format, SOURCE};
+use super::CliError;
+use super::common::{ConfigArgs, FormatArgs};
 use crate::backends::DryRunBackend;
 use crate::bus::file::{FileBus, Recording};
 use crate::bus::{Batch, Bus};
 use crate::clock::{Clock, ManualClock};
+use crate::config::Config;
+use crate::daemon::parts;
 use crate::daemon::pipeline::{Pipeline, PipelineSettings, Reading};
 use crate::dispatch::limits::Limits;
 use crate::dispatch::{DispatchSettings, Dispatcher};
+use crate::engine::ledger::Ledger;
 use crate::engine::settings::EngineSettings;
-use crate::engine::{Engine, Note, Patience};
+use crate::engine::{Engine, Note};
 use crate::enrich::RecordedSource;
-use crate::event::{BackendName, Duration, Event, Project, PushEvent, Timestamp};
+use crate::event::{Duration, Event, Project, PushEvent, Timestamp};
 use crate::rules::{Mode, RuleSet};
 use crate::store::Handle;
 use crate::store::sqlite::SqliteStore;
-use crate::wire::{self, DEFAULT_MAX_BODY, WireSettings};
+use crate::wire::{self, WireSettings};
 
 /// The rules that are used when none are named: those that ship with the program.
 const SHIPPED_RULES: [(&str, &str); 2] = [
@@ -56,7 +60,7 @@ pub struct ReplayArgs {
     /// Recordings: JSON Lines of `exchange`, `routingKey`, `payload`; gzip too; `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     recordings: Vec<Recording>,
-    /// A rule file or a folder of them, any number of times; the shipped rules without it
+    /// A rule file or a folder of them, any number of times. Without it those of --config, else the shipped ones
     #[arg(long, value_name = "PATH")]
     rules: Vec<PathBuf>,
     /// Recorded task definitions, in place of the queue service; any number of times
@@ -65,15 +69,17 @@ pub struct ReplayArgs {
     /// Recorded pushes, in place of the pushlog, known from the beginning; any number of times
     #[arg(long, value_name = "FILE")]
     pushes: Vec<PathBuf>,
+    /// The exchange of messages that name none, in recordings of a single exchange
+    #[arg(long, value_name = "NAME")]
+    exchange: Option<String>,
     /// The project of pushes that name none
     #[arg(long, value_name = "NAME")]
     project: Option<String>,
     /// A store whose history comes before the recording, made by `sheriffd import`; it is only read
     #[arg(long, value_name = "PATH")]
     store: Option<PathBuf>,
-    /// How the result is printed
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[command(flatten)]
+    format: FormatArgs,
     /// Messages applied together at most; the result does not depend on it
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     batch: u32,
@@ -83,24 +89,34 @@ pub struct ReplayArgs {
 ///
 /// # Errors
 /// A file cannot be read, the rules are wrong, the store is unusable, or the output is closed.
-pub async fn run(args: &ReplayArgs, out: &mut dyn Write) -> Result<(), CliError> {
+pub async fn run(args: &ReplayArgs, config: &ConfigArgs, out: &mut dyn Write) -> Result<(), CliError> {
     let started = Instant::now();
     readable(&args.recordings)?;
-    let rules = Arc::new(rules(&args.rules)?);
+    let settings = config.load()?.config;
+    let rules = Arc::new(match (args.rules.as_slice(), &config.config) {
+        ([], None) => rules(&[])?,
+        ([], Some(_)) => rules(&settings.rules.paths)?,
+        (named, _) => rules(named)?,
+    });
     let facts = facts(args)?;
     let store = match &args.store {
+        Some(path) if !path.is_file() => {
+            return Err(CliError::usage(format!("there is no store at {}", path.display())));
+        }
         Some(path) => SqliteStore::in_memory_with_history_of(path)?,
         None => SqliteStore::in_memory()?,
     };
     let pushes: Vec<PushEvent> = facts.all_pushes().cloned().collect();
-    let replay = Replay::new(&rules, facts, Handle::start(store)?);
-    let mut report = Report::new(args.format, out);
+    let replay = Replay::new(&settings, &rules, facts, Handle::start(store)?)?;
+    let mut report = Report::new(args.format.format, out);
     replay.record_pushes(pushes).await?;
-    let mut bus = FileBus::start(args.recordings.clone(), |line, tag| {
-        wire::recorded::delivery(line, tag, None).map_err(|error| error.to_string())
+    let exchange = args.exchange.clone();
+    let mut bus = FileBus::start(args.recordings.clone(), move |line, tag| {
+        wire::recorded::delivery(line, tag, exchange.as_deref()).map_err(|error| error.to_string())
     })?;
     loop {
-        match bus.next(args.batch as usize, Duration::ZERO, IDLE).await? {
+        let next = bus.next(args.batch as usize, Duration::ZERO, IDLE).await;
+        match next.map_err(|error| CliError::usage(error.to_string()))? {
             Batch::Deliveries(deliveries) => {
                 let reading = replay.pipeline.read(&deliveries);
                 replay.apply(reading, &mut report).await?;
@@ -171,9 +187,9 @@ struct Replay {
 }
 
 impl Replay {
-    fn new(rules: &Arc<RuleSet>, facts: RecordedSource, store: Handle) -> Replay {
+    fn new(config: &Config, rules: &Arc<RuleSet>, facts: RecordedSource, store: Handle) -> Result<Replay, CliError> {
         let clock = Arc::new(ManualClock::new(Timestamp::default()));
-        let backend = BackendName::from(SOURCE);
+        let backend = parts::backend_name(config);
         let dispatcher = Dispatcher::new(
             store.clone(),
             Arc::new(DryRunBackend::new(backend.clone())),
@@ -183,12 +199,16 @@ impl Replay {
         let limits = Limits {
             requests_per_second: f64::from(UNLIMITED),
             concurrency: UNLIMITED,
-            ..Limits::default()
+            ..config.limits.limits()
         };
         let settings = EngineSettings {
             jobs_appear_within: FOR_EVER,
             mode: Some(Mode::Live),
-            ..EngineSettings::default()
+            // The pushes of a recording are in the books before its messages.
+            has_pushlog: false,
+            // It holds no artifacts either.
+            read_failures: false,
+            ..parts::engine_settings(config).map_err(|error| CliError::config(error.to_string()))?
         };
         let pipeline = Pipeline::new(
             Engine::new(Arc::clone(rules), settings),
@@ -200,13 +220,13 @@ impl Replay {
             PipelineSettings {
                 wire: WireSettings {
                     backend,
-                    max_body: DEFAULT_MAX_BODY,
+                    max_body: config.broker.max_body_bytes,
                 },
                 // What a recording does not hold does not come later.
                 facts_within: Duration::ZERO,
             },
         );
-        Replay { pipeline, clock }
+        Ok(Replay { pipeline, clock })
     }
 
     /// Writes pushes into the books before anything else.
@@ -214,12 +234,9 @@ impl Replay {
         if let Some(first) = pushes.iter().filter_map(|push| push.at).min() {
             self.clock.set(first);
         }
-        let mut engine = Engine::new(Arc::clone(self.pipeline.engine().rules()), EngineSettings::default());
-        let events: Vec<Event> = pushes.into_iter().map(|push| Event::Push(Box::new(push))).collect();
-        let now = self.clock.now();
         self.pipeline
             .store()
-            .with(move |store| store.transact(|books| engine.apply(books, events, Patience::Fresh, now)))
+            .with(move |store| store.transact(|books| pushes.iter().try_for_each(|push| books.record_push(push))))
             .await?;
         Ok(())
     }
@@ -229,10 +246,9 @@ impl Replay {
     /// together.
     async fn apply(&self, mut reading: Reading, report: &mut Report<'_>) -> Result<(), CliError> {
         loop {
-            let decisive = reading
-                .events()
-                .iter()
-                .position(|event| !self.pipeline.engine().rules().candidates(event).is_empty());
+            let rules = Arc::clone(self.pipeline.engine().rules());
+            let is_decisive = |event: &Event| !rules.candidates(event).is_empty();
+            let decisive = reading.events().iter().position(is_decisive);
             let part = match decisive {
                 Some(index) => reading.take_first(index + 1),
                 None => std::mem::take(&mut reading),

@@ -1,7 +1,8 @@
 //! The way of a message, step by step. The daemon runs these steps in loops, the demo and the tests in lockstep.
 //!
 //! In: deliveries, time. Out: committed books, requests at the CI, notes of what happened. Never: acknowledging;
-//! whoever drives the steps does that when [`Pipeline::take`] has returned.
+//! whoever drives the steps does that when [`Pipeline::take`]
+//! (or [`Pipeline::apply`]) has said that they are durable.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -170,7 +171,7 @@ impl Pipeline {
 
     /// Something in a batch is nothing that the store can hold: each message by itself, so that it does not hold up
     /// the others for ever. What is refused alone too is kept with the reason, as what cannot be read.
-    async fn take_one_by_one(&self, deliveries: &[Delivery]) -> Result<Taken, LedgerError> {
+    pub(super) async fn take_one_by_one(&self, deliveries: &[Delivery]) -> Result<Taken, LedgerError> {
         let mut all = Taken::default();
         for delivery in deliveries {
             let taken = match self.apply(self.read(std::slice::from_ref(delivery))).await {
@@ -197,11 +198,13 @@ impl Pipeline {
         })
     }
 
-    /// Reads messages: the first half of [`Pipeline::take`]. Nothing is written.
+    /// Reads messages: the part of [`Pipeline::take`] that needs no store.
     pub fn read(&self, deliveries: &[Delivery]) -> Reading {
-        let mut taken = Taken::default();
-        let mut events = Vec::with_capacity(deliveries.len());
-        let mut dead = Vec::new();
+        let mut reading = Reading {
+            events: Vec::with_capacity(deliveries.len()),
+            ..Reading::default()
+        };
+        let taken = &mut reading.taken;
         for delivery in deliveries {
             match wire::decode(delivery, &self.settings.wire) {
                 Ok(Decoded::Events(decoded)) => {
@@ -212,44 +215,42 @@ impl Pipeline {
                             taken.latest = taken.latest.max(Some(job.at));
                         }
                     }
-                    events.extend(decoded);
+                    reading.events.extend(decoded);
                 }
                 Ok(Decoded::Ignored(why)) => *taken.ignored.entry(why.as_str()).or_default() += 1,
                 Err(error) => {
                     *taken.dead.entry(error.reason.as_str()).or_default() += 1;
                     tracing::debug!(exchange = %delivery.exchange, %error, "a message cannot be read");
-                    dead.push((delivery.clone(), error));
+                    reading.dead.push((delivery.clone(), error));
                 }
             }
         }
-        Reading { events, dead, taken }
+        reading
     }
 
-    /// Applies what was read in one transaction: the second half of [`Pipeline::take`].
+    /// Applies what was read, in one transaction. It is handed to the store at once, behind what was handed over
+    /// before; the messages may be acknowledged when the returned future says that it is durable.
     ///
     /// # Errors
-    /// The store is busy or damaged: nothing was written.
-    pub async fn apply(&self, reading: Reading) -> Result<Taken, LedgerError> {
+    /// The store is busy or damaged: nothing of the batch was written.
+    pub fn apply(&self, reading: Reading) -> impl Future<Output = Result<Taken, LedgerError>> + Send + use<> {
+        let engine = Arc::clone(&self.engine);
+        let now = self.clock.now();
         let Reading {
             events,
             dead,
             mut taken,
         } = reading;
-        let engine = Arc::clone(&self.engine);
-        let now = self.clock.now();
-        taken.notes = self
-            .store
-            .with(move |store| {
-                let outcome = store.transact(|books| {
-                    for (delivery, error) in &dead {
-                        books.dead_letter(delivery, error.reason.as_str(), &error.detail, now)?;
-                    }
-                    lock(&engine).apply(books, events, Patience::Fresh, now)
-                });
-                outcome.inspect_err(|_| lock(&engine).forget_books())
-            })
-            .await?;
-        Ok(taken)
+        self.store.with(move |store| {
+            let outcome = store.transact(|books| {
+                for (delivery, error) in &dead {
+                    books.dead_letter(delivery, error.reason.as_str(), &error.detail, now)?;
+                }
+                lock(&engine).apply(books, events, Patience::Fresh, now)
+            });
+            taken.notes = outcome.inspect_err(|_| lock(&engine).forget_books())?;
+            Ok(taken)
+        })
     }
 
     /// Fetches what events in the inbox lack, and applies them. Returns whether there was anything to do.
@@ -476,7 +477,7 @@ fn apply_waiting(
             Patience::Settled
         }
     };
-    let mut events = answer.as_ref().map(Vec::clone).unwrap_or_default();
+    let mut events = answer.clone().unwrap_or_default();
     events.push(waiting.event.clone());
     let notes = engine.apply(books, events, patience, now)?;
     if notes.iter().any(|note| matches!(note, Note::Waits(_))) {

@@ -1,7 +1,7 @@
 //! `sheriffd run`: starts the parts, keeps them going, stops them.
 //!
 //! - *Intake*: bus → decode → one transaction → acknowledge. A store that cannot be used holds the batch back: nothing
-//!   is acknowledged, and the daemon is not ready.
+//!   is acknowledged, and the daemon is not ready. While a batch is being committed the next one is read.
 //! - *Work*: facts for the inbox, cases whose time has come, the outbox, verdicts to tell.
 //! - *Stop*: on SIGTERM or SIGINT the batch under way is committed and acknowledged, what is being sent is settled.
 
@@ -12,6 +12,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
+use super::intake::{BatchSettings, Intake, Step};
 use super::pipeline::{Pipeline, PipelineSettings};
 use super::{observe_notes, observe_round, observe_store, observe_taken, parts};
 use crate::bus::amqp::AmqpBus;
@@ -23,7 +24,7 @@ use crate::dispatch::Dispatcher;
 use crate::dispatch::limits::Limits;
 use crate::engine::Engine;
 use crate::engine::ledger::LedgerError;
-use crate::event::{BackendName, Delivery, Duration, Timestamp};
+use crate::event::{BackendName, Duration, Timestamp};
 use crate::notify::VerdictHook;
 use crate::rules::RuleSet;
 use crate::store::Handle;
@@ -139,7 +140,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
              set `backend` and its section to change that"
         );
     }
-    let bus = bus(&config, &rules, &store).await?;
+    let (bus, bound) = bus(&config, &rules, &store).await?;
 
     let (stop, stopping) = watch::channel(false);
     let work = tokio::spawn({
@@ -159,7 +160,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     ));
     let watchdog = tokio::spawn(watchdog_loop(stopping.clone()));
     tokio::spawn(stop_on_signal(stop.clone()));
-    let mut ended = intake(&shared, bus, &config, stopping).await;
+    let mut ended = intake(&shared, bus, bound, &config, stopping).await;
     // The intake may have ended by itself: then everything else ends with it.
     stop.send_replace(true);
     told(service::tell_stopping());
@@ -183,31 +184,28 @@ impl Drop for StopsWhenDropped {
     }
 }
 
-/// The broker's side, with the bindings of the last run so that stale ones can be named.
-async fn bus(config: &Config, rules: &RuleSet, store: &Handle) -> Result<AmqpBus, RunError> {
-    let wanted = config
-        .broker
-        .bindings
-        .clone()
-        .unwrap_or_else(|| parts::bindings(config, rules));
+/// The broker's side, with the bindings of the last run so that stale ones can be named; and what is to be remembered
+/// as bound once there was a connection.
+async fn bus(config: &Config, rules: &RuleSet, store: &Handle) -> Result<(AmqpBus, String), RunError> {
+    let derived = parts::bindings(config, rules);
+    let wanted = config.broker.bindings.clone().unwrap_or(derived);
     let remembered = store
         .with(|store| store.transact(|books| books.setting(BINDINGS)))
         .await?;
-    let previous: Vec<Binding> = remembered
-        .and_then(|text| serde_json::from_str(&text).ok())
-        .unwrap_or_default();
-    // What was bound and may still be stays remembered until it is known to be unbound.
+    let previous: Vec<Binding> = match remembered {
+        None => Vec::new(),
+        Some(text) => serde_json::from_str(&text)
+            .map_err(|error| RunError::Unavailable(format!("the store's setting `{BINDINGS}` is damaged: {error}")))?,
+    };
     let mut together = wanted.clone();
     if !config.broker.unbind_stale {
+        // What was bound stays bound, and stays remembered.
         together.extend(previous.iter().filter(|binding| !wanted.contains(binding)).cloned());
     }
-    let text = serde_json::to_string(&together).map_err(|error| RunError::Unavailable(error.to_string()))?;
-    store
-        .with(move |store| store.transact(|books| books.set_setting(BINDINGS, &text)))
-        .await?;
+    let bound = serde_json::to_string(&together).map_err(|error| RunError::Unavailable(error.to_string()))?;
     // The seed only spreads reconnects of several daemons over time.
     let seed = std::process::id().into();
-    Ok(AmqpBus::new(config.broker.amqp(wanted, previous), seed))
+    Ok((AmqpBus::new(config.broker.amqp(wanted, previous), seed), bound))
 }
 
 /// A service manager that does not listen is no trouble of ours; that it could not be told is worth a line.
@@ -233,48 +231,89 @@ async fn stop_on_signal(stop: watch::Sender<bool>) {
 
 async fn intake(
     shared: &Shared,
-    mut bus: AmqpBus,
+    bus: AmqpBus,
+    bound: String,
     config: &Config,
     mut stopping: watch::Receiver<bool>,
 ) -> Result<(), RunError> {
+    let batches = BatchSettings {
+        max: config.broker.batch_max,
+        linger: config.broker.batch_linger,
+        idle: IDLE,
+    };
+    let mut intake = Intake::new(bus, batches);
     let mut was_connected = false;
+    let mut to_remember = Some(bound);
+    let mut pause = STORE_RETRY.0;
     let ended = loop {
-        let next = tokio::select! {
+        let step = tokio::select! {
             biased;
             _ = stopping.wait_for(|stop| *stop) => break Ok(()),
-            next = bus.next(config.broker.batch_max, config.broker.batch_linger, IDLE) => next,
+            step = intake.step(&shared.pipeline) => step,
         };
-        let is_connected = bus.is_connected();
+        let is_connected = intake.bus().is_connected();
         if is_connected && !was_connected {
-            report_topology(&bus);
+            report_topology(intake.bus());
+            if let Some(bound) = to_remember.take() {
+                remember_bindings(shared, bound).await;
+            }
         }
         was_connected |= is_connected;
         set_ready(shared, is_connected);
-        match next {
-            Ok(Batch::Deliveries(deliveries)) => {
-                let Some(last) = deliveries.last().map(|delivery| delivery.tag) else {
-                    continue;
-                };
-                if !take(shared, &deliveries, &mut stopping).await {
-                    break Ok(());
-                }
-                if let Err(error) = bus.ack(last).await {
-                    // The broker gives them out again; they are known then, and have no second effect.
-                    tracing::warn!(%error, "messages could not be acknowledged");
-                }
-                shared.work.notify_one();
+        match step {
+            Step::Durable { .. } => {
+                acknowledge(shared, &mut intake, step).await;
+                pause = STORE_RETRY.0;
             }
-            Ok(Batch::Idle) => {}
-            Ok(Batch::End) => break Ok(()),
-            Ok(Batch::PossibleLoss { reason }) => {
+            Step::Held(error) => {
+                shared.readiness.store.store(false, Ordering::Relaxed);
+                tracing::error!(%error, "nothing is acknowledged until the store can be used");
+                tokio::select! {
+                    _ = stopping.wait_for(|stop| *stop) => break Ok(()),
+                    () = tokio::time::sleep(pause) => {}
+                }
+                pause = (pause * 2).min(STORE_RETRY.1);
+            }
+            Step::Bus(Batch::PossibleLoss { reason }) => {
                 tracing::error!(%reason, "messages may have been lost");
             }
-            Err(BusError::Refused(text)) if !was_connected => break Err(RunError::Config(text)),
-            Err(error) => tracing::warn!(%error, "the broker"),
+            Step::Bus(_) => {}
+            Step::End => break Ok(()),
+            Step::Trouble(BusError::Refused(text)) if !was_connected => break Err(RunError::Config(text)),
+            Step::Trouble(error) => tracing::warn!(%error, "the broker"),
         }
     };
-    bus.close().await;
+    if let Some(step) = intake.finish().await {
+        acknowledge(shared, &mut intake, step).await;
+    }
+    intake.bus().close().await;
     ended
+}
+
+async fn remember_bindings(shared: &Shared, bound: String) {
+    let store = shared.pipeline.store();
+    let result = store
+        .with(move |store| store.transact(|books| books.set_setting(BINDINGS, &bound)))
+        .await;
+    if let Err(error) = result {
+        tracing::warn!(%error, "what the queue is bound to is not remembered: stale bindings will not be named");
+    }
+}
+
+/// Acknowledges a batch that is durable, and tells of it.
+async fn acknowledge(shared: &Shared, intake: &mut Intake<AmqpBus>, step: Step) {
+    let Step::Durable { last, taken, took } = step else {
+        return;
+    };
+    if let Err(error) = intake.bus().ack(last).await {
+        // The broker gives them out again; they are known then, and have no second effect.
+        tracing::warn!(%error, "messages could not be acknowledged");
+    }
+    shared.readiness.store.store(true, Ordering::Relaxed);
+    metric::STORE_TRANSACTION.histogram(&[]).record(took.as_secs_f64());
+    observe_taken(&taken, shared.clock.now());
+    observe_notes(&taken.notes);
+    shared.work.notify_one();
 }
 
 fn report_topology(bus: &AmqpBus) {
@@ -300,35 +339,6 @@ fn set_ready(shared: &Shared, is_connected: bool) {
         told(service::tell_ready());
     } else if before && !after {
         tracing::warn!(missing = shared.readiness.missing().join(", "), "not ready");
-    }
-}
-
-/// Applies a batch, however long the store needs. False when the daemon was told to stop meanwhile.
-async fn take(shared: &Shared, deliveries: &[Delivery], stopping: &mut watch::Receiver<bool>) -> bool {
-    let mut pause = STORE_RETRY.0;
-    loop {
-        let started = std::time::Instant::now();
-        match shared.pipeline.take(deliveries).await {
-            Ok(taken) => {
-                metric::STORE_TRANSACTION
-                    .histogram(&[])
-                    .record(started.elapsed().as_secs_f64());
-                shared.readiness.store.store(true, Ordering::Relaxed);
-                observe_taken(&taken, shared.clock.now());
-                observe_notes(&taken.notes);
-                return true;
-            }
-            Err(error) => {
-                shared.readiness.store.store(false, Ordering::Relaxed);
-                tracing::error!(%error, "nothing is acknowledged until the store can be used");
-            }
-        }
-        if *stopping.borrow() {
-            return false;
-        }
-        // A stop cuts the pause short, not the try that follows: what is committed now is not worked on again.
-        let _ = tokio::time::timeout(pause, stopping.wait_for(|stop| *stop)).await;
-        pause = (pause * 2).min(STORE_RETRY.1);
     }
 }
 

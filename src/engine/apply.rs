@@ -272,20 +272,22 @@ impl Engine {
     fn place(&mut self, ledger: &mut dyn Ledger, job: &mut JobEvent) -> Result<(), LedgerError> {
         if let Some(group) = &job.group {
             let facts = &mut job.facts;
-            let mut row = self.groups.get(group).cloned();
-            if row.is_none() && (facts.push.is_none() || facts.project.is_none()) {
-                row = ledger.group(group)?;
+            let learned = match self.groups.get(group) {
+                None if facts.push.is_none() || facts.project.is_none() => ledger.group(group)?,
+                _ => None,
+            };
+            if let Some(row) = learned {
+                self.remember(group, row);
             }
-            match row {
+            match self.groups.get(group) {
                 Some(row) => {
-                    facts.project.get_or_insert(row.project.clone());
+                    facts.project.get_or_insert_with(|| row.project.clone());
                     if facts.push.is_none() {
                         facts.push = row.push;
                     }
                     if facts.revision.is_none() {
                         facts.revision.clone_from(&row.revision);
                     }
-                    self.remember(group, row);
                 }
                 None => {
                     if let (Some(project), Some(push)) = (&facts.project, facts.push) {

@@ -23,7 +23,8 @@ pub enum CronError {
     Fields(usize),
     /// A field cannot be read.
     #[error(
-        "the {name} of a schedule cannot be `{text}`; it is `*`, a number from {low} to {high}, a range `a-b`, a step `*/n`, or several with commas"
+        "the {name} of a schedule cannot be `{text}`; it is `*`, a number from {low} to {high}, a range `a-b`, a \
+        step `*/n`, or several with commas"
     )]
     Field {
         /// The field.

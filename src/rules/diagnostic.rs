@@ -169,7 +169,7 @@ impl fmt::Display for Diagnostic {
         writeln!(f, "{margin} |")?;
         writeln!(f, "{number} | {}", self.source)?;
         // Tabs are kept, so that the caret stands under its text whatever the width of a tab.
-        let lead = self.source.chars().take(self.column as usize - 1);
+        let lead = self.source.chars().take((self.column as usize).saturating_sub(1));
         let pad: String = lead.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
         writeln!(f, "{margin} | {pad}{}", "^".repeat(self.width as usize))?;
         if let Some(expected) = &self.expected {

@@ -130,7 +130,8 @@ pub(super) static RULE: Keys = Keys {
         key(
             "caused_by",
             Shape::OneOrMore(&Shape::Word(CAUSERS)),
-            "Whose runs may open a case: `push` (the default), `person`. Runs of sheriffd, and of unknown cause, never do.",
+            "Whose runs may open a case: `push` (the default), `person`. Runs of sheriffd, and of unknown cause, \
+            never do.",
         ),
         key("throttle", Shape::Keys(&THROTTLE), "How often it may open a case."),
         key(
@@ -200,7 +201,8 @@ pub(super) static BUDGET: Keys = Keys {
                 &Shape::Int(0, MAX_ALLOWANCE),
                 &Shape::Names(&Shape::Int(0, MAX_ALLOWANCE)),
             ),
-            "Jobs a day (UTC): one number, or numbers by the beginning of the project's, platform's, rule's or label's name (the longest that fits), with `default` for the rest.",
+            "Jobs a day (UTC): one number, or numbers by the beginning of the project's, platform's, rule's or \
+            label's name (the longest that fits), with `default` for the rest.",
         ),
     ],
 };
@@ -408,7 +410,7 @@ pub(super) static TEST_EXPECT: Keys = Keys {
         key(
             "because",
             Shape::Text,
-            "Why it opened nothing, in the word of `explain`: `lineage`, `budget`, `no-match`.",
+            "Why it opened nothing, in the word of `explain`: `lineage`, `condition-false`, `joined`.",
         ),
         key("verdict", Shape::Name, "How its case ended."),
         key(

@@ -1,13 +1,13 @@
 //! The rule language: YAML files, checked, compiled and indexed.
 //!
-//! In: rule files, then events and [`Facts`]. Out: a [`RuleSet`] or every [`Diagnostic`] at once; for an event the rules
-//! that can match, and for each whether it does and why. Never: I/O besides reading the files; opening cases, or
+//! In: rule files, then events and [`Facts`]. Out: a [`RuleSet`] or every [`Diagnostic`] at once; for an event the
+//! rules that can match, and for each whether it does and why. Never: I/O besides reading the files; opening cases, or
 //! knowing of budgets and lineage more than what a rule says of them.
 //!
 //! The way of a file: [`yaml`] makes a tree with places, [`shape`] checks it against the tables in [`keys`], [`read`]
-//! makes rules of it (with [`shared`], [`match_fields`], [`open`], [`expr`]), [`lint`] warns, [`set`] compiles. The way of an event:
-//! [`index`] (with [`lookup`]) finds the rules that can match, [`set`] evaluates them. [`field_table`] is the schema of events. [`schema`] and
-//! [`reference`] say the same tables to editors and readers.
+//! makes rules of it (with [`shared`], [`match_fields`], [`open`], [`expr`]), [`lint`] warns, [`set`] compiles. The
+//! way of an event: [`index`] (with [`lookup`]) finds the rules that can match, [`set`] evaluates them. [`field_table`]
+//! is the schema of events. [`schema`] and [`mod@reference`] say the same tables to editors and readers.
 
 mod code;
 mod cron;

@@ -205,7 +205,8 @@ fn refuse_templates(node: &Node, gathering: &mut Gathering) -> bool {
     }
 }
 
-/// The mapping as the parameters' own deserializer takes it: `batch: auto` is its absence, scalars of `input` are texts.
+/// The mapping as the parameters' own deserializer takes it: `batch: auto` is its absence, scalars of `input` are
+/// texts.
 fn to_json(node: &Node) -> Json {
     let text = |node: &Node| match &node.value {
         Yaml::Bool(value) => json!(value.to_string()),

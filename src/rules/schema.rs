@@ -108,7 +108,12 @@ fn matches() -> Json {
             values.push(value);
         }
     }
-    let list = json!({ "type": "object", "properties": { "list": { "type": "string" } }, "required": ["list"], "additionalProperties": false });
+    let list = json!({
+        "type": "object",
+        "properties": { "list": { "type": "string" } },
+        "required": ["list"],
+        "additionalProperties": false,
+    });
     let properties: Map<String, Json> = fields
         .into_iter()
         .map(|(name, (values, doc))| {

@@ -89,8 +89,8 @@ pub struct RuleSet {
 }
 
 impl RuleSet {
-    /// Reads rule files, and all `*.yaml` and `*.yml` files of folders (and their folders). The names in diagnostics are
-    /// the paths as given.
+    /// Reads rule files, and all `*.yaml` and `*.yml` files of folders (and their folders). The names in diagnostics
+    /// are the paths as given.
     ///
     /// # Errors
     /// Everything that is wrong with any of the files; nothing is used then.

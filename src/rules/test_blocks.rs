@@ -14,7 +14,7 @@ use super::read::duration;
 use super::rule::{ExpectedCases, RuleTest, TestAction, TestExpectation, TestRun, TestStep};
 use super::value::Type;
 use super::yaml::{Node, Yaml};
-use crate::event::{RuleName, Timestamp, VerdictKind};
+use crate::event::{Reason, RuleName, Timestamp, VerdictKind};
 
 /// The most steps, runs or expectations of one test.
 const MAX_PARTS: usize = 10_000;
@@ -169,6 +169,15 @@ fn expectation(node: &Node, rules: &[&str], gathering: &mut Gathering) -> Option
             verdict.span,
             format!("there is no verdict `{word}`"),
         );
+        note.expected(one_of(words.clone())).did_you_mean(word, words);
+        return None;
+    }
+    if let Some(because) = node.get("because")
+        && let Some(word) = because.text()
+        && !Reason::ALL.iter().any(|known| known.as_str() == word)
+    {
+        let words = Reason::ALL.iter().map(|known| known.as_str());
+        let note = gathering.error(Code::InvalidValue, because.span, format!("there is no reason `{word}`"));
         note.expected(one_of(words.clone())).did_you_mean(word, words);
         return None;
     }

@@ -304,7 +304,8 @@ impl fmt::Display for Value<'_> {
     }
 }
 
-/// Milliseconds per unit of a duration; `ms` stands before `m`, whose beginning it shares. `d` is an extension of CEL, whose largest unit is the hour.
+/// Milliseconds per unit of a duration; `ms` stands before `m`, whose beginning it shares. `d` is an extension of
+/// CEL, whose largest unit is the hour.
 const UNITS: [(&str, f64); 7] = [
     ("d", 86_400_000.0),
     ("h", 3_600_000.0),

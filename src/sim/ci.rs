@@ -156,7 +156,7 @@ impl Backend for SimBackend {
 
 fn receipt(task: TaskId) -> Receipt {
     Receipt {
-        reference: Some(task.to_string()),
+        reference: None,
         action_task: Some(task),
     }
 }

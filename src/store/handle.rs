@@ -39,24 +39,26 @@ impl Handle {
         Ok(Handle { jobs })
     }
 
-    /// Runs `work` on the store's thread and waits for its answer.
+    /// Hands `work` to the store's thread at once; the answer comes when the returned future is awaited. Work is done
+    /// in the order in which it was handed over, whether or not anybody waits for it.
     ///
     /// # Errors
     /// What `work` says, that it panicked ([`LedgerError::Rejected`]), or that the store's thread has ended.
-    pub async fn with<R: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut SqliteStore) -> Result<R, LedgerError> + Send + 'static,
-    ) -> Result<R, LedgerError> {
+    pub fn with<R: Send + 'static, W>(&self, work: W) -> impl Future<Output = Result<R, LedgerError>> + Send + use<R, W>
+    where
+        W: FnOnce(&mut SqliteStore) -> Result<R, LedgerError> + Send + 'static,
+    {
         let (answer, reply) = oneshot::channel();
         let job: Job = Box::new(move |store| {
             // The asker may have gone away (shutdown): its transaction is committed or rolled back all the same.
             let _ = answer.send(work(store));
         });
-        self.jobs
-            .send(job)
-            .map_err(|_| LedgerError::Broken("the store's thread has ended".into()))?;
-        reply
-            .await
-            .map_err(|_| LedgerError::Rejected("a defect in sheriffd ended the transaction; please report it".into()))?
+        let handed_over = self.jobs.send(job);
+        async move {
+            handed_over.map_err(|_| LedgerError::Broken("the store's thread has ended".into()))?;
+            reply.await.map_err(|_| {
+                LedgerError::Rejected("a defect in sheriffd ended the transaction; please report it".into())
+            })?
+        }
     }
 }

@@ -118,11 +118,11 @@ fn panels_do_not_overlap() {
 #[test]
 fn grafana_finds_the_dashboard_and_the_dashboard_its_source() {
     let sources = yaml("deploy/grafana/provisioning/datasources/prometheus.yml");
-    let uid = texts(&sources["datasources"][0]["uid"]).concat();
+    let uid = texts(&sources["datasources"][0]["uid"]);
     for panel in panels().iter().filter(|panel| panel["type"] != "row") {
-        assert_eq!(texts(&panel["datasource"]["uid"]), [uid.clone()], "{}", panel["title"]);
+        assert_eq!(texts(&panel["datasource"]["uid"]), uid, "{}", panel["title"]);
         for target in panel["targets"].as_array().unwrap() {
-            assert_eq!(texts(&target["datasource"]["uid"]), [uid.clone()], "{}", panel["title"]);
+            assert_eq!(texts(&target["datasource"]["uid"]), uid, "{}", panel["title"]);
         }
     }
     let provider = yaml("deploy/grafana/provisioning/dashboards/sheriffd.yml");

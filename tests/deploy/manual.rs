@@ -81,7 +81,7 @@ fn every_reason_why_a_message_came_to_nothing_is_explained() {
 #[test]
 fn every_command_in_the_manuals_is_one_of_the_program() {
     let mut commands = BTreeSet::new();
-    for manual in [OPERATIONS, "docs/security.md", "deploy/sheriffd.example.toml"] {
+    for manual in [OPERATIONS, "docs/security.md", "docs/guide.md", "README.md"] {
         let text = read(manual);
         for behind in text.split("sheriffd ").skip(1) {
             // Two words at most: a command and a command of it. Prose goes on with words that are none.

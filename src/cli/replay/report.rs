@@ -8,7 +8,8 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use super::super::{CliError, Format};
+use super::super::CliError;
+use super::super::common::Format;
 use crate::bus::file::BadLines;
 use crate::daemon::pipeline::Taken;
 use crate::engine::Note;

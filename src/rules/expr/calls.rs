@@ -16,7 +16,7 @@ use crate::rules::diagnostic::{closest, one_of};
 use crate::rules::value::{Type, Value, parse_duration};
 
 /// The largest compiled regular expression in bytes: stops patterns such as `(a{1000}){1000}`.
-const MAX_REGEX_BYTES: usize = 1 << 20;
+const MAX_REGEX_BYTES: usize = 256 * 1024;
 
 /// Texts that no useful regular expression matches all of.
 const REGEX_PROBES: [&str; 4] = ["", "a", "0/-_.", "\u{1}Z \u{e9}"];

@@ -272,13 +272,10 @@ impl<'a> Run<'a> {
         if let (Value::Text(a), Value::Text(b)) = (a, b) {
             self.step(a.len().min(b.len()) / BYTES_A_STEP)?;
         }
-        if let (Value::List(a), Value::List(b)) = (a, b) {
-            self.step(a.len().min(b.len()))?;
-        }
         let order = || a.order(b);
         Ok(match compare {
-            Compare::Equal => a.same(b),
-            Compare::NotEqual => !a.same(b),
+            Compare::Equal => self.same(a, b)?,
+            Compare::NotEqual => !self.same(a, b)?,
             Compare::Less => order() == Some(Ordering::Less),
             Compare::LessEqual => matches!(order(), Some(Ordering::Less | Ordering::Equal)),
             Compare::Greater => order() == Some(Ordering::Greater),
@@ -286,15 +283,39 @@ impl<'a> Run<'a> {
         })
     }
 
+    /// Whether two values are the same; every element of a list costs a step, however deep the lists are nested.
+    fn same(&mut self, a: &Value<'_>, b: &Value<'_>) -> Result<bool, Stop> {
+        let (Value::List(a), Value::List(b)) = (a, b) else {
+            return Ok(a.same(b));
+        };
+        if a.len() != b.len() {
+            return Ok(false);
+        }
+        self.step(a.len())?;
+        for (a, b) in a.iter().zip(b.iter()) {
+            if !self.same(&a, &b)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     fn contains(&mut self, element: &'a Expr, list: &'a Expr) -> Outcome<'a> {
         let element = self.eval(element)?;
-        match self.eval(list)? {
-            Value::List(list) => {
-                self.step(list.len() / 4)?;
-                Ok(Value::Bool(list.contains(&element)))
-            }
-            other => Err(mistyped(&other)),
+        let list = match self.eval(list)? {
+            Value::List(list) => list,
+            other => return Err(mistyped(&other)),
+        };
+        self.step(list.len() / 4)?;
+        if !matches!(element, Value::List(_)) {
+            return Ok(Value::Bool(list.contains(&element)));
         }
+        for item in list.iter() {
+            if self.same(&item, &element)? {
+                return Ok(Value::Bool(true));
+            }
+        }
+        Ok(Value::Bool(false))
     }
 
     fn arith(&mut self, arith: Arith, a: Value<'a>, b: Value<'a>) -> Outcome<'a> {

@@ -41,13 +41,15 @@ pub const FUNCTIONS: &[Function] = &[
     function(
         "matches",
         "string.matches(\"regex\") → bool",
-        "Whether a regular expression is found anywhere in it; the expression is a literal, compiled at load (no look-around, no back-references).",
+        "Whether a regular expression is found anywhere in it; the expression is a literal, compiled at load (no \
+        look-around, no back-references).",
     ),
     function("lowerAscii", "string.lowerAscii() → string", "With A–Z in lower case."),
     function(
         "duration",
         "duration(\"14d\") → duration",
-        "A span of time: numbers with `ns`, `us`, `ms`, `s`, `m`, `h` as in CEL, and `d` (24 hours) as an extension. A literal.",
+        "A span of time: numbers with `ns`, `us`, `ms`, `s`, `m`, `h` as in CEL, and `d` (24 hours) as an \
+        extension. A literal.",
     ),
     function(
         "timestamp",
@@ -157,7 +159,8 @@ pub const HISTORY_FUNCTIONS: &[Function] = &[
     function(
         "failure_rate",
         "history.failure_rate(event, duration) → double",
-        "The share of failed among its passed and failed runs in that span before the event, 0 to 1; unknown when there were none.",
+        "The share of failed among its passed and failed runs in that span before the event, 0 to 1; unknown when \
+        there were none.",
     ),
     function(
         "runs",

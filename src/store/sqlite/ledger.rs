@@ -5,15 +5,15 @@ use std::sync::Arc;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use serde::{Deserialize, Serialize};
 
-use super::codec::{TaskColumn, cause_number, cause_of, state_number, state_of};
-use super::{Names, json, sql};
+use super::codec::{StoredTask, TaskColumn, cause_number, cause_of, state_number, state_of};
+use super::{LabelNumber, Names, json, sql};
 use crate::engine::ledger::{
     ActionRow, ActionState, CaseRow, Counts, Decision, GroupRow, Lack, Ledger, LedgerError, NewAction, PushRow, RunRow,
     View, ViewQuery,
 };
 use crate::event::{
-    ActionKey, BackendName, CaseId, CausedBy, Duration, Event, JobEvent, Label, Project, PushEvent, PushId, Revision,
-    RunKey, Signature, TaskId, Timestamp,
+    ActionKey, BackendName, CaseId, CausedBy, Duration, Event, JobEvent, JobFacts, Label, Project, PushEvent, PushId,
+    Revision, RunKey, Signature, TaskId, Timestamp,
 };
 
 /// Closed cases that a view shows: enough to know whether the newest ones explain a failure.
@@ -45,8 +45,8 @@ impl<'a> Books<'a> {
     }
 
     fn name(&mut self, kind: &'static str, name: &str) -> Result<i64, LedgerError> {
-        if let Some(id) = self.names.names.get(&(kind, name.to_owned())) {
-            return Ok(*id);
+        if let Some(id) = self.names.name(kind, name) {
+            return Ok(id);
         }
         let id = self
             .tx
@@ -56,31 +56,37 @@ impl<'a> Books<'a> {
             )
             .and_then(|mut statement| statement.query_row(params![kind, name], |row| row.get(0)))
             .map_err(sql)?;
-        self.names.names.insert((kind, name.to_owned()), id);
+        self.names.keep_name(kind, name, id);
         Ok(id)
     }
 
-    fn label(&mut self, project: i64, label: &Label, series: Option<&Label>) -> Result<i64, LedgerError> {
-        if let Some(id) = self.names.labels.get(&(project, label.as_str().to_owned())) {
-            return Ok(*id);
+    fn label(&mut self, project: i64, label: &Label, facts: &JobFacts) -> Result<i64, LedgerError> {
+        // Only the chunk tells the series; most messages do not carry it.
+        let tells_series = facts.chunk.is_some();
+        if let Some(known) = self.names.label(project, label)
+            && (known.has_series || !tells_series)
+        {
+            return Ok(known.id);
         }
         // A series that is known replaces one that was only assumed to be the whole label.
-        let id = self
+        let (id, has_series): (i64, bool) = self
             .tx
             .prepare_cached(
                 "INSERT INTO labels (project, label, series) VALUES (?1, ?2, ?3)
                  ON CONFLICT (project, label) DO UPDATE
                  SET series = CASE WHEN excluded.series <> excluded.label THEN excluded.series ELSE labels.series END
-                 RETURNING id",
+                 RETURNING id, series <> label",
             )
             .and_then(|mut statement| {
-                let series = series.unwrap_or(label).as_str();
-                statement.query_row(params![project, label.as_str(), series], |row| row.get(0))
+                let series = facts.series().unwrap_or_else(|| label.clone());
+                statement.query_row(params![project, label.as_str(), series.as_str()], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })
             })
             .map_err(sql)?;
-        if series.is_some_and(|series| series != label) || !ends_in_number(label) {
-            self.names.labels.insert((project, label.as_str().to_owned()), id);
-        }
+        // A chunk that the label does not end in leaves the label its own series, for good.
+        let has_series = has_series || tells_series;
+        self.names.keep_label(project, label, LabelNumber { id, has_series });
         Ok(id)
     }
 
@@ -186,13 +192,16 @@ impl<'a> Books<'a> {
     }
 }
 
-/// A label that may end in a chunk number: its series may become known later.
-fn ends_in_number(label: &Label) -> bool {
-    label
-        .as_str()
-        .rsplit('-')
-        .next()
-        .is_some_and(|tail| !tail.is_empty() && tail.bytes().all(|b| b.is_ascii_digit()))
+/// The JSON of what is known of a run's inside; `None` when nothing is.
+fn detail_of(facts: &JobFacts) -> Result<Option<String>, LedgerError> {
+    if facts.signatures.is_none() && facts.groups.is_none() {
+        return Ok(None);
+    }
+    let detail = RunDetail {
+        signatures: facts.signatures.clone(),
+        groups: facts.groups.clone(),
+    };
+    serde_json::to_string(&detail).map(Some).map_err(json)
 }
 
 fn push_row(row: &Row<'_>) -> rusqlite::Result<PushRow> {
@@ -201,7 +210,7 @@ fn push_row(row: &Row<'_>) -> rusqlite::Result<PushRow> {
         push: PushId(row.get(0)?),
         revision: row.get::<_, Option<String>>(1)?.map(Revision::from),
         at: row.get::<_, Option<i64>>(2)?.map(Timestamp),
-        group: row.get::<_, Option<TaskColumn>>(3)?.map(|task| task.0),
+        group: row.get::<_, Option<StoredTask>>(3)?.map(|task| task.0),
         backs_out: backs_out
             .and_then(|text| serde_json::from_str(&text).ok())
             .unwrap_or_default(),
@@ -232,7 +241,7 @@ fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
     Ok(RunRow {
         key: RunKey {
             backend: BackendName::from(row.get::<_, String>(0)?),
-            task: row.get::<_, TaskColumn>(1)?.0,
+            task: row.get::<_, StoredTask>(1)?.0,
             run: row.get(2)?,
         },
         label: Label::from(row.get::<_, String>(3)?),
@@ -280,6 +289,21 @@ pub(super) fn case_of(id: u64, body: &str) -> Result<CaseRow, LedgerError> {
 
 impl Ledger for Books<'_> {
     fn record_runs(&mut self, jobs: &[&JobEvent]) -> Result<(), LedgerError> {
+        let tx = self.tx;
+        let mut write = tx
+            .prepare_cached(
+                "INSERT INTO runs (backend, task, run, label, push, state, caused_by, at, duration, detail)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+                 ON CONFLICT (task, run, backend) DO UPDATE SET
+                    at = CASE WHEN excluded.state > state AND state < 2 THEN excluded.at ELSE at END,
+                    state = CASE WHEN state < 2 THEN MAX(state, excluded.state) ELSE state END,
+                    caused_by = CASE WHEN caused_by = 0 THEN excluded.caused_by ELSE caused_by END,
+                    duration = COALESCE(duration, excluded.duration),
+                    detail = COALESCE(excluded.detail, detail)
+                 WHERE (state < 2 AND excluded.state > state) OR (caused_by = 0 AND excluded.caused_by <> 0)
+                    OR excluded.detail IS NOT NULL",
+            )
+            .map_err(sql)?;
         for job in jobs {
             let facts = &job.facts;
             let (Some(project), Some(label), Some(push)) = (&facts.project, &facts.label, facts.push) else {
@@ -287,59 +311,33 @@ impl Ledger for Books<'_> {
             };
             let backend = self.name("backend", job.run.backend.as_str())?;
             let project = self.name("project", project.as_str())?;
-            let series = facts.series();
-            let label = self.label(project, label, series.as_ref())?;
-            let detail = if facts.signatures.is_some() || facts.groups.is_some() {
-                let detail = RunDetail {
-                    signatures: facts.signatures.clone(),
-                    groups: facts.groups.clone(),
-                };
-                Some(serde_json::to_string(&detail).map_err(json)?)
-            } else {
-                None
-            };
+            let label = self.label(project, label, facts)?;
             let duration = match (job.started, job.resolved) {
                 (Some(started), Some(resolved)) => i64::try_from(resolved.since(started).as_millis()).ok(),
                 _ => None,
             };
-            self.tx
-                .prepare_cached(
-                    "INSERT INTO runs (backend, task, run, label, push, state, caused_by, at, duration, detail)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
-                     ON CONFLICT (task, run, backend) DO UPDATE SET
-                        at = CASE WHEN excluded.state > state AND state < 2 THEN excluded.at ELSE at END,
-                        state = CASE WHEN state < 2 THEN MAX(state, excluded.state) ELSE state END,
-                        caused_by = CASE WHEN caused_by = 0 THEN excluded.caused_by ELSE caused_by END,
-                        duration = COALESCE(duration, excluded.duration),
-                        detail = COALESCE(excluded.detail, detail)
-                     WHERE (state < 2 AND excluded.state > state) OR (caused_by = 0 AND excluded.caused_by <> 0)
-                        OR excluded.detail IS NOT NULL",
-                )
-                .and_then(|mut statement| {
-                    statement.execute(params![
-                        backend,
-                        TaskColumn(job.run.task.clone()),
-                        job.run.run,
-                        label,
-                        push.0,
-                        state_number(job.state),
-                        cause_number(facts.caused_by),
-                        job.at.0,
-                        duration,
-                        detail,
-                    ])
-                })
+            let task = TaskColumn::of(&job.run.task);
+            write
+                .execute(params![
+                    backend,
+                    task,
+                    job.run.run,
+                    label,
+                    push.0,
+                    state_number(job.state),
+                    cause_number(facts.caused_by),
+                    job.at.0,
+                    duration,
+                    detail_of(facts)?,
+                ])
                 .map_err(sql)?;
             if facts.caused_by == CausedBy::Sheriffd
                 && let Some(parent) = &facts.parent
                 && let Some(key) = self.action_of(parent)?
                 && let Some(action) = self.action_id(key)?
             {
-                self.tx
-                    .prepare_cached("UPDATE runs SET action = ?1 WHERE task = ?2 AND run = ?3 AND backend = ?4")
-                    .and_then(|mut statement| {
-                        statement.execute(params![action, TaskColumn(job.run.task.clone()), job.run.run, backend])
-                    })
+                tx.prepare_cached("UPDATE runs SET action = ?1 WHERE task = ?2 AND run = ?3 AND backend = ?4")
+                    .and_then(|mut statement| statement.execute(params![action, task, job.run.run, backend]))
                     .map_err(sql)?;
             }
         }
@@ -397,7 +395,7 @@ impl Ledger for Books<'_> {
             )
             .and_then(|mut statement| {
                 statement
-                    .query_row([TaskColumn(group.clone())], |row| {
+                    .query_row([TaskColumn::of(group)], |row| {
                         Ok(GroupRow {
                             project: Project::from(row.get::<_, String>(0)?),
                             push: row.get::<_, Option<u64>>(1)?.map(PushId),
@@ -420,7 +418,7 @@ impl Ledger for Books<'_> {
             )
             .and_then(|mut statement| {
                 statement.execute(params![
-                    TaskColumn(group.clone()),
+                    TaskColumn::of(group),
                     project,
                     row.push.map(|push| push.0),
                     revision
@@ -434,9 +432,7 @@ impl Ledger for Books<'_> {
                      ON CONFLICT (project, push) DO UPDATE SET
                         revision = COALESCE(revision, excluded.revision), grp = COALESCE(grp, excluded.grp)",
                 )
-                .and_then(|mut statement| {
-                    statement.execute(params![project, push.0, revision, TaskColumn(group.clone())])
-                })
+                .and_then(|mut statement| statement.execute(params![project, push.0, revision, TaskColumn::of(group)]))
                 .map_err(sql)?;
         }
         Ok(())
@@ -452,7 +448,7 @@ impl Ledger for Books<'_> {
             .and_then(|mut statement| {
                 statement
                     .query_row(
-                        params![TaskColumn(key.task.clone()), key.run, key.backend.as_str()],
+                        params![TaskColumn::of(&key.task), key.run, key.backend.as_str()],
                         run_row,
                     )
                     .optional()
@@ -465,7 +461,7 @@ impl Ledger for Books<'_> {
             .prepare_cached("SELECT case_id, step, slot FROM actions WHERE receipt = ?1")
             .and_then(|mut statement| {
                 statement
-                    .query_row([TaskColumn(receipt.clone())], |row| {
+                    .query_row([TaskColumn::of(receipt)], |row| {
                         Ok(ActionKey {
                             case: CaseId(row.get(0)?),
                             step: row.get(1)?,

@@ -21,9 +21,18 @@ pub use ledger::Books;
 pub use outbox::{Dimension, Due, Spent};
 
 use crate::engine::ledger::LedgerError;
+use crate::event::Label;
 
 /// Migrations in order, never edited once landed: a store of version `n` has had the first `n` of them.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_initial.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("migrations/0001_initial.sql"),
+    include_str!("migrations/0002_runs_by_arrival.sql"),
+];
+
+/// Pages in the write-ahead log (4 KiB each) after which they are moved into the database: the more there are, the
+/// fewer times a page that changes often is written. The log takes 64 MiB of disk, and a restart after a crash reads
+/// as much.
+const CHECKPOINT_PAGES: u32 = 16_000;
 
 /// How long a statement waits for another process's write before it says that the store is busy.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,23 +46,51 @@ pub struct SqliteStore {
     names: Names,
 }
 
-/// Numbers of interned names, by name.
+/// Numbers of interned names. Nested, so that a look-up borrows the name it looks for.
 #[derive(Default)]
 struct Names {
-    names: HashMap<(&'static str, String), i64>,
-    labels: HashMap<(i64, String), i64>,
+    /// By kind and name.
+    names: HashMap<&'static str, HashMap<Box<str>, i64>>,
+    /// By project and label.
+    labels: HashMap<i64, HashMap<Label, LabelNumber>>,
+    /// How many there are in all.
+    kept: usize,
+}
+
+/// The number of a label, and whether its series is written down beside it.
+#[derive(Clone, Copy)]
+struct LabelNumber {
+    id: i64,
+    has_series: bool,
 }
 
 impl Names {
+    fn name(&self, kind: &'static str, name: &str) -> Option<i64> {
+        self.names.get(kind)?.get(name).copied()
+    }
+
+    fn keep_name(&mut self, kind: &'static str, name: &str, id: i64) {
+        self.kept += 1;
+        self.names.entry(kind).or_default().insert(name.into(), id);
+    }
+
+    fn label(&self, project: i64, label: &Label) -> Option<LabelNumber> {
+        self.labels.get(&project)?.get(label).copied()
+    }
+
+    fn keep_label(&mut self, project: i64, label: &Label, number: LabelNumber) {
+        self.kept += 1;
+        self.labels.entry(project).or_default().insert(label.clone(), number);
+    }
+
     fn bound(&mut self) {
-        if self.names.len() + self.labels.len() > NAMES_KEPT {
+        if self.kept > NAMES_KEPT {
             self.forget();
         }
     }
 
     fn forget(&mut self) {
-        self.names.clear();
-        self.labels.clear();
+        *self = Names::default();
     }
 }
 
@@ -128,10 +165,11 @@ impl SqliteStore {
         connection.set_prepared_statement_cache_capacity(128);
         // FULL: a commit is on the disk before the message is acknowledged. With a transaction a batch it costs little.
         connection
-            .execute_batch(
+            .execute_batch(&format!(
                 "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -65536;
-                 PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 4000; PRAGMA foreign_keys = OFF;",
-            )
+                 PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};
+                 PRAGMA foreign_keys = OFF;"
+            ))
             .map_err(sql)?;
         let transaction = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -219,4 +257,50 @@ fn sql(error: rusqlite::Error) -> LedgerError {
 /// A JSON column that does not hold what was written into it.
 fn json(error: serde_json::Error) -> LedgerError {
     LedgerError::Broken(format!("a row holds JSON that cannot be read: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_of_the_first_version_keeps_its_runs_and_takes_new_ones() {
+        let old = Connection::open_in_memory().unwrap();
+        old.execute_batch(MIGRATIONS[0]).unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        old.execute_batch(
+            "INSERT INTO runs (backend, task, run, label, push, state, caused_by, at, duration, detail) VALUES
+                (1, x'00112233445566778899aabbccddeeff', 0, 3, 7, 2, 1, 2000, 60, NULL),
+                (1, 'no-slug', 1, 3, 8, 0, 0, 1000, NULL, '{}')",
+        )
+        .unwrap();
+        let store = SqliteStore::prepare(old).unwrap();
+        let runs: Vec<(i64, i64, i64)> = store
+            .connection
+            .prepare("SELECT run, push, at FROM runs ORDER BY id")
+            .unwrap()
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        assert_eq!(runs, [(1, 8, 1000), (0, 7, 2000)]);
+        let again = "INSERT INTO runs (backend, task, run, label, push, state, caused_by, at)
+            VALUES (1, 'no-slug', 1, 3, 8, 0, 0, 1000)";
+        assert!(store.connection.execute(again, []).is_err(), "a run is in the books once");
+    }
+
+    #[test]
+    fn runs_are_found_by_an_index_whether_by_identity_or_by_label() {
+        let store = SqliteStore::in_memory().unwrap();
+        let plan = |query: &str| -> String {
+            store
+                .connection
+                .query_row(&format!("EXPLAIN QUERY PLAN {query}"), [], |row| row.get(3))
+                .unwrap()
+        };
+        let by_identity = plan("SELECT state FROM runs WHERE task = ?1 AND run = ?2 AND backend = ?3");
+        assert!(by_identity.contains("(task=? AND run=? AND backend=?)"), "{by_identity}");
+        let by_label = plan("SELECT state FROM runs WHERE label = ?1 AND push BETWEEN ?2 AND ?3");
+        assert!(by_label.contains("runs_by_label (label=? AND push>? AND push<?)"), "{by_label}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use rusqlite::{Row, params};
 
-use super::codec::TaskColumn;
+use super::codec::{StoredTask, TaskColumn};
 use super::{Books, json, sql};
 use crate::engine::ledger::LedgerError;
 use crate::event::{ActionKey, JobRequest, Reason, TaskId, Timestamp};
@@ -243,7 +243,7 @@ impl Books<'_> {
                  WHERE case_id = ?1 AND step = ?2 AND slot = ?3 AND state IN ('sending', 'in-doubt')",
             )
             .and_then(|mut statement| {
-                let receipt = receipt.map(|task| TaskColumn(task.clone()));
+                let receipt = receipt.map(TaskColumn::of);
                 statement.execute(params![key.case.0, key.step, key.slot, receipt, reference, now.0])
             })
             .map(drop)
@@ -362,7 +362,7 @@ impl Books<'_> {
                     .query_map([case], |row| {
                         let request: String = row.get(3)?;
                         let sent_at = row.get::<_, Option<i64>>(4)?.map(Timestamp);
-                        let receipt = row.get::<_, Option<TaskColumn>>(5)?.map(|task| task.0);
+                        let receipt = row.get::<_, Option<StoredTask>>(5)?.map(|task| task.0);
                         Ok((
                             serde_json::json!({
                                 "state": row.get::<_, String>(0)?, "reason": row.get::<_, Option<String>>(1)?,

@@ -1,0 +1,211 @@
+//! The small commands, as people call them.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+/// A made table of two jobs, as `sheriffd import` reads it.
+const TABLE: &str = r#"{"snapshot":"made","repository":"autoland","push_id":1,"revision":"aaaaaaaaaaa1","push_timestamp":1780000000,"platform":"linux64","platform_option":"opt","group_symbol":"M","group_name":"Mochitest","type_symbol":"1","type_name":"Mochitest","job_id":1,"state":"completed","result":"success","failure_classification_id":1,"reason":"scheduler","machine":"m1"}
+{"snapshot":"made","repository":"autoland","push_id":2,"revision":"aaaaaaaaaaa2","push_timestamp":1780000600,"platform":"linux64","platform_option":"opt","group_symbol":"M","group_name":"Mochitest","type_symbol":"1","type_name":"Mochitest","job_id":2,"state":"completed","result":"testfailed","failure_classification_id":1,"reason":"scheduler","machine":"m1"}
+"#;
+
+fn sheriffd(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_sheriffd"))
+        .args(arguments)
+        .current_dir(folder)
+        .env_remove("SHERIFFD_CONFIG")
+        .env("USER", "tester")
+        .output()
+        .expect("the program can be started")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A folder with a store in it, made by `sheriffd import`.
+fn folder_with_store() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("table.jsonl"), TABLE).unwrap();
+    let output = sheriffd(folder.path(), &["import", "table.jsonl", "--store", "sheriffd.db"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    folder
+}
+
+#[test]
+fn a_pause_needs_a_reason_and_is_listed_until_it_is_resumed() {
+    let folder = folder_with_store();
+    let run = |arguments: &[&str]| sheriffd(folder.path(), arguments);
+    assert!(stdout(&run(&["pause"])).contains("nothing is paused"));
+    let refused = run(&["pause", "--project", "autoland"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(stderr(&refused).contains("--reason"), "{}", stderr(&refused));
+    let paused = run(&[
+        "pause",
+        "--project",
+        "autoland",
+        "--reason",
+        "the tree burns",
+        "--for",
+        "2h",
+    ]);
+    assert!(paused.status.success(), "{}", stderr(&paused));
+    let listed = stdout(&run(&["pause", "--format", "json"]));
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(listed["pauses"][0]["name"], "autoland");
+    assert_eq!(listed["pauses"][0]["owner"], "tester");
+    assert_eq!(listed["pauses"][0]["reason"], "the tree burns");
+    assert!(run(&["resume", "--project", "autoland"]).status.success());
+    let nothing = run(&["resume", "--project", "autoland"]);
+    assert_eq!(nothing.status.code(), Some(1), "there is none any more");
+}
+
+#[test]
+fn commands_on_a_store_that_does_not_exist_say_so_and_make_none() {
+    let folder = tempfile::tempdir().unwrap();
+    for command in [
+        &["case", "list"][..],
+        &["pause"],
+        &["deadletters", "list"],
+        &["explain", "x"],
+    ] {
+        let output = sheriffd(folder.path(), command);
+        assert_eq!(output.status.code(), Some(69), "{command:?}");
+        assert!(stderr(&output).contains("sheriffd.db"), "{}", stderr(&output));
+    }
+    assert!(!folder.path().join("sheriffd.db").exists());
+}
+
+#[test]
+fn an_empty_history_has_no_cases_and_no_dead_letters() {
+    let folder = folder_with_store();
+    let run = |arguments: &[&str]| sheriffd(folder.path(), arguments);
+    assert!(stdout(&run(&["case", "list"])).contains("no cases"));
+    assert!(stdout(&run(&["deadletters", "list"])).contains("no dead letters"));
+    assert_eq!(run(&["case", "show", "C1"]).status.code(), Some(1));
+    assert_eq!(run(&["case", "close", "C1", "--reason", "x"]).status.code(), Some(1));
+    assert_eq!(run(&["explain", "A3dJ8bDIQRKzHiZBhM0c5Q/0"]).status.code(), Some(1));
+    assert_eq!(run(&["deadletters", "show", "1"]).status.code(), Some(1));
+}
+
+#[test]
+fn an_unknown_setting_is_an_error_with_a_suggestion() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("bad.toml"), "[broker]\npasword = \"env:X\"\n").unwrap();
+    let output = sheriffd(folder.path(), &["config", "--config", "bad.toml"]);
+    assert_eq!(output.status.code(), Some(78));
+    let text = stderr(&output);
+    assert!(
+        text.contains("bad.toml:2") && text.contains("pasword") && text.contains("password"),
+        "{text}"
+    );
+}
+
+#[test]
+fn settings_are_shown_with_their_origin_and_secrets_masked() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("c.toml"),
+        "[broker]\nuser = \"me\"\npassword = \"literal:hunter2\"\n",
+    )
+    .unwrap();
+    let output = sheriffd(
+        folder.path(),
+        &["config", "--config", "c.toml", "--set", "limits.jobs_per_hour=7"],
+    );
+    assert!(output.status.success(), "{}", stderr(&output));
+    let text = stdout(&output);
+    assert!(!text.contains("hunter2"), "{text}");
+    assert!(text.contains("broker.password = \"***\""), "{text}");
+    assert!(
+        text.lines()
+            .any(|line| line.starts_with("limits.jobs_per_hour = 7") && line.contains("--set")),
+        "{text}"
+    );
+}
+
+#[test]
+fn check_says_what_is_wrong_and_where() {
+    let folder = tempfile::tempdir().unwrap();
+    let rule = "version: 1\nrules:\n  - name: r\n    on: job.finished\n    match: { outcom: failed }\n    \
+                open: { kind: find-culprit, max_jobs: 4 }\n";
+    std::fs::write(folder.path().join("rule.yaml"), rule).unwrap();
+    let output = sheriffd(folder.path(), &["check", "rule.yaml"]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = stdout(&output);
+    assert!(text.contains("rule.yaml:5:14") && text.contains("outcome"), "{text}");
+}
+
+#[test]
+fn decide_answers_a_line_with_a_line() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_sheriffd"))
+        .arg("decide")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let question = r#"{"kind":"find-culprit","candidates":16,"history":{"failed":0,"passed":50},"evidence":[{"push":16,"failed":1,"passed":0}],"params":{"confidence":0.95,"parallel":1,"max_jobs":50},"seed":1}"#;
+    writeln!(child.stdin.take().unwrap(), "{question}\nnonsense").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let lines: Vec<serde_json::Value> = stdout(&output)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines[0]["run"].as_array().unwrap().len(), 1);
+    assert!(lines[0]["verdict"].is_null());
+    assert!(lines[1]["error"].is_string());
+    assert_eq!(output.status.code(), Some(1), "one line could not be answered");
+}
+
+#[test]
+fn schemas_and_completions_are_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    for of in ["rules", "decide"] {
+        let output = sheriffd(folder.path(), &["schema", of]);
+        let schema: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+        assert_eq!(schema["$schema"], "http://json-schema.org/draft-07/schema#", "{of}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(
+            stdout(&sheriffd(folder.path(), &["completions", shell])).contains("deadletters"),
+            "{shell}"
+        );
+    }
+}
+
+#[test]
+fn doctor_names_what_would_not_work() {
+    let folder = folder_with_store();
+    std::fs::create_dir(folder.path().join("rules")).unwrap();
+    // Nobody listens on port 9 of this machine.
+    let output = sheriffd(
+        folder.path(),
+        &["doctor", "--format", "json", "--set", "broker.url=amqp://127.0.0.1:9"],
+    );
+    assert_eq!(output.status.code(), Some(1));
+    let answer: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let bad: Vec<&serde_json::Value> = answer["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|finding| finding["ok"] == false)
+        .collect();
+    assert_eq!(answer["bad"], bad.len());
+    assert!(
+        bad.iter()
+            .any(|finding| finding["what"].as_str().unwrap().contains("127.0.0.1:9")),
+        "{answer}"
+    );
+    let store = answer["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|finding| finding["what"] == "store")
+        .unwrap();
+    assert!(store["detail"].as_str().unwrap().contains("2 runs"), "{store}");
+}

@@ -1,0 +1,524 @@
+//! The dispatcher on real books: what goes out, what is held back, and what becomes of a request whose answer was lost.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use sheriffd::backends::{Backend, Finding, Found, JobRequest, Receipt, RequestError};
+use sheriffd::clock::{Clock, ManualClock};
+use sheriffd::dispatch::limits::{Brakes, Limits};
+use sheriffd::dispatch::{DispatchSettings, Dispatcher, Outcome, Round};
+use sheriffd::engine::ledger::{ActionState, CaseRow, Ledger as _, Mode, NewAction};
+use sheriffd::event::{
+    ActionKey, BackendName, CaseId, CaseParams, Cause, Duration, FindCulpritParams, Label, Project, PushId, Reason,
+    Revision, RunInput, Subject, TaskId, Timestamp,
+};
+use sheriffd::rules::{Budget, BudgetScope};
+use sheriffd::store::Handle;
+use sheriffd::store::sqlite::{Pause, PauseScope, SqliteStore};
+
+const START: Timestamp = Timestamp(1_780_000_000_000);
+
+/// A CI that answers what it is told to, and remembers what reached it.
+#[derive(Clone)]
+struct ScriptedCi {
+    name: BackendName,
+    answers: Arc<Mutex<VecDeque<Result<Receipt, RequestError>>>>,
+    finds: Arc<Mutex<VecDeque<Found>>>,
+    reached: Arc<Mutex<Vec<ActionKey>>>,
+}
+
+impl ScriptedCi {
+    fn new() -> ScriptedCi {
+        ScriptedCi {
+            name: BackendName::from("ci"),
+            answers: Arc::default(),
+            finds: Arc::default(),
+            reached: Arc::default(),
+        }
+    }
+
+    fn will_answer(&self, answer: Result<Receipt, RequestError>) {
+        self.answers.lock().unwrap().push_back(answer);
+    }
+
+    fn will_find(&self, found: Found) {
+        self.finds.lock().unwrap().push_back(found);
+    }
+
+    fn reached(&self) -> Vec<String> {
+        self.reached.lock().unwrap().iter().map(ToString::to_string).collect()
+    }
+}
+
+#[async_trait]
+impl Backend for ScriptedCi {
+    fn name(&self) -> &BackendName {
+        &self.name
+    }
+
+    async fn request(&self, request: &JobRequest) -> Result<Receipt, RequestError> {
+        self.reached.lock().unwrap().push(request.key);
+        let scripted = self.answers.lock().unwrap().pop_front();
+        scripted.unwrap_or_else(|| Ok(receipt(&format!("task-of-{}", request.key))))
+    }
+
+    async fn find(&self, _: &JobRequest, _: Timestamp) -> Result<Found, RequestError> {
+        Ok(self.finds.lock().unwrap().pop_front().expect("nobody was to look"))
+    }
+
+    async fn check(&self) -> Vec<Finding> {
+        Vec::new()
+    }
+}
+
+fn receipt(task: &str) -> Receipt {
+    Receipt {
+        action_task: Some(TaskId::from(task)),
+        reference: None,
+    }
+}
+
+/// Books, a CI, a clock, a dispatcher.
+struct Desk {
+    store: Handle,
+    ci: ScriptedCi,
+    clock: Arc<ManualClock>,
+    dispatcher: Dispatcher,
+    brakes: Brakes,
+}
+
+impl Desk {
+    async fn new() -> Desk {
+        Desk::with(DispatchSettings::default()).await
+    }
+
+    async fn with(settings: DispatchSettings) -> Desk {
+        let store = Handle::start(SqliteStore::in_memory().unwrap()).unwrap();
+        let ci = ScriptedCi::new();
+        let clock = Arc::new(ManualClock::new(START));
+        let dispatcher = Dispatcher::new(store.clone(), Arc::new(ci.clone()), clock.clone(), settings);
+        let limits = Limits {
+            requests_per_second: 1_000.0,
+            concurrency: 1_000,
+            ..Limits::default()
+        };
+        Desk {
+            store,
+            ci,
+            clock,
+            dispatcher,
+            brakes: Brakes {
+                limits,
+                budgets: BTreeMap::new(),
+            },
+        }
+    }
+
+    /// A case of a rule on a platform asks for a label on some pushes.
+    async fn asks(&self, rule: &str, platform: &str, pushes: &[u64], times: u32) -> CaseId {
+        let (rule, platform, pushes) = (rule.to_owned(), platform.to_owned(), pushes.to_vec());
+        let now = self.clock.now();
+        self.store
+            .with(move |store| {
+                store.transact(|books| {
+                    let id = books.open_case(&case(&rule, &platform))?;
+                    for (slot, push) in (1..).zip(&pushes) {
+                        let action = NewAction {
+                            request: request(
+                                ActionKey {
+                                    case: id,
+                                    step: 1,
+                                    slot,
+                                },
+                                *push,
+                                times,
+                            ),
+                            state: ActionState::Queued,
+                            rule: rule.clone(),
+                            budget: Some("nightly".into()),
+                            platform: platform.as_str().into(),
+                        };
+                        assert!(books.add_action(&action, now)?);
+                        assert!(!books.add_action(&action, now)?, "the same slot is one request");
+                    }
+                    Ok(id)
+                })
+            })
+            .await
+            .unwrap()
+    }
+
+    async fn round(&self) -> Round {
+        self.dispatcher.round(&self.brakes).await.unwrap()
+    }
+
+    fn wait(&self, span: Duration) {
+        self.clock.advance(span);
+    }
+
+    async fn states(&self, case: CaseId) -> Vec<(&'static str, Option<Reason>)> {
+        self.store
+            .with(move |store| store.transact(|books| books.actions_of(case)))
+            .await
+            .unwrap()
+            .iter()
+            .map(|action| (action.state.as_str(), action.reason))
+            .collect()
+    }
+
+    async fn pause(&self, scope: PauseScope, name: &str) {
+        let pause = Pause {
+            scope,
+            name: name.into(),
+            reason: "test".into(),
+            owner: "test".into(),
+            since: START,
+            expires: None,
+        };
+        self.store
+            .with(move |store| store.transact(|books| books.pause(&pause)))
+            .await
+            .unwrap();
+    }
+}
+
+fn case(rule: &str, platform: &str) -> CaseRow {
+    CaseRow {
+        id: CaseId(0),
+        cause: Cause::Rule {
+            name: rule.into(),
+            version: "v".into(),
+        },
+        mode: Mode::Live,
+        budget: None,
+        subject: Subject {
+            project: Project::from("autoland"),
+            label: Label::from("L"),
+            signature: None,
+        },
+        label: Label::from("L"),
+        platform: platform.into(),
+        params: CaseParams::FindCulprit(FindCulpritParams::default()),
+        push: PushId(9),
+        opened_by: None,
+        opened_at: START,
+        wake_at: None,
+        verdict: None,
+        closed_at: None,
+        why: String::new(),
+        throttle_key: String::new(),
+    }
+}
+
+fn request(key: ActionKey, push: u64, times: u32) -> JobRequest {
+    JobRequest {
+        key,
+        project: Project::from("autoland"),
+        push: PushId(push),
+        revision: Revision::from(format!("{push:040x}")),
+        label: Label::from("L"),
+        times,
+        existing: None,
+        group: None,
+        input: RunInput::default(),
+        why: String::new(),
+    }
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+
+#[tokio::test]
+async fn each_request_goes_out_once() {
+    let desk = Desk::new().await;
+    let case = desk.asks("r", "linux", &[1, 2, 3], 1).await;
+    desk.round().await;
+    desk.round().await;
+    assert_eq!(desk.ci.reached(), ["C1.1.1", "C1.1.2", "C1.1.3"]);
+    assert_eq!(desk.states(case).await, [("accepted", None); 3]);
+}
+
+#[tokio::test]
+async fn two_dispatchers_on_one_store_ask_once_together() {
+    let desk = Desk::new().await;
+    desk.asks("r", "linux", &(1..=50).collect::<Vec<_>>(), 1).await;
+    let other = Dispatcher::new(
+        desk.store.clone(),
+        Arc::new(desk.ci.clone()),
+        desk.clock.clone(),
+        DispatchSettings::default(),
+    );
+    let (a, b) = tokio::join!(desk.dispatcher.round(&desk.brakes), other.round(&desk.brakes));
+    assert_eq!(a.unwrap().done.len() + b.unwrap().done.len(), 50);
+    let mut reached = desk.ci.reached();
+    reached.sort();
+    reached.dedup();
+    assert_eq!(reached.len(), 50);
+}
+
+#[tokio::test]
+async fn a_request_the_ci_cannot_do_is_over_and_costs_nothing() {
+    let desk = Desk::new().await;
+    let case = desk.asks("r", "linux", &[1], 5).await;
+    desk.ci
+        .will_answer(Err(RequestError::NotPossible("no such label".into())));
+    desk.round().await;
+    desk.wait(HOUR);
+    desk.round().await;
+    assert_eq!(desk.states(case).await, [("refused", Some(Reason::NotPossible))]);
+    assert_eq!(desk.ci.reached().len(), 1);
+    let waking = desk
+        .store
+        .with(|store| store.transact(|books| books.waking(Timestamp(i64::MAX), 9)))
+        .await
+        .unwrap();
+    assert_eq!(waking, [case], "its case hears of it");
+}
+
+#[tokio::test]
+async fn a_busy_ci_is_asked_again_not_before_it_said() {
+    let desk = Desk::new().await;
+    let case = desk.asks("r", "linux", &[1], 1).await;
+    let busy = RequestError::Busy {
+        retry_after: Some(10 * MINUTE),
+        detail: "HTTP 429".into(),
+    };
+    desk.ci.will_answer(Err(busy));
+    desk.round().await;
+    assert_eq!(desk.states(case).await, [("queued", Some(Reason::BackendBusy))]);
+    desk.wait(9 * MINUTE);
+    desk.round().await;
+    assert_eq!(desk.ci.reached().len(), 1);
+    desk.wait(2 * MINUTE);
+    desk.round().await;
+    assert_eq!(desk.ci.reached().len(), 2);
+    assert_eq!(desk.states(case).await, [("accepted", None)]);
+}
+
+#[tokio::test]
+async fn refused_credentials_hold_requests_back_until_they_work() {
+    let desk = Desk::new().await;
+    let case = desk.asks("r", "linux", &[1], 1).await;
+    desk.ci
+        .will_answer(Err(RequestError::Refused("missing scope hooks:trigger-hook:x".into())));
+    desk.round().await;
+    assert_eq!(desk.states(case).await, [("queued", Some(Reason::BackendRefused))]);
+    desk.wait(HOUR);
+    desk.round().await;
+    assert_eq!(desk.states(case).await, [("accepted", None)]);
+}
+
+#[tokio::test]
+async fn a_push_without_a_decision_task_is_waited_for_and_then_given_up() {
+    let desk = Desk::new().await;
+    let case = desk.asks("r", "linux", &[1], 1).await;
+    for _ in 0..20 {
+        desk.ci
+            .will_answer(Err(RequestError::NotYet("no decision task".into())));
+    }
+    desk.round().await;
+    assert_eq!(desk.states(case).await, [("queued", Some(Reason::NotYet))]);
+    for _ in 0..4 {
+        desk.wait(HOUR);
+        desk.round().await;
+    }
+    assert_eq!(desk.states(case).await, [("refused", Some(Reason::NotPossible))]);
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_looked_for_and_what_was_done_is_not_asked_again() {
+    let desk = Desk::new().await;
+    let case = desk.asks("r", "linux", &[1], 1).await;
+    desk.ci
+        .will_answer(Err(RequestError::InDoubt("connection lost".into())));
+    desk.round().await;
+    assert_eq!(desk.states(case).await, [("in-doubt", Some(Reason::InDoubt))]);
+    desk.ci.will_find(Found::Done(receipt("found")));
+    desk.wait(2 * MINUTE);
+    desk.round().await;
+    assert_eq!(desk.states(case).await, [("accepted", None)]);
+    assert_eq!(desk.ci.reached().len(), 1);
+}
+
+#[tokio::test]
+async fn a_lost_answer_to_a_request_that_never_arrived_is_asked_again() {
+    let desk = Desk::new().await;
+    let case = desk.asks("r", "linux", &[1], 1).await;
+    desk.ci
+        .will_answer(Err(RequestError::InDoubt("connection lost".into())));
+    desk.round().await;
+    desk.ci.will_find(Found::NotDone);
+    desk.wait(2 * MINUTE);
+    desk.round().await;
+    desk.wait(10 * MINUTE);
+    desk.round().await;
+    assert_eq!(desk.states(case).await, [("accepted", None)]);
+    assert_eq!(desk.ci.reached().len(), 2);
+}
+
+#[tokio::test]
+async fn what_the_ci_cannot_tell_of_is_never_asked_again_unless_that_is_configured() {
+    for (ask_again, reached) in [(false, 1), (true, 2)] {
+        let desk = Desk::with(DispatchSettings {
+            ask_again,
+            looks: 3,
+            ..DispatchSettings::default()
+        })
+        .await;
+        desk.asks("r", "linux", &[1], 1).await;
+        desk.ci
+            .will_answer(Err(RequestError::InDoubt("connection lost".into())));
+        desk.round().await;
+        for _ in 0..8 {
+            desk.ci.will_find(Found::CannotTell("no index".into()));
+            desk.wait(2 * HOUR);
+            desk.round().await;
+        }
+        assert_eq!(desk.ci.reached().len(), reached, "ask_again = {ask_again}");
+    }
+}
+
+#[tokio::test]
+async fn what_another_request_led_to_is_no_answer_to_this_one() {
+    let desk = Desk::new().await;
+    let first = desk.asks("r", "linux", &[1], 1).await;
+    desk.round().await;
+    let second = desk.asks("r", "linux", &[1], 1).await;
+    desk.ci
+        .will_answer(Err(RequestError::InDoubt("connection lost".into())));
+    desk.round().await;
+    desk.ci.will_find(Found::Done(receipt(&format!("task-of-{first}.1.1"))));
+    desk.wait(2 * MINUTE);
+    desk.round().await;
+    assert_eq!(desk.states(second).await, [("in-doubt", Some(Reason::InDoubt))]);
+}
+
+#[tokio::test]
+async fn a_dispatcher_that_died_while_sending_leaves_a_request_that_is_looked_for_first() {
+    let desk = Desk::new().await;
+    let case = desk.asks("r", "linux", &[1], 1).await;
+    let now = desk.clock.now();
+    desk.store
+        .with(move |store| {
+            store.transact(|books| {
+                let key = ActionKey { case, step: 1, slot: 1 };
+                books.begin_sending(key, "ci", now, now.plus(MINUTE)).map(drop)
+            })
+        })
+        .await
+        .unwrap();
+    desk.round().await;
+    assert!(desk.ci.reached().is_empty(), "its lease still runs");
+    desk.ci.will_find(Found::Done(receipt("found")));
+    desk.wait(2 * MINUTE);
+    desk.round().await;
+    assert_eq!(desk.states(case).await, [("accepted", None)]);
+    assert!(desk.ci.reached().is_empty(), "it was there already");
+}
+
+#[tokio::test]
+async fn no_more_jobs_go_out_than_the_limits_allow() {
+    let mut desk = Desk::new().await;
+    desk.brakes.limits.jobs_per_hour = Some(7);
+    let case = desk.asks("r", "linux", &[1, 2, 3, 4], 3).await;
+    let round = desk.round().await;
+    assert_eq!(desk.ci.reached().len(), 2, "3 + 3, and another 3 would be 9");
+    assert_eq!(round.held.len(), 2);
+    assert_eq!(desk.states(case).await[2], ("queued", Some(Reason::Limit)));
+    desk.wait(HOUR + MINUTE);
+    desk.round().await;
+    assert_eq!(desk.ci.reached().len(), 4, "an hour later there is room again");
+}
+
+#[tokio::test]
+async fn a_push_gets_no_more_jobs_than_its_limit_ever() {
+    let mut desk = Desk::new().await;
+    desk.brakes.limits.jobs_per_push = Some(4);
+    desk.asks("r", "linux", &[1, 1, 2], 3).await;
+    desk.round().await;
+    desk.wait(1_000 * HOUR);
+    desk.round().await;
+    assert_eq!(desk.ci.reached(), ["C1.1.1", "C1.1.3"]);
+}
+
+#[tokio::test]
+async fn a_budget_is_an_account_for_each_platform() {
+    let mut desk = Desk::new().await;
+    let budget = Budget {
+        name: "nightly".into(),
+        per: BudgetScope::Platform,
+        default: Some(0),
+        special: [("linux".to_owned(), 2), ("mac".to_owned(), 1)].into(),
+    };
+    desk.brakes.budgets.insert("nightly".into(), budget);
+    let linux = desk.asks("r", "linux64", &[1, 2, 3], 1).await;
+    let mac = desk.asks("r", "macosx", &[1, 2], 1).await;
+    let android = desk.asks("r", "android", &[1], 1).await;
+    desk.round().await;
+    let words = |states: Vec<(&'static str, Option<Reason>)>| states.iter().map(|state| state.0).collect::<Vec<_>>();
+    assert_eq!(words(desk.states(linux).await), ["accepted", "accepted", "queued"]);
+    assert_eq!(words(desk.states(mac).await), ["accepted", "queued"]);
+    assert_eq!(desk.states(android).await, [("queued", Some(Reason::Budget))]);
+}
+
+#[tokio::test]
+async fn requests_keep_to_the_rate() {
+    let mut desk = Desk::new().await;
+    desk.brakes.limits.requests_per_second = 2.0;
+    desk.asks("r", "linux", &(1..=10).collect::<Vec<_>>(), 1).await;
+    desk.round().await;
+    desk.round().await;
+    assert_eq!(desk.ci.reached().len(), 2, "time stands still");
+    desk.wait(Duration::from_millis(1_001));
+    desk.round().await;
+    assert_eq!(desk.ci.reached().len(), 4);
+    desk.brakes.limits.requests_per_second = 0.1;
+    desk.wait(Duration::from_secs(9));
+    desk.round().await;
+    assert_eq!(desk.ci.reached().len(), 4, "one in ten seconds");
+}
+
+#[tokio::test]
+async fn rules_take_turns() {
+    let mut desk = Desk::new().await;
+    desk.brakes.limits.jobs_per_hour = Some(4);
+    desk.asks("greedy", "linux", &(1..=30).collect::<Vec<_>>(), 1).await;
+    desk.asks("modest", "linux", &[1, 2], 1).await;
+    desk.round().await;
+    assert_eq!(desk.ci.reached(), ["C1.1.1", "C2.1.1", "C1.1.2", "C2.1.2"]);
+}
+
+#[tokio::test]
+async fn what_is_paused_waits_and_goes_out_after_the_resume() {
+    for (scope, name) in [
+        (PauseScope::All, ""),
+        (PauseScope::Rule, "r"),
+        (PauseScope::Project, "autoland"),
+        (PauseScope::Platform, "linux"),
+        (PauseScope::Backend, "ci"),
+    ] {
+        let desk = Desk::new().await;
+        let case = desk.asks("r", "linux", &[1], 1).await;
+        desk.pause(scope, name).await;
+        let round = desk.round().await;
+        assert_eq!(round.held.len(), 1, "{scope:?}");
+        assert_eq!(desk.states(case).await, [("queued", Some(Reason::Paused))]);
+        desk.store
+            .with(move |store| store.transact(|books| books.resume(scope, name)))
+            .await
+            .unwrap();
+        desk.wait(MINUTE);
+        desk.round().await;
+        assert_eq!(desk.ci.reached().len(), 1, "{scope:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_pause_of_something_else_holds_nothing_back() {
+    let desk = Desk::new().await;
+    desk.asks("r", "linux", &[1], 1).await;
+    desk.pause(PauseScope::Project, "try").await;
+    let round = desk.round().await;
+    assert!(matches!(round.done.as_slice(), [(_, _, Outcome::Accepted(_), _)]));
+}
