@@ -35,7 +35,7 @@ pub use self::sections::{
 };
 pub use self::services::{EnrichSection, NotifySection, TaskclusterSection, WebhookSection};
 pub use self::setting::{HttpUrl, JobLimit, PrivateText, ProjectPattern};
-use crate::event::{Duration, Project};
+use crate::event::Project;
 use crate::telemetry::check_log_filter;
 
 /// Exchanges over HTTP that one request takes at most: two index look-ups, three artifacts with their redirects, a
@@ -158,15 +158,19 @@ impl Config {
         if taskcluster.certificate.is_some() && taskcluster.access_token.is_none() {
             conflicts.push("backends.taskcluster.certificate needs the access_token it was issued with".to_owned());
         }
-        let timeout = match self.top.backend {
-            BackendChoice::Taskcluster => taskcluster.timeout,
-            BackendChoice::Webhook => self.webhook.timeout,
-            BackendChoice::DryRun => Duration::ZERO,
+        let slowest = match self.top.backend {
+            BackendChoice::Taskcluster => Some(taskcluster.timeout),
+            BackendChoice::Webhook => Some(self.webhook.timeout),
+            BackendChoice::DryRun => None,
         };
-        if self.dispatch.lease < timeout.saturating_mul(EXCHANGES_A_REQUEST) {
+        let lease = self.dispatch.lease;
+        if let Some(timeout) = slowest.filter(|timeout| lease < timeout.saturating_mul(EXCHANGES_A_REQUEST)) {
             conflicts.push(format!(
-                "dispatch.lease must be at least {EXCHANGES_A_REQUEST} times the timeout of the backend: a request that \
-                 is still being sent must not be taken for lost"
+                "dispatch.lease is {}, but must be at least {EXCHANGES_A_REQUEST} times backends.{}.timeout ({}): a request \
+                 that is still being sent must not be taken for lost",
+                format_duration(lease),
+                self.top.backend.as_str(),
+                format_duration(timeout),
             ));
         }
         if let Err(error) = taskcluster.backend(&self.top.instance).check() {

@@ -389,9 +389,14 @@ impl Pipeline {
 /// An event of the inbox, and what was fetched for it: events that are to be applied before it.
 type Fetched = (Waiting, Result<Vec<Event>, FactError>);
 
-/// A thread that panicked in a transaction rolled it back: what the lock guards is as it was.
+/// A panic in a transaction rolled it back: what the engine learnt in it is not written down.
 fn lock(engine: &Mutex<Engine>) -> MutexGuard<'_, Engine> {
-    engine.lock().unwrap_or_else(PoisonError::into_inner)
+    engine.lock().unwrap_or_else(|poisoned| {
+        let mut guard = poisoned.into_inner();
+        guard.forget_books();
+        engine.clear_poison();
+        guard
+    })
 }
 
 /// Asks for what an event lacks, and fills it in. Returns events that are to be applied before it.

@@ -62,3 +62,26 @@ impl Handle {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_defect_in_one_transaction_leaves_the_store_to_the_others() {
+        let handle = Handle::start(SqliteStore::in_memory().unwrap()).unwrap();
+        let ended = handle
+            .with(|store| {
+                store.transact(|books| -> Result<(), LedgerError> {
+                    books.set_setting("written", "before the defect")?;
+                    panic!("a defect");
+                })
+            })
+            .await;
+        assert!(matches!(ended, Err(LedgerError::Rejected(_))), "{ended:?}");
+        let kept = handle
+            .with(|store| store.transact(|books| books.setting("written")))
+            .await;
+        assert_eq!(kept, Ok(None));
+    }
+}

@@ -11,7 +11,7 @@ use crate::fake_taskcluster::FakeTaskcluster;
 use crate::installation::Installation;
 use crate::orange::{GREEN, ORANGE, are_asked_for, pushes, wanted};
 use crate::publisher::{Body, Message, Publisher};
-use crate::rabbitmq::{RabbitMq};
+use crate::rabbitmq::RabbitMq;
 use crate::setting::{LIVE, Setting};
 
 const LABEL: &str = "test-linux64/opt-mochitest-1";
