@@ -283,7 +283,8 @@ async fn intake(
             Step::Trouble(error) => tracing::warn!(%error, "the broker"),
         }
     };
-    if let Some(step) = intake.finish().await {
+    // What the store still does not take stays unacknowledged, and comes again.
+    while let Some(step @ Step::Durable { .. }) = intake.finish(&shared.pipeline).await {
         acknowledge(shared, &mut intake, step).await;
     }
     intake.bus().close().await;

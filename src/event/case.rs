@@ -191,7 +191,11 @@ impl CaseParams {
         let mut errors = Vec::new();
         let mut range = |field, value: f64, low: f64, high: f64, want| {
             if !(low..=high).contains(&value) {
-                errors.push(ParamsError { field, got: value.to_string(), want });
+                errors.push(ParamsError {
+                    field,
+                    got: value.to_string(),
+                    want,
+                });
             }
         };
         match self {

@@ -181,8 +181,24 @@ impl JobFacts {
             ($($field:ident),*) => { $( if self.$field.is_none() { self.$field.clone_from(&other.$field); } )* };
         }
         fill!(
-            project, revision, push, label, platform, option, tier, kind, suite, variant, chunk, symbol, group_symbol,
-            parent, action, signatures, groups, classification
+            project,
+            revision,
+            push,
+            label,
+            platform,
+            option,
+            tier,
+            kind,
+            suite,
+            variant,
+            chunk,
+            symbol,
+            group_symbol,
+            parent,
+            action,
+            signatures,
+            groups,
+            classification
         );
         if self.caused_by == CausedBy::Unknown {
             self.caused_by = other.caused_by;
@@ -193,7 +209,9 @@ impl JobFacts {
     /// A label whose chunk is unknown, or does not end in it, is returned whole.
     pub fn series(&self) -> Option<Label> {
         let label = self.label.as_ref()?;
-        let stripped = self.chunk.and_then(|chunk| label.as_str().strip_suffix(&format!("-{}", chunk.current)));
+        let stripped = self
+            .chunk
+            .and_then(|chunk| label.as_str().strip_suffix(&format!("-{}", chunk.current)));
         Some(stripped.map_or_else(|| label.clone(), Label::from))
     }
 }

@@ -25,7 +25,9 @@ impl Changeset {
     /// Whether the message says that it backs other changesets out.
     pub fn is_backout(&self) -> bool {
         let head = self.description.lines().next().unwrap_or_default().to_ascii_lowercase();
-        ["back out", "backed out", "backout", "revert"].iter().any(|word| head.starts_with(word))
+        ["back out", "backed out", "backout", "revert"]
+            .iter()
+            .any(|word| head.starts_with(word))
     }
 
     /// The hashes that a backout names in its message: runs of 12 to 40 hexadecimal digits with at least one digit

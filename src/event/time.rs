@@ -14,7 +14,9 @@ pub struct Timestamp(pub i64);
 impl Timestamp {
     /// Reads RFC 3339 text, as every CI format in use writes it.
     pub fn parse(text: &str) -> Option<Timestamp> {
-        text.parse::<jiff::Timestamp>().ok().map(|t| Timestamp(t.as_millisecond()))
+        text.parse::<jiff::Timestamp>()
+            .ok()
+            .map(|t| Timestamp(t.as_millisecond()))
     }
 
     /// From whole seconds since the epoch (pushlogs, Treeherder).
@@ -24,12 +26,18 @@ impl Timestamp {
 
     /// This moment plus a span; saturates at the end of time.
     pub fn plus(self, span: Duration) -> Timestamp {
-        Timestamp(self.0.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
+        Timestamp(
+            self.0
+                .saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)),
+        )
     }
 
     /// This moment minus a span; saturates at the beginning of time.
     pub fn minus(self, span: Duration) -> Timestamp {
-        Timestamp(self.0.saturating_sub(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
+        Timestamp(
+            self.0
+                .saturating_sub(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)),
+        )
     }
 
     /// How long after `earlier` this is; zero when it is not after it.

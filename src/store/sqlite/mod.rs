@@ -286,7 +286,10 @@ mod tests {
         assert_eq!(runs, [(1, 8, 1000), (0, 7, 2000)]);
         let again = "INSERT INTO runs (backend, task, run, label, push, state, caused_by, at)
             VALUES (1, 'no-slug', 1, 3, 8, 0, 0, 1000)";
-        assert!(store.connection.execute(again, []).is_err(), "a run is in the books once");
+        assert!(
+            store.connection.execute(again, []).is_err(),
+            "a run is in the books once"
+        );
     }
 
     #[test]
@@ -299,8 +302,14 @@ mod tests {
                 .unwrap()
         };
         let by_identity = plan("SELECT state FROM runs WHERE task = ?1 AND run = ?2 AND backend = ?3");
-        assert!(by_identity.contains("(task=? AND run=? AND backend=?)"), "{by_identity}");
+        assert!(
+            by_identity.contains("(task=? AND run=? AND backend=?)"),
+            "{by_identity}"
+        );
         let by_label = plan("SELECT state FROM runs WHERE label = ?1 AND push BETWEEN ?2 AND ?3");
-        assert!(by_label.contains("runs_by_label (label=? AND push>? AND push<?)"), "{by_label}");
+        assert!(
+            by_label.contains("runs_by_label (label=? AND push>? AND push<?)"),
+            "{by_label}"
+        );
     }
 }
