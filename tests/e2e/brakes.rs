@@ -6,14 +6,14 @@ use crate::fake_taskcluster::FakeTaskcluster;
 use crate::installation::Installation;
 use crate::orange::{GREEN, SKIPPED, are_asked_for, pushes, states, turns_orange, wanted};
 use crate::publisher::Publisher;
-use crate::rabbitmq;
+use crate::rabbitmq::RabbitMq;
 use crate::setting::{LIVE, Setting};
 
 const LABEL: &str = "test-linux64/opt-mochitest-1";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pause_holds_requests_back_with_its_reason_until_somebody_resumes() {
-    let node = rabbitmq::shared();
+    let node = RabbitMq::start();
     let ci = FakeTaskcluster::start().await;
     let publisher = Publisher::at(node.admin_url());
     let installation = Installation::new(&Setting::new(node.port(), "paused", &ci).toml(), LIVE);
@@ -44,7 +44,7 @@ async fn a_pause_holds_requests_back_with_its_reason_until_somebody_resumes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_credentials_everything_is_decided_and_nothing_reaches_the_ci() {
-    let node = rabbitmq::shared();
+    let node = RabbitMq::start();
     let ci = FakeTaskcluster::start().await;
     let publisher = Publisher::at(node.admin_url());
     let setting = Setting {

@@ -7,7 +7,7 @@ use crate::fake_taskcluster::FakeTaskcluster;
 use crate::installation::Installation;
 use crate::orange::{GREEN, are_asked_for, pushes, turns_orange, wanted};
 use crate::publisher::Publisher;
-use crate::rabbitmq::{self, RabbitMq, SHERIFF};
+use crate::rabbitmq::{RabbitMq, SHERIFF};
 use crate::setting::{LIVE, Setting};
 
 const LABEL: &str = "test-linux64/opt-mochitest-1";
@@ -38,7 +38,7 @@ async fn a_broker_that_comes_late_is_waited_for() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_password_ends_the_daemon_with_the_facts_and_without_the_password() {
-    let node = rabbitmq::shared();
+    let node = RabbitMq::start();
     let ci = FakeTaskcluster::start().await;
     let config = Setting::new(node.port(), "refused", &ci)
         .toml()
@@ -61,7 +61,7 @@ async fn a_wrong_password_ends_the_daemon_with_the_facts_and_without_the_passwor
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_queue_that_somebody_deletes_is_made_again_and_counted_as_a_possible_loss() {
-    let node = rabbitmq::shared();
+    let node = RabbitMq::start();
     let ci = FakeTaskcluster::start().await;
     let publisher = Publisher::at(node.admin_url());
     let setting = Setting::new(node.port(), "deleted", &ci);

@@ -10,7 +10,7 @@ use crate::fake_taskcluster::{FakeTaskcluster, Fault};
 use crate::installation::{Daemon, Installation};
 use crate::orange::{GREEN, SKIPPED, are_asked_for, fired, pushes, turns_orange, wanted};
 use crate::publisher::{Message, Publisher};
-use crate::rabbitmq;
+use crate::rabbitmq::RabbitMq;
 use crate::setting::{LIVE, Setting};
 
 const LABELS: [&str; 8] = [
@@ -26,11 +26,11 @@ const LABELS: [&str; 8] = [
 const HOOK: &str = "/api/hooks/v1/hooks/project-gecko/in-tree-action-1-generic/ea5d85cbef/trigger";
 /// Everything that is left to chance follows from this.
 const SEED: u64 = 20_140_415;
-/// Kills while messages flow, before the last ones.
-const KILLS: u32 = 4;
+/// Kills while messages flow.
+const KILLS: usize = 5;
 
-/// Waits until the daemon has received this many events, or all requests have been made.
-async fn has_received(daemon: &Daemon, events: f64, done: impl Fn() -> bool) {
+/// Waits until the daemon has received this many events.
+async fn has_received(daemon: &Daemon, events: usize) {
     eventually("messages flow", async || {
         let (_, page) = daemon.get("/metrics").await;
         let received: f64 = page
@@ -38,7 +38,7 @@ async fn has_received(daemon: &Daemon, events: f64, done: impl Fn() -> bool) {
             .filter(|line| line.starts_with("sheriffd_events_received_total"))
             .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
             .sum();
-        (received >= events || done()).then_some(())
+        (received >= events as f64).then_some(())
     })
     .await;
 }
@@ -51,7 +51,7 @@ fn mixed(tree: &Tree<'_>, random: &mut Random) -> Vec<Message> {
         .collect();
     let mut messages = Vec::new();
     while !stories.is_empty() {
-        let index = (random.uniform() * stories.len() as f64) as usize;
+        let index = random.below(stories.len());
         match stories[index].next() {
             Some(message) => messages.push(message),
             None => drop(stories.swap_remove(index)),
@@ -62,7 +62,7 @@ fn mixed(tree: &Tree<'_>, random: &mut Random) -> Vec<Message> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_at_any_moment_it_loses_no_request_and_makes_none_twice() {
-    let node = rabbitmq::shared();
+    let node = RabbitMq::start();
     let ci = FakeTaskcluster::start().await;
     let publisher = Publisher::at(node.admin_url());
     let installation = Installation::new(&Setting::new(node.port(), "killed", &ci).toml(), LIVE);
@@ -73,14 +73,15 @@ async fn killed_at_any_moment_it_loses_no_request_and_makes_none_twice() {
     publisher.publish(&pushes(&tree, &LABELS));
 
     let messages = mixed(&tree, &mut random);
-    let publishing = publisher.begin(&messages);
-    for _ in 0..KILLS {
-        let moment = random.uniform() * 60.0;
-        has_received(&daemon, moment, || fired(&ci).len() >= wanted.len()).await;
+    let (flows, rest) = messages.split_at(messages.len() * KILLS / (KILLS + 1));
+    for flow in flows.chunks(flows.len() / KILLS) {
+        let publishing = publisher.begin(flow);
+        has_received(&daemon, random.below(flow.len())).await;
         daemon.kill();
+        publishing.finish();
         daemon = installation.start_ready().await;
     }
-    publishing.finish();
+    publisher.publish(rest);
 
     // What was asked for when the daemon died in the middle of asking is looked for first, and then asked for or not.
     eventually("every skipped job is asked for", async || {
@@ -97,7 +98,7 @@ async fn killed_at_any_moment_it_loses_no_request_and_makes_none_twice() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_between_asking_and_the_answer_it_finds_out_what_became_of_its_request() {
-    let node = rabbitmq::shared();
+    let node = RabbitMq::start();
     let ci = FakeTaskcluster::start().await;
     let publisher = Publisher::at(node.admin_url());
     let installation = Installation::new(&Setting::new(node.port(), "doubtful", &ci).toml(), LIVE);

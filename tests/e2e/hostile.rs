@@ -11,7 +11,7 @@ use crate::fake_taskcluster::FakeTaskcluster;
 use crate::installation::Installation;
 use crate::orange::{GREEN, ORANGE, are_asked_for, pushes, wanted};
 use crate::publisher::{Body, Message, Publisher};
-use crate::rabbitmq::{self, RabbitMq};
+use crate::rabbitmq::{RabbitMq};
 use crate::setting::{LIVE, Setting};
 
 const LABEL: &str = "test-linux64/opt-mochitest-1";
@@ -55,8 +55,11 @@ fn with(message: &Message, pointer: &str, value: Value) -> Message {
     changed
 }
 
-/// Bodies that cannot be read, each with the reason that has to be given.
+/// Messages that cannot be read or applied, each with the reason that has to be given.
 fn unreadable(sound: &Message) -> Vec<(&'static str, Message)> {
+    // A push of this number can be read, and no store can hold it.
+    let mut boundless = sound.clone();
+    boundless.cc[0] = boundless.cc[0].replace(&format!(".{ORANGE}"), &format!(".{}", u64::MAX));
     let foreign = Message {
         exchange: FOREIGN.to_owned(),
         ..sound.clone()
@@ -73,18 +76,19 @@ fn unreadable(sound: &Message) -> Vec<(&'static str, Message)> {
         ("wrong-version", with(sound, "/version", json!(2))),
         ("unknown-state", with(sound, "/status/runs/0/state", json!("resting"))),
         ("unknown-exchange", foreign),
+        ("not-applicable", boundless),
     ]
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_read_is_kept_and_what_repeats_has_no_second_effect() {
-    let node = rabbitmq::shared();
+    let node = RabbitMq::start();
     let ci = FakeTaskcluster::start().await;
     let publisher = Publisher::at(node.admin_url());
     let setting = Setting::new(node.port(), "hostile", &ci);
     let installation = Installation::new(&setting.toml(), LIVE);
     let daemon = installation.start_ready().await;
-    bind_by_hand(node, &setting.queue()).await;
+    bind_by_hand(&node, &setting.queue()).await;
 
     let tree = Tree::new(&ci, "hostile", *GREEN.start());
     let mut messages = pushes(&tree, &[LABEL]);
@@ -96,11 +100,6 @@ async fn what_cannot_be_read_is_kept_and_what_repeats_has_no_second_effect() {
     let [waits, runs, fails] = tree.job(ORANGE, LABEL).lives(true);
     let unreadable = unreadable(&fails);
     messages.extend(unreadable.iter().map(|(_, message)| message.clone()));
-    // A number that no store can hold.
-    let mut boundless = tree.job(ORANGE, "test-linux64/opt-other").fails();
-    let route = &mut boundless.cc[0];
-    *route = route.replace(&format!(".{ORANGE}"), &format!(".{}", u64::MAX));
-    messages.push(boundless);
     messages.extend([&fails, &fails, &runs, &waits, &fails].map(Message::clone));
     publisher.publish(&messages);
 

@@ -72,7 +72,8 @@ impl<'a> Setting<'a> {
              requests_per_second = 100.0\n\
              [dispatch]\n\
              lease = \"10s\"\n\
-             look_after = \"5s\"\n\
+             look_after = \"1s\"\n\
+             looks = 100\n\
              retry_after = \"1s\"\n\
              [backends.taskcluster]\n\
              root_url = \"{}\"\n\

@@ -7,7 +7,7 @@ use crate::eventually::eventually;
 use crate::fake_taskcluster::{FakeTaskcluster, Recorded, check_signature};
 use crate::installation::Installation;
 use crate::publisher::{Message, Publisher};
-use crate::rabbitmq;
+use crate::rabbitmq::RabbitMq;
 use crate::setting::{LIVE, Setting};
 use crate::verdict_sink::VerdictSink;
 
@@ -26,7 +26,7 @@ fn triggers(ci: &FakeTaskcluster) -> Vec<Recorded> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_push_that_broke_a_test_is_found_among_skipped_ones_and_told_once() {
-    let node = rabbitmq::shared();
+    let node = RabbitMq::start();
     let ci = FakeTaskcluster::start().await;
     let sink = VerdictSink::start().await;
     let publisher = Publisher::at(node.admin_url());
