@@ -140,8 +140,9 @@ impl<B: Bus> Intake<B> {
         }
     }
 
-    /// Waits for the batch that the store is at work on, if there is one, and takes no other.
-    pub async fn finish(&mut self) -> Option<Step> {
+    /// Goes on with what was taken from the bus already, and takes nothing more; `None` when there is nothing left.
+    pub async fn finish(&mut self, pipeline: &Pipeline) -> Option<Step> {
+        self.hand_over(pipeline);
         let outcome = match &mut self.committing {
             Some(_) => outcome(&mut self.committing).await,
             None => return None,

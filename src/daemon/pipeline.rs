@@ -152,6 +152,11 @@ impl Pipeline {
         lock(&self.engine)
     }
 
+    /// The limits and budgets in force.
+    pub fn brakes(&self) -> Arc<Brakes> {
+        Arc::clone(&self.brakes.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Puts other limits and budgets in force.
     pub fn set_brakes(&self, brakes: Brakes) {
         *self.brakes.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(brakes);
@@ -360,7 +365,7 @@ impl Pipeline {
     /// # Errors
     /// The store is busy or damaged.
     pub async fn dispatch(&self) -> Result<Round, LedgerError> {
-        let brakes = Arc::clone(&self.brakes.read().unwrap_or_else(PoisonError::into_inner));
+        let brakes = self.brakes();
         self.dispatcher.round(&brakes).await
     }
 

@@ -283,7 +283,8 @@ async fn intake(
             Step::Trouble(error) => tracing::warn!(%error, "the broker"),
         }
     };
-    if let Some(step) = intake.finish().await {
+    // What the store still does not take stays unacknowledged, and comes again.
+    while let Some(step @ Step::Durable { .. }) = intake.finish(&shared.pipeline).await {
         acknowledge(shared, &mut intake, step).await;
     }
     intake.bus().close().await;
@@ -352,10 +353,11 @@ async fn work_loop(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
         let now = shared.clock.now();
         if observed.is_none_or(|at| now.since(at) >= OBSERVE_EVERY || at > now) {
             observed = Some(now);
+            let brakes = shared.pipeline.brakes();
             let seen = shared
                 .pipeline
                 .store()
-                .with(move |store| store.transact(|books| observe_store(books, now)))
+                .with(move |store| store.transact(|books| observe_store(books, &brakes, now)))
                 .await;
             shared.readiness.store.store(seen.is_ok(), Ordering::Relaxed);
         }
