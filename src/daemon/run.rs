@@ -346,10 +346,11 @@ fn set_ready(shared: &Shared, is_connected: bool) {
 async fn work_loop(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
     let mut observed: Option<Timestamp> = None;
     loop {
-        if let Err(error) = work(&shared).await {
+        let is_busy = work(&shared).await.unwrap_or_else(|error| {
             shared.readiness.store.store(false, Ordering::Relaxed);
             tracing::error!(%error, "the outbox, the inbox and the cases wait for the store");
-        }
+            false
+        });
         let now = shared.clock.now();
         if observed.is_none_or(|at| now.since(at) >= OBSERVE_EVERY || at > now) {
             observed = Some(now);
@@ -361,17 +362,21 @@ async fn work_loop(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
                 .await;
             shared.readiness.store.store(seen.is_ok(), Ordering::Relaxed);
         }
+        // What waits for its facts is fetched a handful at a time: after a handful there may be more.
+        let rest = if is_busy { Duration::ZERO } else { WORK_EVERY };
         tokio::select! {
+            biased;
             _ = stopping.wait_for(|stop| *stop) => return,
             () = shared.work.notified() => {}
-            () = tokio::time::sleep(WORK_EVERY) => {}
+            () = tokio::time::sleep(rest) => {}
         }
     }
 }
 
-async fn work(shared: &Shared) -> Result<(), LedgerError> {
+/// One round. Returns whether facts were fetched.
+async fn work(shared: &Shared) -> Result<bool, LedgerError> {
     let mut notes = Vec::new();
-    shared.pipeline.fetch_facts(&mut notes).await?;
+    let is_busy = shared.pipeline.fetch_facts(&mut notes).await?;
     shared.pipeline.wake(&mut notes).await?;
     observe_notes(&notes);
     let round = shared.pipeline.dispatch().await?;
@@ -381,7 +386,7 @@ async fn work(shared: &Shared) -> Result<(), LedgerError> {
     } else {
         forget_notices(shared).await?;
     }
-    Ok(())
+    Ok(is_busy)
 }
 
 /// Tells of verdicts, each at least once.

@@ -266,6 +266,7 @@ mod tests {
     #[test]
     fn a_store_of_the_first_version_keeps_its_runs_and_takes_new_ones() {
         let old = Connection::open_in_memory().unwrap();
+        old.execute_batch("PRAGMA foreign_keys = OFF").unwrap();
         old.execute_batch(MIGRATIONS[0]).unwrap();
         old.pragma_update(None, "user_version", 1).unwrap();
         old.execute_batch(
@@ -301,12 +302,12 @@ mod tests {
                 .query_row(&format!("EXPLAIN QUERY PLAN {query}"), [], |row| row.get(3))
                 .unwrap()
         };
-        let by_identity = plan("SELECT state FROM runs WHERE task = ?1 AND run = ?2 AND backend = ?3");
+        let by_identity = plan("SELECT state FROM runs WHERE task = 'a' AND run = 0 AND backend = 1");
         assert!(
             by_identity.contains("(task=? AND run=? AND backend=?)"),
             "{by_identity}"
         );
-        let by_label = plan("SELECT state FROM runs WHERE label = ?1 AND push BETWEEN ?2 AND ?3");
+        let by_label = plan("SELECT state FROM runs WHERE label = 1 AND push BETWEEN 2 AND 3");
         assert!(
             by_label.contains("runs_by_label (label=? AND push>? AND push<?)"),
             "{by_label}"
