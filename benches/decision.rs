@@ -25,7 +25,7 @@ fn main() {
     };
     for (n, runs) in [(128, 100), (1_024, 2_000)] {
         for parallel in [1, 8] {
-            let near = problem(n, runs, parallel, |random, n| near_the_middle(random, n));
+            let near = problem(n, runs, parallel, near_the_middle);
             line(
                 &format!("N={n}, {runs} runs near the culprit, parallel {parallel}"),
                 timed(&near),
@@ -108,8 +108,12 @@ fn requests(lines: u32, parallel: u32) -> String {
             .map(|e| format!(r#"{{"push":{},"failed":{},"passed":{}}}"#, e.push, e.failed, e.passed))
             .collect();
         format!(
-            r#"{{"kind":"find-culprit","candidates":128,"history":{{"failed":2,"passed":198}},"tail":{{"failed":4,"passed":16}},"evidence":[{}],"params":{{"parallel":{parallel}}}}}"#,
-            evidence.join(",")
+            concat!(
+                r#"{{"kind":"find-culprit","candidates":128,"history":{{"failed":2,"passed":198}},"#,
+                r#""tail":{{"failed":4,"passed":16}},"evidence":[{}],"params":{{"parallel":{}}}}}"#,
+            ),
+            evidence.join(","),
+            parallel,
         )
     };
     (0..lines).map(|index| line(index) + "\n").collect()

@@ -25,7 +25,6 @@ step 'Lints'
 cargo clippy --locked --all-targets --quiet -- --deny warnings
 
 # Private items too: this is a program, and its documentation is for those who change it.
-# Private items too: this is a program, and its documentation is for those who change it.
 step 'Documentation'
 RUSTDOCFLAGS='--deny warnings --allow rustdoc::private_intra_doc_links' \
     cargo doc --locked --no-deps --document-private-items --quiet

@@ -256,6 +256,8 @@ fn settings_that_do_not_go_together_are_told_at_once() {
         [backends.taskcluster]
         client_id = "sheriffd"
         decision_routes = ["gecko.{branch}"]
+        [dispatch]
+        lease = "1m"
         [notify]
         url = "hunter2"
         [telemetry]
@@ -270,6 +272,7 @@ fn settings_that_do_not_go_together_are_told_at_once() {
     broker.user is "somebody else", but becomes part of the queue's name: use letters, digits, `.`, `_` and `-`, at most 80 of them
     broker.bindings is an empty list, with which no message would come: leave it out
     backends.taskcluster.client_id and .access_token are credentials together: set both or neither
+    dispatch.lease is 1m, but must be at least 10 times backends.taskcluster.timeout (30s): a request that is still being sent must not be taken for lost
     backends.taskcluster: `decision_routes` has the path `gecko.{branch}` with {branch}; there are {project}, {revision} and {push}
     backend is "taskcluster", which needs backends.taskcluster.root_url: set it
     notify.url is not the URL of a web server: relative URL without a base

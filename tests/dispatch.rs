@@ -463,6 +463,34 @@ async fn a_budget_is_an_account_for_each_platform() {
 }
 
 #[tokio::test]
+async fn what_is_left_of_a_budget_is_that_of_the_account_with_the_least() {
+    let mut desk = Desk::new().await;
+    let budget = Budget {
+        name: "nightly".into(),
+        per: BudgetScope::Platform,
+        default: Some(50),
+        special: [("linux".to_owned(), 10)].into(),
+    };
+    desk.brakes.budgets.insert("nightly".into(), budget);
+    let left = |desk: &Desk| {
+        let (store, brakes, now) = (desk.store.clone(), desk.brakes.clone(), desk.clock.now());
+        async move {
+            store
+                .with(move |store| store.transact(|books| brakes.budgets_left(books, now)))
+                .await
+                .unwrap()
+        }
+    };
+    assert_eq!(left(&desk).await, [("nightly".to_owned(), 10)], "nothing is spent");
+    desk.asks("r", "linux64", &[1, 2], 3).await;
+    desk.asks("r", "android", &[1], 2).await;
+    desk.round().await;
+    assert_eq!(left(&desk).await, [("nightly".to_owned(), 4)]);
+    desk.wait(25 * HOUR);
+    assert_eq!(left(&desk).await, [("nightly".to_owned(), 10)], "a day later");
+}
+
+#[tokio::test]
 async fn requests_keep_to_the_rate() {
     let mut desk = Desk::new().await;
     desk.brakes.limits.requests_per_second = 2.0;

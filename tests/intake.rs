@@ -188,14 +188,14 @@ async fn a_step_that_is_dropped_loses_nothing() {
 }
 
 #[tokio::test]
-async fn finishing_waits_for_the_batch_under_way_and_takes_no_other() {
+async fn finishing_applies_what_was_taken_already_and_takes_no_more() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("books.db");
     let pipeline = pipeline(&file);
     let mut intake = intake(&[1, 1, 1]);
-    assert!(intake.finish().await.is_none(), "nothing was begun");
+    assert!(intake.finish(&pipeline).await.is_none(), "nothing was begun");
     assert!(matches!(intake.step(&pipeline).await, Step::Durable { last: 1, .. }));
-    while let Some(step) = intake.finish().await {
+    while let Some(step) = intake.finish(&pipeline).await {
         assert!(matches!(step, Step::Durable { last: 2, .. }), "{step:?}");
     }
     assert!(runs(&file) <= 2);

@@ -375,8 +375,8 @@ mod tests {
 
     #[tokio::test]
     async fn one_object_over_many_lines_is_read_as_a_whole() {
-        let file = recorded(b"{\n \"a\": 1\n}\n");
-        let mut bus = start(&[&file, &recorded(b"b\n{\n")]);
+        let (whole, lines) = (recorded(b"{\n \"a\": 1\n}\n"), recorded(b"b\n{\n"));
+        let mut bus = start(&[&whole, &lines]);
         let texts: Vec<String> = drain(&mut bus).await.into_iter().map(|(text, _)| text).collect();
         assert_eq!(texts, ["{\n \"a\": 1\n}", "b", "{"]);
     }

@@ -56,7 +56,7 @@ pub fn run(args: &DeadLettersArgs, config: &ConfigArgs, out: &mut dyn Write) -> 
     match &args.command {
         DeadLettersCommand::List { limit, format } => {
             let letters = config.with_store(|books| books.dead_letters(None, *limit))?;
-            let short: Vec<_> = letters.iter().map(|letter| head(letter)).collect();
+            let short: Vec<_> = letters.iter().map(head).collect();
             format.write(out, &json!({ "deadLetters": short }), |out| {
                 for letter in &letters {
                     writeln!(

@@ -1,8 +1,8 @@
 //! `sheriffd decide`: one case with its evidence a line in, the next step a line out.
 //!
-//! In: JSON lines, each a whole problem of one of the five kinds. Out: JSON lines in the same order, each the runs to ask
-//! for or a verdict; an error line for a line that is none, and on with the next. Never: memory of an earlier line.
-//! `docs/decide.md` is the contract for its users, [`schema`] the same for machines.
+//! In: JSON lines, each a whole problem of one of the five kinds. Out: JSON lines in the same order, each the runs to
+//! ask for or a verdict; an error line for a line that is none, and on with the next. Never: memory of an earlier
+//! line. `docs/decide.md` is the contract for its users, [`schema()`] the same for machines.
 
 mod answer;
 mod request;

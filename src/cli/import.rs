@@ -1,7 +1,7 @@
 //! `sheriffd import`: recorded jobs into the history of a store.
 //!
-//! In: tables of jobs as Treeherder was given them, answers them or showed them, one row a line. Out: runs and pushes in
-//! the books, and counts. Never: rules, cases, requests: a row is history, whatever it says. Importing a table again
+//! In: tables of jobs as Treeherder was given them, answers them or showed them, one row a line. Out: runs and pushes
+//! in the books, and counts. Never: rules, cases, requests: a row is history, whatever it says. Importing a table again
 //! changes nothing.
 
 mod pushes;

@@ -14,6 +14,7 @@ mod explain;
 mod import;
 mod pause;
 mod replay;
+mod simulate;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -66,6 +67,8 @@ enum Command {
     Case(case::CaseArgs),
     /// One case with its evidence a line on stdin (JSON), the next step a line on stdout
     Decide,
+    /// How many runs the decisions cost and how often they are right, beside rivals and bounds
+    Simulate(simulate::SimulateArgs),
     /// What would not work (credentials, scopes, bindings, queue, store, history depth), before it does not
     Doctor(FormatArgs),
     /// What is in force, and where each value came from
@@ -226,6 +229,7 @@ fn run(command: Command, config: &ConfigArgs, out: &mut dyn Write) -> Result<(),
             0 => Ok(()),
             refused => Err(CliError::no(format!("{refused} lines could not be answered"))),
         },
+        Command::Simulate(args) => simulate::run(&args, out),
         Command::Doctor(format) => block_on(doctor::run(&format, config, out)),
         Command::Config(format) => {
             let explanation = config.load()?.explanation;

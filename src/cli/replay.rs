@@ -28,8 +28,9 @@ use crate::daemon::parts;
 use crate::daemon::pipeline::{Pipeline, PipelineSettings, Reading};
 use crate::dispatch::limits::Limits;
 use crate::dispatch::{DispatchSettings, Dispatcher};
+use crate::engine::ledger::Ledger;
 use crate::engine::settings::EngineSettings;
-use crate::engine::{Engine, Note, Patience};
+use crate::engine::{Engine, Note};
 use crate::enrich::RecordedSource;
 use crate::event::{Duration, Event, Project, PushEvent, Timestamp};
 use crate::rules::{Mode, RuleSet};
@@ -99,6 +100,9 @@ pub async fn run(args: &ReplayArgs, config: &ConfigArgs, out: &mut dyn Write) ->
     });
     let facts = facts(args)?;
     let store = match &args.store {
+        Some(path) if !path.is_file() => {
+            return Err(CliError::usage(format!("there is no store at {}", path.display())));
+        }
         Some(path) => SqliteStore::in_memory_with_history_of(path)?,
         None => SqliteStore::in_memory()?,
     };
@@ -111,7 +115,8 @@ pub async fn run(args: &ReplayArgs, config: &ConfigArgs, out: &mut dyn Write) ->
         wire::recorded::delivery(line, tag, exchange.as_deref()).map_err(|error| error.to_string())
     })?;
     loop {
-        match bus.next(args.batch as usize, Duration::ZERO, IDLE).await? {
+        let next = bus.next(args.batch as usize, Duration::ZERO, IDLE).await;
+        match next.map_err(|error| CliError::usage(error.to_string()))? {
             Batch::Deliveries(deliveries) => {
                 let reading = replay.pipeline.read(&deliveries);
                 replay.apply(reading, &mut report).await?;
@@ -229,12 +234,9 @@ impl Replay {
         if let Some(first) = pushes.iter().filter_map(|push| push.at).min() {
             self.clock.set(first);
         }
-        let mut engine = Engine::new(Arc::clone(self.pipeline.engine().rules()), EngineSettings::default());
-        let events: Vec<Event> = pushes.into_iter().map(|push| Event::Push(Box::new(push))).collect();
-        let now = self.clock.now();
         self.pipeline
             .store()
-            .with(move |store| store.transact(|books| engine.apply(books, events, Patience::Fresh, now)))
+            .with(move |store| store.transact(|books| pushes.iter().try_for_each(|push| books.record_push(push))))
             .await?;
         Ok(())
     }
@@ -244,10 +246,9 @@ impl Replay {
     /// together.
     async fn apply(&self, mut reading: Reading, report: &mut Report<'_>) -> Result<(), CliError> {
         loop {
-            let decisive = reading
-                .events()
-                .iter()
-                .position(|event| !self.pipeline.engine().rules().candidates(event).is_empty());
+            let rules = Arc::clone(self.pipeline.engine().rules());
+            let is_decisive = |event: &Event| !rules.candidates(event).is_empty();
+            let decisive = reading.events().iter().position(is_decisive);
             let part = match decisive {
                 Some(index) => reading.take_first(index + 1),
                 None => std::mem::take(&mut reading),

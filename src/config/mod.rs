@@ -38,6 +38,10 @@ pub use self::setting::{HttpUrl, JobLimit, PrivateText, ProjectPattern};
 use crate::event::Project;
 use crate::telemetry::check_log_filter;
 
+/// Exchanges over HTTP that one request takes at most: two index look-ups, three artifacts with their redirects, a
+/// definition, the deed.
+const EXCHANGES_A_REQUEST: u32 = 10;
+
 /// Everything that can be set, checked.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Config {
@@ -153,6 +157,21 @@ impl Config {
         }
         if taskcluster.certificate.is_some() && taskcluster.access_token.is_none() {
             conflicts.push("backends.taskcluster.certificate needs the access_token it was issued with".to_owned());
+        }
+        let slowest = match self.top.backend {
+            BackendChoice::Taskcluster => Some(taskcluster.timeout),
+            BackendChoice::Webhook => Some(self.webhook.timeout),
+            BackendChoice::DryRun => None,
+        };
+        let lease = self.dispatch.lease;
+        if let Some(timeout) = slowest.filter(|timeout| lease < timeout.saturating_mul(EXCHANGES_A_REQUEST)) {
+            conflicts.push(format!(
+                "dispatch.lease is {}, but must be at least {EXCHANGES_A_REQUEST} times backends.{}.timeout ({}): a request \
+                 that is still being sent must not be taken for lost",
+                format_duration(lease),
+                self.top.backend.as_str(),
+                format_duration(timeout),
+            ));
         }
         if let Err(error) = taskcluster.backend(&self.top.instance).check() {
             conflicts.push(format!("backends.taskcluster: {error}"));

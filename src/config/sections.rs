@@ -125,6 +125,12 @@ section! {
     pub struct DispatchSection {
         /// How long a push may have no decision task before its requests are given up.
         decision_task_within: Duration [MINUTE, 30 * DAY] = 2 * HOUR;
+        /// How long sending a request may take before it is taken for lost and looked for at the CI.
+        lease: Duration [10 * SECOND, 2 * HOUR] = 300 * SECOND;
+        /// How long a request whose answer was lost rests before it is looked for, and between two looks.
+        look_after: Duration [SECOND, HOUR] = MINUTE;
+        /// The rest before the second try of a request that the CI did not take; doubled each time, an hour at most.
+        retry_after: Duration [SECOND, HOUR] = 15 * SECOND;
         /// Times a request whose answer was lost is looked for before it is left and reported.
         looks: u32 [1, 100] = 5;
         /// Whether such a request is asked for again when the CI cannot tell: it may then be done twice.
@@ -137,6 +143,9 @@ impl DispatchSection {
     pub fn settings(&self) -> DispatchSettings {
         DispatchSettings {
             decision_task_within: self.decision_task_within,
+            lease: self.lease,
+            look_after: self.look_after,
+            retry_after: self.retry_after,
             looks: self.looks,
             ask_again: self.ask_again,
         }

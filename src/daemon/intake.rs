@@ -52,8 +52,10 @@ pub enum Step {
 pub struct Intake<B> {
     bus: B,
     settings: BatchSettings,
-    /// What the store refused, or was not handed yet.
+    /// What the store could not take.
     kept: Option<Vec<Delivery>>,
+    /// Something in what is kept is nothing that the store can hold: each message by itself.
+    one_by_one: bool,
     committing: Option<Committing>,
     /// The batch after the one that is being committed.
     read: Option<(Vec<Delivery>, Reading)>,
@@ -75,6 +77,7 @@ impl<B: Bus> Intake<B> {
             bus,
             settings,
             kept: None,
+            one_by_one: false,
             committing: None,
             read: None,
             has_ended: false,
@@ -90,6 +93,9 @@ impl<B: Bus> Intake<B> {
     pub async fn step(&mut self, pipeline: &Pipeline) -> Step {
         let BatchSettings { max, linger, idle } = self.settings;
         loop {
+            if let (true, Some(deliveries)) = (self.one_by_one, self.kept.clone()) {
+                return self.take_apart(&deliveries, pipeline).await;
+            }
             self.hand_over(pipeline);
             let takes_more = self.read.is_none() && !self.has_ended;
             tokio::select! {
@@ -117,8 +123,26 @@ impl<B: Bus> Intake<B> {
         }
     }
 
-    /// Waits for the batch that the store is at work on, if there is one, and takes no other.
-    pub async fn finish(&mut self) -> Option<Step> {
+    /// Applies each message by itself, so that one that cannot be applied does not hold up the others for ever.
+    async fn take_apart(&mut self, deliveries: &[Delivery], pipeline: &Pipeline) -> Step {
+        let since = Instant::now();
+        match pipeline.take_one_by_one(deliveries).await {
+            Ok(taken) => {
+                self.kept = None;
+                self.one_by_one = false;
+                Step::Durable {
+                    last: last_tag(deliveries),
+                    taken,
+                    took: since.elapsed(),
+                }
+            }
+            Err(error) => Step::Held(error),
+        }
+    }
+
+    /// Goes on with what was taken from the bus already, and takes nothing more; `None` when there is nothing left.
+    pub async fn finish(&mut self, pipeline: &Pipeline) -> Option<Step> {
+        self.hand_over(pipeline);
         let outcome = match &mut self.committing {
             Some(_) => outcome(&mut self.committing).await,
             None => return None,
@@ -153,17 +177,26 @@ impl<B: Bus> Intake<B> {
         let Committing { deliveries, since, .. } = self.committing.take()?;
         Some(match outcome {
             Ok(taken) => Step::Durable {
-                // A bus hands on no empty batches; nothing would have to be acknowledged of one.
-                last: deliveries.last().map_or(0, |delivery| delivery.tag),
+                last: last_tag(&deliveries),
                 taken,
                 took: since.elapsed(),
             },
+            Err(LedgerError::Rejected(_)) => {
+                self.kept = Some(deliveries);
+                self.one_by_one = true;
+                return None;
+            }
             Err(error) => {
                 self.kept = Some(deliveries);
                 Step::Held(error)
             }
         })
     }
+}
+
+/// The tag that acknowledges a batch. A bus hands on no empty batches; nothing would have to be acknowledged of one.
+fn last_tag(deliveries: &[Delivery]) -> u64 {
+    deliveries.last().map_or(0, |delivery| delivery.tag)
 }
 
 /// What the store says of its batch; never, when it has none.

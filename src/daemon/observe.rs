@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::pipeline::Taken;
+use crate::dispatch::limits::Brakes;
 use crate::dispatch::{Outcome, Round};
 use crate::engine::Note;
 use crate::engine::ledger::{DecisionResult, LedgerError};
@@ -91,7 +92,7 @@ pub fn observe_round(round: &Round, backend: &BackendName) {
 ///
 /// # Errors
 /// The store is busy or damaged.
-pub fn observe_store(books: &mut Books<'_>, now: Timestamp) -> Result<(), LedgerError> {
+pub fn observe_store(books: &mut Books<'_>, brakes: &Brakes, now: Timestamp) -> Result<(), LedgerError> {
     let (depth, oldest) = books.outbox_depth()?;
     metric::OUTBOX_DEPTH.gauge(&[]).set(depth as f64);
     metric::OUTBOX_OLDEST
@@ -104,6 +105,9 @@ pub fn observe_store(books: &mut Books<'_>, now: Timestamp) -> Result<(), Ledger
             .find(|(name, _)| name == kind.as_str())
             .map_or(0, |(_, count)| *count);
         metric::CASES_OPEN.gauge(&[kind.as_str()]).set(count as f64);
+    }
+    for (budget, left) in brakes.budgets_left(books, now)? {
+        metric::BUDGET_REMAINING.gauge(&[&budget]).set(left as f64);
     }
     let pauses = books.pauses(now)?;
     for scope in PauseScope::ALL {

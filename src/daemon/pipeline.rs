@@ -5,6 +5,7 @@
 //! (or [`Pipeline::apply`]) has said that they are durable.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::clock::Clock;
@@ -28,6 +29,8 @@ const KEPT_WAITING: Duration = Duration::from_secs(24 * 3600);
 const PUSHES_BACK: u64 = 50;
 /// Cases that are woken in one transaction.
 const WOKEN_TOGETHER: u32 = 50;
+/// The reason kept with a message that was read and that the store does not take.
+pub const NOT_APPLICABLE: &str = "not-applicable";
 /// Rounds of [`Pipeline::settle`] before it takes the work for endless.
 const SETTLE_ROUNDS: u32 = 1_000;
 
@@ -55,6 +58,32 @@ pub struct Taken {
     pub latest: Option<Timestamp>,
     /// What happened.
     pub notes: Vec<Note>,
+}
+
+impl Taken {
+    /// Adds what became of other deliveries.
+    fn absorb(&mut self, other: Taken) {
+        let Taken {
+            decoded,
+            events,
+            ignored,
+            dead,
+            latest,
+            notes,
+        } = other;
+        self.decoded += decoded;
+        for (sum, counts) in [
+            (&mut self.events, events),
+            (&mut self.ignored, ignored),
+            (&mut self.dead, dead),
+        ] {
+            for (name, count) in counts {
+                *sum.entry(name).or_default() += count;
+            }
+        }
+        self.latest = self.latest.max(latest);
+        self.notes.extend(notes);
+    }
 }
 
 /// Messages that were read and are not applied yet.
@@ -123,6 +152,11 @@ impl Pipeline {
         lock(&self.engine)
     }
 
+    /// The limits and budgets in force.
+    pub fn brakes(&self) -> Arc<Brakes> {
+        Arc::clone(&self.brakes.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Puts other limits and budgets in force.
     pub fn set_brakes(&self, brakes: Brakes) {
         *self.brakes.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(brakes);
@@ -134,7 +168,39 @@ impl Pipeline {
     /// # Errors
     /// The store is busy or damaged: nothing of the batch was written.
     pub async fn take(&self, deliveries: &[Delivery]) -> Result<Taken, LedgerError> {
-        self.apply(self.read(deliveries)).await
+        match self.apply(self.read(deliveries)).await {
+            Err(LedgerError::Rejected(_)) => self.take_one_by_one(deliveries).await,
+            outcome => outcome,
+        }
+    }
+
+    /// Something in a batch is nothing that the store can hold: each message by itself, so that it does not hold up
+    /// the others for ever. What is refused alone too is kept with the reason, as what cannot be read.
+    pub(super) async fn take_one_by_one(&self, deliveries: &[Delivery]) -> Result<Taken, LedgerError> {
+        let mut all = Taken::default();
+        for delivery in deliveries {
+            let taken = match self.apply(self.read(std::slice::from_ref(delivery))).await {
+                Err(LedgerError::Rejected(detail)) => {
+                    tracing::warn!(exchange = %delivery.exchange, %detail, "a message cannot be applied");
+                    self.bury(delivery.clone(), detail).await?
+                }
+                outcome => outcome?,
+            };
+            all.absorb(taken);
+        }
+        Ok(all)
+    }
+
+    /// Keeps a message that cannot be applied.
+    async fn bury(&self, delivery: Delivery, detail: String) -> Result<Taken, LedgerError> {
+        let now = self.clock.now();
+        self.store
+            .with(move |store| store.transact(|books| books.dead_letter(&delivery, NOT_APPLICABLE, &detail, now)))
+            .await?;
+        Ok(Taken {
+            dead: BTreeMap::from([(NOT_APPLICABLE, 1)]),
+            ..Taken::default()
+        })
     }
 
     /// Reads messages: the part of [`Pipeline::take`] that needs no store.
@@ -181,12 +247,13 @@ impl Pipeline {
             mut taken,
         } = reading;
         self.store.with(move |store| {
-            taken.notes = store.transact(|books| {
+            let outcome = store.transact(|books| {
                 for (delivery, error) in &dead {
                     books.dead_letter(delivery, error.reason.as_str(), &error.detail, now)?;
                 }
                 lock(&engine).apply(books, events, Patience::Fresh, now)
-            })?;
+            });
+            taken.notes = outcome.inspect_err(|_| lock(&engine).forget_books())?;
             Ok(taken)
         })
     }
@@ -213,27 +280,63 @@ impl Pipeline {
                 (waiting, answer)
             });
         }
-        // A fetch that panicked is taken up again when its lease is over.
-        let mut fetched: Vec<_> = fetches.join_all().await;
+        let mut fetched = Vec::with_capacity(fetches.len());
+        while let Some(fetch) = fetches.join_next().await {
+            match fetch {
+                Ok(found) => fetched.push(found),
+                // It is taken up again when its lease is over.
+                Err(error) => tracing::error!(%error, "a fetch of facts did not end well"),
+            }
+        }
         fetched.sort_by_key(|(waiting, _)| waiting.id);
+        let fetched: Arc<[_]> = fetched.into();
+        match self.apply_fetched(Arc::clone(&fetched), 0..fetched.len()).await {
+            Err(LedgerError::Rejected(_)) => self.apply_fetched_one_by_one(fetched, notes).await?,
+            outcome => notes.append(&mut outcome?),
+        }
+        Ok(true)
+    }
+
+    /// What [`Pipeline::take`] does with messages, for events of the inbox: one that is refused alone too is dropped,
+    /// and said so.
+    async fn apply_fetched_one_by_one(
+        &self,
+        fetched: Arc<[Fetched]>,
+        notes: &mut Vec<Note>,
+    ) -> Result<(), LedgerError> {
+        for (index, (waiting, _)) in fetched.iter().enumerate() {
+            match self.apply_fetched(Arc::clone(&fetched), index..index + 1).await {
+                Err(LedgerError::Rejected(detail)) => {
+                    tracing::error!(event = ?waiting.event, %detail, "an event cannot be applied, and is dropped");
+                    let id = waiting.id;
+                    self.store
+                        .with(move |store| store.transact(|books| books.done_waiting(id)))
+                        .await?;
+                }
+                outcome => notes.append(&mut outcome?),
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies some of what was fetched, in one transaction.
+    async fn apply_fetched(&self, fetched: Arc<[Fetched]>, some: Range<usize>) -> Result<Vec<Note>, LedgerError> {
         let engine = Arc::clone(&self.engine);
         let facts_within = self.settings.facts_within;
         let now = self.clock.now();
-        let mut news = self
-            .store
+        self.store
             .with(move |store| {
-                store.transact(|books| {
+                let outcome = store.transact(|books| {
                     let mut engine = lock(&engine);
                     let mut notes = Vec::new();
-                    for (waiting, answer) in &fetched {
+                    for (waiting, answer) in fetched.get(some).unwrap_or_default() {
                         notes.extend(apply_waiting(&mut engine, books, waiting, answer, facts_within, now)?);
                     }
                     Ok(notes)
-                })
+                });
+                outcome.inspect_err(|_| lock(&engine).forget_books())
             })
-            .await?;
-        notes.append(&mut news);
-        Ok(true)
+            .await
     }
 
     /// Looks again at cases whose time has come. Returns whether there were any.
@@ -262,7 +365,7 @@ impl Pipeline {
     /// # Errors
     /// The store is busy or damaged.
     pub async fn dispatch(&self) -> Result<Round, LedgerError> {
-        let brakes = Arc::clone(&self.brakes.read().unwrap_or_else(PoisonError::into_inner));
+        let brakes = self.brakes();
         self.dispatcher.round(&brakes).await
     }
 
@@ -288,9 +391,17 @@ impl Pipeline {
     }
 }
 
-/// A thread that panicked in a transaction rolled it back: what the lock guards is as it was.
+/// An event of the inbox, and what was fetched for it: events that are to be applied before it.
+type Fetched = (Waiting, Result<Vec<Event>, FactError>);
+
+/// A panic in a transaction rolled it back: what the engine learnt in it is not written down.
 fn lock(engine: &Mutex<Engine>) -> MutexGuard<'_, Engine> {
-    engine.lock().unwrap_or_else(PoisonError::into_inner)
+    engine.lock().unwrap_or_else(|poisoned| {
+        let mut guard = poisoned.into_inner();
+        guard.forget_books();
+        engine.clear_poison();
+        guard
+    })
 }
 
 /// Asks for what an event lacks, and fills it in. Returns events that are to be applied before it.
@@ -376,7 +487,7 @@ fn apply_waiting(
             Patience::Settled
         }
     };
-    let mut events = answer.as_ref().map(Vec::clone).unwrap_or_default();
+    let mut events = answer.clone().unwrap_or_default();
     events.push(waiting.event.clone());
     let notes = engine.apply(books, events, patience, now)?;
     if notes.iter().any(|note| matches!(note, Note::Waits(_))) {

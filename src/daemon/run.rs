@@ -140,10 +140,17 @@ pub async fn run(config: Config) -> Result<(), RunError> {
              set `backend` and its section to change that"
         );
     }
-    let bus = bus(&config, &rules, &store).await?;
+    let (bus, bound) = bus(&config, &rules, &store).await?;
 
     let (stop, stopping) = watch::channel(false);
-    let work = tokio::spawn(work_loop(Arc::clone(&shared), stopping.clone()));
+    let work = tokio::spawn({
+        let last_act = StopsWhenDropped(stop.clone());
+        let (shared, stopping) = (Arc::clone(&shared), stopping.clone());
+        async move {
+            work_loop(shared, stopping).await;
+            drop(last_act);
+        }
+    });
     let reload = tokio::spawn(reload_loop(
         Arc::clone(&shared),
         shown,
@@ -153,44 +160,52 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     ));
     let watchdog = tokio::spawn(watchdog_loop(stopping.clone()));
     tokio::spawn(stop_on_signal(stop.clone()));
-    let ended = intake(&shared, bus, &config, stopping).await;
+    let mut ended = intake(&shared, bus, bound, &config, stopping).await;
     // The intake may have ended by itself: then everything else ends with it.
     stop.send_replace(true);
     told(service::tell_stopping());
     for task in [work, reload, watchdog] {
         if let Err(error) = task.await {
-            tracing::error!(%error, "a part of the daemon did not end well");
+            let failed = format!("a part of the daemon failed by a defect of it; please report this: {error}");
+            ended = ended.and(Err(RunError::Unavailable(failed)));
         }
     }
     tracing::info!("sheriffd has stopped");
     ended
 }
 
-/// The broker's side, with the bindings of the last run so that stale ones can be named.
-async fn bus(config: &Config, rules: &RuleSet, store: &Handle) -> Result<AmqpBus, RunError> {
-    let wanted = config
-        .broker
-        .bindings
-        .clone()
-        .unwrap_or_else(|| parts::bindings(config, rules));
+/// Tells everything to stop when it is dropped, by a panic too: a daemon that takes messages and never works on them
+/// would look alive for ever.
+struct StopsWhenDropped(watch::Sender<bool>);
+
+impl Drop for StopsWhenDropped {
+    fn drop(&mut self) {
+        self.0.send_replace(true);
+    }
+}
+
+/// The broker's side, with the bindings of the last run so that stale ones can be named; and what is to be remembered
+/// as bound once there was a connection.
+async fn bus(config: &Config, rules: &RuleSet, store: &Handle) -> Result<(AmqpBus, String), RunError> {
+    let derived = parts::bindings(config, rules);
+    let wanted = config.broker.bindings.clone().unwrap_or(derived);
     let remembered = store
         .with(|store| store.transact(|books| books.setting(BINDINGS)))
         .await?;
-    let previous: Vec<Binding> = remembered
-        .and_then(|text| serde_json::from_str(&text).ok())
-        .unwrap_or_default();
-    // What was bound and may still be stays remembered until it is known to be unbound.
+    let previous: Vec<Binding> = match remembered {
+        None => Vec::new(),
+        Some(text) => serde_json::from_str(&text)
+            .map_err(|error| RunError::Unavailable(format!("the store's setting `{BINDINGS}` is damaged: {error}")))?,
+    };
     let mut together = wanted.clone();
     if !config.broker.unbind_stale {
+        // What was bound stays bound, and stays remembered.
         together.extend(previous.iter().filter(|binding| !wanted.contains(binding)).cloned());
     }
-    let text = serde_json::to_string(&together).map_err(|error| RunError::Unavailable(error.to_string()))?;
-    store
-        .with(move |store| store.transact(|books| books.set_setting(BINDINGS, &text)))
-        .await?;
+    let bound = serde_json::to_string(&together).map_err(|error| RunError::Unavailable(error.to_string()))?;
     // The seed only spreads reconnects of several daemons over time.
     let seed = std::process::id().into();
-    Ok(AmqpBus::new(config.broker.amqp(wanted, previous), seed))
+    Ok((AmqpBus::new(config.broker.amqp(wanted, previous), seed), bound))
 }
 
 /// A service manager that does not listen is no trouble of ours; that it could not be told is worth a line.
@@ -217,6 +232,7 @@ async fn stop_on_signal(stop: watch::Sender<bool>) {
 async fn intake(
     shared: &Shared,
     bus: AmqpBus,
+    bound: String,
     config: &Config,
     mut stopping: watch::Receiver<bool>,
 ) -> Result<(), RunError> {
@@ -227,6 +243,7 @@ async fn intake(
     };
     let mut intake = Intake::new(bus, batches);
     let mut was_connected = false;
+    let mut to_remember = Some(bound);
     let mut pause = STORE_RETRY.0;
     let ended = loop {
         let step = tokio::select! {
@@ -237,6 +254,9 @@ async fn intake(
         let is_connected = intake.bus().is_connected();
         if is_connected && !was_connected {
             report_topology(intake.bus());
+            if let Some(bound) = to_remember.take() {
+                remember_bindings(shared, bound).await;
+            }
         }
         was_connected |= is_connected;
         set_ready(shared, is_connected);
@@ -263,11 +283,22 @@ async fn intake(
             Step::Trouble(error) => tracing::warn!(%error, "the broker"),
         }
     };
-    if let Some(step) = intake.finish().await {
+    // What the store still does not take stays unacknowledged, and comes again.
+    while let Some(step @ Step::Durable { .. }) = intake.finish(&shared.pipeline).await {
         acknowledge(shared, &mut intake, step).await;
     }
     intake.bus().close().await;
     ended
+}
+
+async fn remember_bindings(shared: &Shared, bound: String) {
+    let store = shared.pipeline.store();
+    let result = store
+        .with(move |store| store.transact(|books| books.set_setting(BINDINGS, &bound)))
+        .await;
+    if let Err(error) = result {
+        tracing::warn!(%error, "what the queue is bound to is not remembered: stale bindings will not be named");
+    }
 }
 
 /// Acknowledges a batch that is durable, and tells of it.
@@ -323,10 +354,11 @@ async fn work_loop(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
         let now = shared.clock.now();
         if observed.is_none_or(|at| now.since(at) >= OBSERVE_EVERY || at > now) {
             observed = Some(now);
+            let brakes = shared.pipeline.brakes();
             let seen = shared
                 .pipeline
                 .store()
-                .with(move |store| store.transact(|books| observe_store(books, now)))
+                .with(move |store| store.transact(|books| observe_store(books, &brakes, now)))
                 .await;
             shared.readiness.store.store(seen.is_ok(), Ordering::Relaxed);
         }

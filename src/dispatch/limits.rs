@@ -121,12 +121,13 @@ impl Brakes {
             }
         }
         if let Some((name, budget)) = due.budget.as_ref().and_then(|name| self.budgets.get_key_value(name)) {
-            let (value, dimension) = match budget.per {
-                BudgetScope::All => ("", None),
-                BudgetScope::Rule => (due.rule.as_str(), Some(Dimension::Rule)),
-                BudgetScope::Project => (project, Some(Dimension::Project)),
-                BudgetScope::Platform => (due.platform.as_str(), Some(Dimension::Platform)),
-                BudgetScope::Label => (request.label.as_str(), Some(Dimension::Label)),
+            let dimension = dimension(budget.per);
+            let value = match dimension {
+                None => "",
+                Some(Dimension::Rule) => due.rule.as_str(),
+                Some(Dimension::Project) => project,
+                Some(Dimension::Platform) => due.platform.as_str(),
+                Some(Dimension::Label) => request.label.as_str(),
             };
             let account = Spent::Budget(name, dimension.map(|dimension| (dimension, value)));
             let limit = u64::from(budget.daily(value));
@@ -150,5 +151,35 @@ impl Brakes {
         let by_rate = allowed.saturating_sub(sent);
         let by_concurrency = self.limits.concurrency.saturating_sub(books.sending_count()?);
         Ok(by_rate.min(by_concurrency))
+    }
+
+    /// What is left of each budget today: jobs in the account that has the least left. An account that has spent
+    /// nothing has its whole allowance left.
+    ///
+    /// # Errors
+    /// The store is busy or damaged.
+    pub fn budgets_left(&self, books: &mut Books<'_>, now: Timestamp) -> Result<Vec<(String, u64)>, LedgerError> {
+        let mut left = Vec::new();
+        for (name, budget) in &self.budgets {
+            let spent = books.spent_of_budget(name, dimension(budget.per), now.minus(DAY))?;
+            let of_spenders = spent
+                .iter()
+                .map(|(account, jobs)| u64::from(budget.daily(account)).saturating_sub(*jobs));
+            let untouched = budget.special.values().copied().chain(budget.default).map(u64::from);
+            let least = of_spenders.min().or_else(|| untouched.min()).unwrap_or(0);
+            left.push((name.clone(), least));
+        }
+        Ok(left)
+    }
+}
+
+/// What the accounts of a budget are kept by; `None`: there is one for all.
+fn dimension(scope: BudgetScope) -> Option<Dimension> {
+    match scope {
+        BudgetScope::All => None,
+        BudgetScope::Rule => Some(Dimension::Rule),
+        BudgetScope::Project => Some(Dimension::Project),
+        BudgetScope::Platform => Some(Dimension::Platform),
+        BudgetScope::Label => Some(Dimension::Label),
     }
 }

@@ -19,11 +19,6 @@ use crate::store::Handle;
 use crate::store::sqlite::{Books, Due};
 use limits::Brakes;
 
-/// How long a dispatcher may work on a request before others take it for lost: longer than every time-out of every
-/// backend together.
-const LEASE: Duration = Duration::from_secs(300);
-/// How long a request in doubt rests before it is looked for: the CI's index needs a moment.
-const FIRST_LOOK: Duration = Duration::from_secs(60);
 /// Requests looked at in one round.
 const ROUND: u32 = 200;
 /// The longest rest between two tries.
@@ -34,6 +29,13 @@ const LONGEST_REST: Duration = Duration::from_secs(3600);
 pub struct DispatchSettings {
     /// How long a push may have no decision task before its requests are given up.
     pub decision_task_within: Duration,
+    /// How long a dispatcher may work on a request before others take it for lost: longer than all that a backend does
+    /// for one request together.
+    pub lease: Duration,
+    /// How long a request in doubt rests before it is looked for (again): the CI's index needs a moment.
+    pub look_after: Duration,
+    /// The rest before the second try of a request that the CI did not take; doubled each time, an hour at most.
+    pub retry_after: Duration,
     /// Times a request in doubt is looked for before it is left and reported.
     pub looks: u32,
     /// Whether a request that the backend cannot tell anything about is asked again after the last look. Off by
@@ -45,6 +47,9 @@ impl Default for DispatchSettings {
     fn default() -> Self {
         DispatchSettings {
             decision_task_within: Duration::from_secs(2 * 3600),
+            lease: Duration::from_secs(300),
+            look_after: Duration::from_secs(60),
+            retry_after: Duration::from_secs(15),
             looks: 5,
             ask_again: false,
         }
@@ -133,8 +138,9 @@ impl Dispatcher {
         let (claimed, held) = {
             let brakes = brakes.clone();
             let backend = self.backend.name().clone();
+            let lease = now.plus(self.settings.lease);
             self.store
-                .with(move |store| store.transact(|books| claim(books, &brakes, backend.as_str(), now)))
+                .with(move |store| store.transact(|books| claim(books, &brakes, backend.as_str(), now, lease)))
                 .await?
         };
         round.held = held;
@@ -230,7 +236,7 @@ impl Dispatcher {
         let key = due.request.key;
         let attempts = due.attempts;
         let now = self.clock.now();
-        let looks = self.settings.looks;
+        let settings = self.settings.clone();
         let outcome = outcome.clone();
         self.store
             .with(move |store| {
@@ -244,12 +250,15 @@ impl Dispatcher {
                         books.wake_case(key, now)
                     }
                     Outcome::Later(reason, detail, wait) => {
-                        let pause = rest(attempts).max(wait.unwrap_or_default()).min(LONGEST_REST);
+                        let pause = rest(settings.retry_after, attempts)
+                            .max(wait.unwrap_or_default())
+                            .min(LONGEST_REST);
                         books.requeue(key, *reason, detail, now.plus(pause))
                     }
                     Outcome::InDoubt(detail) => {
                         // Past the last look it is left as it is, and looked at once an hour in case the CI remembers.
-                        let pause = if attempts >= looks { LONGEST_REST } else { FIRST_LOOK };
+                        let is_last = attempts >= settings.looks;
+                        let pause = if is_last { LONGEST_REST } else { settings.look_after };
                         books.in_doubt(key, detail, now.plus(pause))
                     }
                 })
@@ -258,18 +267,22 @@ impl Dispatcher {
     }
 }
 
-/// The rest before the next try: 15 seconds, doubled each time, an hour at most.
-fn rest(attempts: u32) -> Duration {
-    Duration::from_secs(15)
-        .saturating_mul(1 << attempts.min(8))
-        .min(LONGEST_REST)
+/// The rest before the next try: doubled each time, an hour at most.
+fn rest(first: Duration, attempts: u32) -> Duration {
+    first.saturating_mul(1 << attempts.min(8)).min(LONGEST_REST)
 }
 
 type Claimed = (Vec<Due>, Vec<(JobRequest, Reason)>);
 
 /// Marks what may be sent now as being sent, in one transaction with the reading of every account: no two
 /// dispatchers can both see room that only one of them may use.
-fn claim(books: &mut Books<'_>, brakes: &Brakes, backend: &str, now: Timestamp) -> Result<Claimed, LedgerError> {
+fn claim(
+    books: &mut Books<'_>,
+    brakes: &Brakes,
+    backend: &str,
+    now: Timestamp,
+    lease: Timestamp,
+) -> Result<Claimed, LedgerError> {
     let queued = books.queued(now, ROUND)?;
     let mut claimed = Vec::new();
     let mut held = Vec::new();
@@ -282,7 +295,7 @@ fn claim(books: &mut Books<'_>, brakes: &Brakes, backend: &str, now: Timestamp) 
         match brakes.admit(books, &due, backend, &pauses, now)? {
             Ok(()) if room == 0 => break,
             Ok(()) => {
-                if books.begin_sending(due.request.key, backend, now, now.plus(LEASE))? {
+                if books.begin_sending(due.request.key, backend, now, lease)? {
                     room -= 1;
                     due.sent_at = Some(now);
                     due.attempts += 1;

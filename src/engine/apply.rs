@@ -115,6 +115,12 @@ impl Engine {
         self.rules = rules;
     }
 
+    /// Forgets what it remembers of the books. To be called when a transaction was rolled back: what was learnt in it
+    /// is not written down.
+    pub fn forget_books(&mut self) {
+        self.groups.clear();
+    }
+
     /// The settings.
     pub fn settings(&self) -> &EngineSettings {
         &self.settings

@@ -22,6 +22,10 @@ pub enum LedgerError {
     /// Another process holds the store, or the disk is full: nothing was written; trying again may help.
     #[error("the store cannot be used now: {0}")]
     Busy(String),
+    /// What was to be written is nothing that the store can hold, or a defect of ours ended the transaction: nothing
+    /// was written; trying the same again cannot help, leaving it out can.
+    #[error("the store does not take this: {0}")]
+    Rejected(String),
     /// The store is damaged or of another version: nothing was written; a person has to act.
     #[error("the store is unusable: {0}")]
     Broken(String),

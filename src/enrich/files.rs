@@ -86,7 +86,8 @@ impl RecordedSource {
     ///
     /// # Errors
     /// The file cannot be read, a line is of no known form, or no project is named anywhere.
-    pub fn add_pushes(&mut self, path: &Path, project: Option<&Project>) -> Result<(), FilesError> {
+    pub fn add_pushes<'a>(&mut self, path: &Path, project: impl Into<Option<&'a Project>>) -> Result<(), FilesError> {
+        let project = project.into();
         let nowhere = Project::from("");
         let mut lines = lines(path)?.collect::<Result<Vec<_>, _>>()?;
         // An answer as a service gave it may be spread over many lines.

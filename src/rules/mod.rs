@@ -7,7 +7,7 @@
 //! The way of a file: [`yaml`] makes a tree with places, [`shape`] checks it against the tables in [`keys`], [`read`]
 //! makes rules of it (with [`shared`], [`match_fields`], [`open`], [`expr`]), [`lint`] warns, [`set`] compiles. The
 //! way of an event: [`index`] (with [`lookup`]) finds the rules that can match, [`set`] evaluates them. [`field_table`]
-//! is the schema of events. [`schema`] and [`reference`] say the same tables to editors and readers.
+//! is the schema of events. [`schema`] and [`mod@reference`] say the same tables to editors and readers.
 
 mod code;
 mod cron;

@@ -136,6 +136,17 @@ pub fn quick_entropy(p: f64) -> f64 {
     low + (at - cell as f64) * (high - low)
 }
 
+/// The capacity, in nats, of one run that fails with probability p0 or p1, by the side of the culprit that it is on:
+/// the most that it can tell on average (Shannon, 1948). 0 for equal rates.
+pub fn channel_capacity(p0: f64, p1: f64) -> f64 {
+    let (h0, h1) = (binary_entropy(p0), binary_entropy(p1));
+    let rate = |share: f64| share * p1 + (1.0 - share) * p0;
+    // The mutual information is concave in the share of runs on the p1 side: the best one is where it stops rising.
+    let slope = |share: f64| (p1 - p0) * ((1.0 - rate(share)) / rate(share)).ln() - (h1 - h0);
+    let share = halve(0.0, 1.0, |share| slope(share) <= 0.0);
+    (binary_entropy(rate(share)) - share * h1 - (1.0 - share) * h0).max(0.0)
+}
+
 /// The smallest x in low..high with `reached(x)`, for a predicate that turns from false to true once.
 pub fn halve(mut low: f64, mut high: f64, reached: impl Fn(f64) -> bool) -> f64 {
     for _ in 0..MAX_HALVINGS {
@@ -184,6 +195,13 @@ mod tests {
         assert!((student_quantile(0.975, 1e6) - 1.959_97).abs() < 1e-4);
         assert!((f_cdf(3.787_0, 7.0, 7.0) - 0.95).abs() < 1e-4);
         close(student_cdf(student_quantile(0.9, 5.0), 5.0), 0.9);
+    }
+
+    #[test]
+    fn a_run_that_never_errs_tells_one_bit_and_equal_rates_tell_nothing() {
+        close(channel_capacity(0.0, 1.0), std::f64::consts::LN_2);
+        close(channel_capacity(0.1, 0.3), channel_capacity(0.3, 0.1));
+        close(channel_capacity(0.2, 0.2), 0.0);
     }
 
     #[test]

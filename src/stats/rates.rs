@@ -200,8 +200,8 @@ impl Belief<'_> {
 
 /// Places with a failure rate of their own: a share of all, their rates Beta(1, 3).
 ///
-/// Without them one broken machine or push that fails on its own outweighs everything else (85 to 89 % right at a stated
-/// 95 %); with them it takes failures in two places to be sure.
+/// Without them one push that fails on its own outweighs everything else: 89 % right at a stated 97 % where a tenth of
+/// the places are strays. With them it takes failures in two places to be sure.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Strays {
     /// The share of places that are strays, 0 to under 1.

@@ -184,7 +184,7 @@ pub fn plan(problem: &Problem) -> Result<Step, ParamsError> {
     let why = match times {
         0 => format!("{pending} runs are pending after {passed} passes"),
         _ => format!(
-            "{} in flight is the cheapest batch after {passed} passes: its rate is above {} with probability {above:.3}",
+            "{} in flight is the cheapest batch after {passed} passes; P(rate above {}) is {above:.3}",
             times.saturating_add(pending),
             params.rate
         ),

@@ -1,5 +1,6 @@
 //! A store on a thread of its own.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::mpsc;
 use std::thread;
 
@@ -29,7 +30,10 @@ impl Handle {
         let (jobs, queue) = mpsc::sync_channel::<Job>(QUEUE);
         thread::Builder::new().name("store".into()).spawn(move || {
             while let Ok(job) = queue.recv() {
-                job(&mut store);
+                // A defect in one transaction rolls that one back; the store itself is sound, and others need it.
+                if std::panic::catch_unwind(AssertUnwindSafe(|| job(&mut store))).is_err() {
+                    store.forget_names();
+                }
             }
         })?;
         Ok(Handle { jobs })
@@ -39,7 +43,7 @@ impl Handle {
     /// in the order in which it was handed over, whether or not anybody waits for it.
     ///
     /// # Errors
-    /// What `work` says, or that the store's thread has ended.
+    /// What `work` says, that it panicked ([`LedgerError::Rejected`]), or that the store's thread has ended.
     pub fn with<R: Send + 'static, W>(&self, work: W) -> impl Future<Output = Result<R, LedgerError>> + Send + use<R, W>
     where
         W: FnOnce(&mut SqliteStore) -> Result<R, LedgerError> + Send + 'static,
@@ -51,9 +55,33 @@ impl Handle {
         });
         let handed_over = self.jobs.send(job);
         async move {
-            let gone = || LedgerError::Broken("the store's thread has ended".into());
-            handed_over.map_err(|_| gone())?;
-            reply.await.map_err(|_| gone())?
+            handed_over.map_err(|_| LedgerError::Broken("the store's thread has ended".into()))?;
+            reply.await.map_err(|_| {
+                LedgerError::Rejected("a defect in sheriffd ended the transaction; please report it".into())
+            })?
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_defect_in_one_transaction_leaves_the_store_to_the_others() {
+        let handle = Handle::start(SqliteStore::in_memory().unwrap()).unwrap();
+        let ended = handle
+            .with(|store| {
+                store.transact(|books| -> Result<(), LedgerError> {
+                    books.set_setting("written", "before the defect")?;
+                    panic!("a defect");
+                })
+            })
+            .await;
+        assert!(matches!(ended, Err(LedgerError::Rejected(_))), "{ended:?}");
+        let kept = handle
+            .with(|store| store.transact(|books| books.setting("written")))
+            .await;
+        assert_eq!(kept, Ok(None));
     }
 }

@@ -160,7 +160,8 @@ metrics_table! {
     EVENTS_RECEIVED = counter(
         "sheriffd_events_received_total", &["event"],
         "Events read from messages, by the event's name in rules.");
-    /// `reason`: why the message came to nothing: a word of `wire::Unreadable` or `wire::Ignored`, or `duplicate`.
+    /// `reason`: why the message came to nothing: a word of `wire::Unreadable` or `wire::Ignored`,
+    /// `not-applicable`, or one of `engine::Discarded`.
     EVENTS_DISCARDED = counter(
         "sheriffd_events_discarded_total", &["reason"],
         "Messages that came to nothing, by reason.");

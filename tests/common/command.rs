@@ -39,8 +39,12 @@ pub fn json<T: AsRef<OsStr>>(arguments: &[T]) -> Value {
 
 /// The JSON that the program printed; it must have succeeded.
 pub fn read(output: &Output) -> Value {
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "exit {:?}: {errors}", output.status.code());
+    assert!(
+        output.status.success(),
+        "exit {:?}: {}",
+        output.status.code(),
+        errors(output)
+    );
     serde_json::from_slice(&output.stdout).expect("one JSON object")
 }
 

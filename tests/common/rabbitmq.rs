@@ -3,6 +3,9 @@
 //! Two test runs at once do not meet. The node ends with the test binary, however that ends: it runs under a shell
 //! that waits for the pipe from us to close, and stops the node by its process id then.
 
+// Every test binary uses another part of it.
+#![allow(dead_code)]
+
 use std::fs;
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};

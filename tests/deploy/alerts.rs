@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::promql::names;
-use super::vocabulary::{UNREADABLE, assert_query_names_what_exists};
+use super::vocabulary::{assert_query_names_what_exists, dead_letter_reasons};
 use super::{promtool, read, texts, yaml};
 
 /// One alerting rule.
@@ -67,7 +67,7 @@ fn the_alert_on_dead_letters_counts_every_reason_why_a_message_cannot_be_read() 
         .find(|alert| alert.name == "SheriffdDeadLetters")
         .unwrap();
     let counted: Vec<String> = names(&alert.query).selectors[0].matchers[0].1.clone();
-    assert_eq!(counted, UNREADABLE.map(|reason| reason.as_str().to_owned()));
+    assert_eq!(counted, dead_letter_reasons());
 }
 
 #[test]

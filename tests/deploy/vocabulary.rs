@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use sheriffd::backends::Receipt;
+use sheriffd::daemon::pipeline::NOT_APPLICABLE;
 use sheriffd::dispatch::Outcome;
 use sheriffd::engine::Discarded;
 use sheriffd::event::{CaseKind, Reason};
@@ -16,8 +17,8 @@ use super::promql::names;
 /// What Prometheus itself adds to every sample.
 const TARGET_LABELS: [&str; 2] = ["instance", "job"];
 
-/// Why a message becomes a dead letter.
-pub const UNREADABLE: [Unreadable; 7] = [
+/// Why a message cannot be read.
+const UNREADABLE: [Unreadable; 7] = [
     Unreadable::TooLarge,
     Unreadable::NotUtf8,
     Unreadable::NotJson,
@@ -27,9 +28,14 @@ pub const UNREADABLE: [Unreadable; 7] = [
     Unreadable::UnknownState,
 ];
 
+/// Every reason that is kept with a dead letter.
+pub fn dead_letter_reasons() -> Vec<&'static str> {
+    let unreadable = UNREADABLE.map(Unreadable::as_str);
+    [unreadable.as_slice(), &[NOT_APPLICABLE]].concat()
+}
+
 /// Every word that `sheriffd_events_discarded_total` can have as its reason.
 pub fn discard_reasons() -> Vec<&'static str> {
-    let unreadable = UNREADABLE.map(Unreadable::as_str);
     let ignored = [Ignored::NotOfInterest, Ignored::NoRun].map(Ignored::as_str);
     let discarded = [
         Discarded::NotWatched,
@@ -38,7 +44,7 @@ pub fn discard_reasons() -> Vec<&'static str> {
         Discarded::NoCaseKind,
     ]
     .map(Discarded::as_str);
-    [unreadable.as_slice(), &ignored, &discarded].concat()
+    [dead_letter_reasons().as_slice(), &ignored, &discarded].concat()
 }
 
 /// Every result that a request can have.

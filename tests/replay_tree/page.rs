@@ -83,7 +83,8 @@ test `replay_tree`, which also holds the program's answer against it.
 the first push after it that had failed, *missing* the pushes between the two on which the job had not run and was not
 waiting. Coalesced and cancelled jobs are no runs; neither are those that a lost machine ended.
 
-{failures} failures: {counts}. Requests: {asked}, each for one job on one push, none twice.
+{failures} failures: {counts}.
+Requests: {asked}, each for one job on one push, none twice.
 
 | push | job | last good | first bad | missing | what is done |
 |---|---|---|---|---|---|

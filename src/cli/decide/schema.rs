@@ -23,7 +23,7 @@ pub fn schema() -> Value {
                     "kind": { "const": "find-culprit" },
                     "candidates": { "type": "integer", "minimum": 1, "maximum": crate::stats::culprit::MAX_CANDIDATES,
                         "description": "pushes between last good and first bad" },
-                    "runnable": { "type": "array", "items": push(), "description": "pushes that can run; default: all" },
+                    "runnable": { "type": "array", "items": push(), "description": "default: all pushes" },
                     "prior": { "type": "array", "items": { "type": "number", "minimum": 0 },
                         "description": "relative prior of each push; default: uniform" },
                     "no_culprit_prior": number(0.0, 0.9999, 0.4),

@@ -245,3 +245,17 @@ fn the_schema_accepts_what_is_accepted_and_describes_every_answer() {
         assert!(reply["verdict"].is_object() && replies.is_valid(&reply), "{reply}");
     }
 }
+
+#[test]
+fn the_examples_of_the_documentation_are_answered() {
+    let text = include_str!("../../../docs/decide.md");
+    let blocks: Vec<String> = text
+        .split("```json")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .map(|block| block.lines().collect::<Vec<_>>().join(" "))
+        .collect();
+    assert_eq!(blocks.len(), 5);
+    let (answers, summary) = answers(&blocks.join("\n"));
+    assert_eq!(summary, Summary { decided: 5, refused: 0 }, "{answers:?}");
+}

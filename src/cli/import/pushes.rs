@@ -205,3 +205,42 @@ impl Numbering {
         &self.renumbered
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn told(pushes: &[(u64, i64)]) -> BTreeMap<Name, Told> {
+        let one = |(index, (number, landed)): (usize, &(u64, i64))| {
+            let name = Name::Revision(Revision::from(format!("{index:012x}")));
+            let told = Told {
+                number: Some(PushId(*number)),
+                landed: Some(Timestamp(*landed)),
+                changesets: Vec::new(),
+            };
+            (name, told)
+        };
+        pushes.iter().enumerate().map(one).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn dealt_numbers_follow_the_times_and_are_the_same_numbers(
+            numbers in proptest::collection::btree_set(1_u64..1_000, 1..30),
+            times in proptest::collection::vec(0_i64..1_000, 30),
+        ) {
+            let pushes: Vec<(u64, i64)> = numbers.iter().copied().zip(times).collect();
+            let told = told(&pushes);
+            let (dealt, anew) = deal(&told);
+            let mut by_time: Vec<(Timestamp, PushId)> =
+                dealt.iter().map(|(name, number)| (told[name].landed.unwrap(), *number)).collect();
+            by_time.sort();
+            prop_assert!(by_time.is_sorted_by_key(|(_, number)| *number));
+            let after: BTreeSet<u64> = dealt.values().map(|number| number.0).collect();
+            prop_assert_eq!(after, numbers);
+            prop_assert_eq!(anew, !pushes.is_sorted_by_key(|(_, landed)| *landed));
+        }
+    }
+}

@@ -1,24 +1,14 @@
 //! What no policy can do better than, with the rates known.
 
-use crate::stats::math::{binary_entropy, halve};
+use crate::stats::math::{binary_entropy, channel_capacity};
 
 /// The probability of a wrong verdict that the bounds allow.
 const ERROR: f64 = 0.05;
 
-/// The capacity in nats of a run as a binary channel: it fails with p0 or with p1, by which side of the culprit it is on.
-/// The best share of runs on the p1 side is where the derivative of the mutual information is zero.
-pub(super) fn capacity(p0: f64, p1: f64) -> f64 {
-    let (h0, h1) = (binary_entropy(p0), binary_entropy(p1));
-    let rate = |share: f64| share * p1 + (1.0 - share) * p0;
-    let slope = |share: f64| (p1 - p0) * ((1.0 - rate(share)) / rate(share)).ln() - (h1 - h0);
-    let share = halve(0.0, 1.0, |share| slope(share) <= 0.0);
-    binary_entropy(rate(share)) - share * h1 - (1.0 - share) * h0
-}
-
 /// The lower bound on the mean number of runs that finds one culprit among `n`: the larger of
 /// ((1−ε)·log₂ n − h(ε)) / C and the runs that tell it from both its neighbours.
 pub(super) fn runs(n: usize, p0: f64, p1: f64) -> f64 {
-    let finding = ((1.0 - ERROR) * (n as f64).ln() - binary_entropy(ERROR)) / capacity(p0, p1);
+    let finding = ((1.0 - ERROR) * (n as f64).ln() - binary_entropy(ERROR)) / channel_capacity(p0, p1);
     // Wald's bound for two hypotheses at errors ε: on the culprit, and on the push before it.
     let needed = divergence(1.0 - ERROR, ERROR);
     finding.max(needed / divergence(p0, p1) + needed / divergence(p1, p0))
@@ -39,11 +29,6 @@ pub(super) fn divergence(p: f64, q: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_capacity_of_a_perfect_channel_is_one_bit() {
-        assert!((capacity(0.0, 1.0) - std::f64::consts::LN_2).abs() < 1e-9);
-    }
 
     #[test]
     fn the_bounds_are_those_of_the_design() {

@@ -48,7 +48,7 @@ pub(super) fn policies(seed: u64, trials: u32) -> Report {
         ("every push ×20", |world| rivals::every_push(world, 20)),
     ];
     let title = format!(
-        "find-culprit, N={PUSHES}, confidence 95 %, history 200, tail 20: accuracy % / mean runs ({trials} trials a cell)"
+        "find-culprit, N={PUSHES}, 95 %, history 200, tail 20: accuracy % / mean runs ({trials} trials a cell)"
     );
     let heads: Vec<String> = CELLS.iter().map(|(p1, p0)| format!("p1={p1}, p0={p0}")).collect();
     let mut columns = vec!["policy"];
@@ -152,7 +152,8 @@ pub(super) fn rounds(seed: u64, trials: u32) -> Report {
 /// Worlds from the prior, and worlds that depart from it: honesty, and what a budget decides.
 pub(super) fn mixed(seed: u64, trials: u32) -> Report {
     let title = format!(
-        "find-culprit, worlds from the prior, N={PUSHES}, 40 % without a culprit, budget {BUDGET} runs ({trials} trials)"
+        "find-culprit, worlds from the prior, N={PUSHES}, 40 % without a culprit, budget {BUDGET} runs \
+         ({trials} trials, a third in the flawed worlds)"
     );
     let columns = [
         "world",

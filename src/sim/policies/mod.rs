@@ -1,8 +1,8 @@
 //! `sheriffd simulate`: what the decisions cost and how often they are right, beside rivals and bounds.
 //!
-//! In: a seed and a number of trials. Out: tables with standard errors, as Markdown or JSON. The runs are simulated, the
-//! decisions are those of [`crate::stats`], the very code that the daemon runs. Never: the system's chance or clock; the
-//! same options print the same tables. Every policy meets the same worlds and the same coin flips.
+//! In: a seed and a number of trials. Out: tables with standard errors, as Markdown or JSON. The runs are simulated,
+//! the decisions are those of [`crate::stats`], the very code that the daemon runs. Never: the system's chance or
+//! clock; the same options print the same tables. Every policy meets the same worlds and the same coin flips.
 
 mod bounds;
 mod culprit;
@@ -96,7 +96,8 @@ pub enum Format {
 pub struct Options {
     /// The same seed gives the same tables.
     pub seed: u64,
-    /// Trials a cell. The tables that need it run more: `mixed` 5 times, `until-hit`, `validate` and `baseline` 10 times.
+    /// Trials a cell. The tables that need it run more: `mixed` 5 times, `until-hit`, `validate` and `baseline` 10
+    /// times.
     pub trials: u32,
     /// Which tables.
     pub tables: Vec<Table>,

@@ -2,19 +2,20 @@
 
 use std::collections::HashMap;
 
-use super::bounds;
 use super::table::Report;
 use crate::stats::culprit::{self, Evidence, Params, Problem, Rates};
+use crate::stats::math::channel_capacity;
 
 /// Posterior probability a search stops at.
 const CONFIDENCE: f64 = 0.95;
 
 /// Small searches: candidates, p1, p0, and the runs looked ahead: as many as a minute allows. What is left open then is
 /// valued at its entropy over the capacity of a run, for the optimum and for the policy alike.
-const CASES: [(usize, f64, f64, u8); 7] = [
+const CASES: [(usize, f64, f64, u8); 8] = [
     (3, 0.5, 0.05, 22),
     (3, 0.2, 0.01, 26),
     (4, 0.8, 0.1, 14),
+    (4, 0.95, 0.05, 10),
     (5, 0.9, 0.02, 11),
     (6, 0.95, 0.05, 9),
     (6, 0.999, 0.02, 8),
@@ -97,7 +98,7 @@ impl Search {
                 .map(|mass| -mass * mass.ln())
                 .sum::<f64>()
         };
-        (depth >= self.horizon).then(|| entropy() / bounds::capacity(self.p0, self.p1))
+        (depth >= self.horizon).then(|| entropy() / channel_capacity(self.p0, self.p1))
     }
 
     fn posterior(&self, state: &State) -> Vec<f64> {

@@ -228,7 +228,8 @@ const PERF_PUSHES: usize = 16;
 /// Our search against six runs on every push.
 pub(super) fn perf(seed: u64, trials: u32) -> Report {
     let title = format!(
-        "find-perf-culprit, N={PERF_PUSHES}, 95 %, history {PERF_HISTORY}, tail {PERF_TAIL}: accuracy % / runs ({trials} trials a cell)"
+        "find-perf-culprit, N={PERF_PUSHES}, 95 %, history {PERF_HISTORY}, tail {PERF_TAIL}: accuracy % / runs \
+         ({trials} trials a cell)"
     );
     let columns = [
         "shift",

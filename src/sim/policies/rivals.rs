@@ -96,8 +96,8 @@ pub(super) fn ours(world: &World, tail: Counts, known: bool, params: Params) -> 
     ended(Said::Undecided, 0.0, runs, rounds)
 }
 
-/// The model of git_bayesect: unknown rates with uniform priors on both sides, a culprit for certain, no earlier runs but
-/// an old push (0) that can be run too, the run of least expected entropy.
+/// The model of git_bayesect: unknown rates with uniform priors on both sides, a culprit for certain, no earlier runs
+/// but an old push (0) that can be run too, the run of least expected entropy.
 pub(super) fn bayesect(world: &World) -> Search {
     let n = world.pushes;
     let mut seen = vec![(0.0, 0.0); n + 1];

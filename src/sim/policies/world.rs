@@ -111,10 +111,10 @@ impl World {
 
     fn rate(&self, push: i64) -> f64 {
         let distance = push as f64 - self.culprit as f64;
-        // Culprit 0 stands for one anywhere before.
+        // Culprit 0 stands for one anywhere before, N+1 for none anywhere.
         let base = match self.flaw {
             _ if self.culprit == 0 => self.p1,
-            _ if distance < 0.0 => self.p0,
+            _ if distance < 0.0 || self.culprit > self.pushes => self.p0,
             Flaw::Fading(pushes) => self.p1 * (-distance / pushes).exp(),
             _ => self.p1,
         };

@@ -1,7 +1,7 @@
 //! Hypotheses in blocks: neighbours that no run worth its price would tell apart are looked at as one.
 //!
-//! A choice costs as much as there are blocks, however many candidates there are: while all is open, a hundredth of the mass
-//! is one block; near the end every credible candidate is its own.
+//! A choice costs as much as there are blocks, however many candidates there are: while all is open, a hundredth of
+//! the mass is one block; near the end every credible candidate is its own.
 
 use super::super::rates::Counts;
 use super::Evidence;
@@ -40,15 +40,15 @@ impl Blocks {
             ends: Vec::new(),
             runnable: Vec::new(),
         };
-        let mut first = 1;
+        let (mut first, mut mass) = (1, 0.0);
         for c in 1..=n {
             let pending = evidence[c - 1].pending > 0;
             let can_end = c == n || runnable[c - 1] || pending;
-            let mass: f64 = posterior.mass[first..=c].iter().sum();
+            mass += posterior.mass[c];
             let told_apart = c < n && posterior.seen[c - 1].total() > 0 && mass > NEGLIGIBLE;
             if can_end && (c == n || pending || told_apart || mass + posterior.mass[c + 1] > FINE) {
                 blocks.push(posterior, first, c, mass, runnable[c - 1]);
-                first = c + 1;
+                (first, mass) = (c + 1, 0.0);
             }
         }
         blocks.posterior.mass.push(posterior.mass[n + 1]);

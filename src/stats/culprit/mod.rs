@@ -1,7 +1,8 @@
 //! Which of N candidates in a row changed a failure rate: permanent and intermittent failures alike.
 //!
-//! In: a [`Problem`]: the candidates, runs before, among and after them, prices and limits. Out: a [`Step`]: the runs that
-//! tell most, or a verdict, with the posterior behind it. Never: state between two calls; the evidence is the state.
+//! In: a [`Problem`]: the candidates, runs before, among and after them, prices and limits. Out: a [`Step`]: the runs
+//! that tell most, or a verdict, with the posterior behind it. Never: state between two calls; the evidence is the
+//! state.
 //!
 //! Hypotheses: `c` = 1..=N, the failure rate is p0 before candidate `c` and p1 from it on; 0, it was p1 before the
 //! range already; N+1, it is p0 everywhere and the failure seen was a one-off. The last two together are *no
@@ -236,7 +237,8 @@ pub enum ProblemError {
 /// What to do next, and why.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
-    /// The runs to ask for now: (candidate, how often), in order of the candidates. Empty while waiting, and at the end.
+    /// The runs to ask for now: (candidate, how often), in order of the candidates. Empty while waiting, and at the
+    /// end.
     pub run: Vec<(usize, u32)>,
     /// How it ended, once it has.
     pub verdict: Option<Verdict>,
@@ -264,8 +266,8 @@ pub struct Belief {
 pub enum Verdict {
     /// One of these candidates is the culprit.
     Culprit {
-        /// The smallest set of candidates with the probability asked for: (candidate, its probability), likeliest first.
-        /// More than one where no runnable candidate separates them.
+        /// The smallest set of candidates with the probability asked for: (candidate, its probability), likeliest
+        /// first. More than one where no runnable candidate separates them.
         pushes: Vec<(usize, f64)>,
         /// P(it is one of them).
         probability: f64,
@@ -277,7 +279,8 @@ pub enum Verdict {
     },
     /// The evidence does not suffice and no more may or can be had.
     Undecided {
-        /// The smallest set of candidates with the probability asked for, likeliest first; empty when no culprit is likelier.
+        /// The smallest set of candidates with the probability asked for, likeliest first; empty when no culprit is
+        /// likelier.
         pushes: Vec<(usize, f64)>,
         /// P(it is one of them).
         probability: f64,
@@ -312,7 +315,7 @@ pub fn plan(problem: &Problem, seed: u64) -> Result<Step, ProblemError> {
     if belief.no_culprit >= params.confidence {
         let probability = belief.no_culprit;
         let why = format!(
-            "no culprit in the range with probability {probability:.3} after {runs} runs: it failed before, or only once"
+            "no culprit here with probability {probability:.3} after {runs} runs: it failed before, or only once"
         );
         return Ok(end(Verdict::NoCulprit { probability }, why));
     }

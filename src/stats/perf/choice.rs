@@ -1,7 +1,7 @@
 //! Which runs tell most about where the mean changed.
 //!
-//! The mutual information of the culprit and one value at candidate x is computed on a grid of values; for a round, it is
-//! averaged over a few sampled outcomes of the runs already in it.
+//! The mutual information of the culprit and one value at candidate x is computed on a grid of values; for a round,
+//! it is averaged over a few sampled outcomes of the runs already in it.
 
 use super::super::random::Random;
 use super::Problem;
@@ -34,9 +34,15 @@ impl<'a> Outlook<'a> {
             futures,
             random: Random::new(seed),
         };
+        // By candidate: the order of evidence must not matter to what is sampled.
+        let mut pending = std::collections::BTreeMap::new();
         for e in &problem.evidence {
-            for _ in 0..e.pending.min(problem.params.parallel) {
-                outlook.expect_run(e.push);
+            let sum = pending.entry(e.push).or_insert(0u32);
+            *sum = sum.saturating_add(e.pending);
+        }
+        for (push, times) in pending {
+            for _ in 0..times.min(problem.params.parallel) {
+                outlook.expect_run(push);
             }
         }
         outlook

@@ -64,7 +64,12 @@ proptest! {
         let pending: u32 = problem.evidence.iter().map(|e| e.pending).sum();
         prop_assert!(asked == 0 || pending + asked <= parallel && spent + asked <= max_jobs);
         problem.evidence.reverse();
-        prop_assert_eq!(plan(&problem, 1).unwrap(), step);
+        let reversed = plan(&problem, 1).unwrap();
+        // Sums of values up to 1e9 in another order differ in their last digits.
+        prop_assert!((reversed.no_change - step.no_change).abs() < 1e-6);
+        for (a, b) in reversed.pushes.iter().zip(&step.pushes) {
+            prop_assert!((a - b).abs() < 1e-6, "{a} {b}");
+        }
     }
 }
 

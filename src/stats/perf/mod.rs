@@ -1,7 +1,7 @@
 //! Which of N candidates in a row changed a mean: performance regressions, and improvements.
 //!
-//! In: values before, among and after the candidates. Out: the runs that tell most, or a verdict with the interval of the
-//! shift. Never: state between two calls.
+//! In: values before, among and after the candidates. Out: the runs that tell most, or a verdict with the interval of
+//! the shift. Never: state between two calls.
 //!
 //! Hypotheses: `c` = 1..=N, the mean is μ before candidate `c` and μ·g from it on; or no change. μ, the noise and the
 //! shift g are unknown and integrated over ([`model`]); the next run is the one with the largest information gain

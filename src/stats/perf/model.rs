@@ -1,8 +1,8 @@
 //! The posterior over (culprit, shift), and what each culprit predicts of the next value.
 //!
 //! Values after the culprit are divided by the shift g; then all of them scatter about one mean. With normal noise of
-//! unknown mean and variance the likelihood is g^−n₁·(S + ν₀s₀²)^−(n−1+ν₀)/2, S the sum of squares about the common mean
-//! (mean and variance integrated out); with clusters it is the product of their densities.
+//! unknown mean and variance the likelihood is g^−n₁·(S + ν₀s₀²)^−(n−1+ν₀)/2, S the sum of squares about the common
+//! mean (mean and variance integrated out); with clusters it is the product of their densities.
 
 use super::super::math::ln_sum_exp;
 use super::Problem;
@@ -119,7 +119,8 @@ impl Posterior {
                     (pair[0].density(y) + pair[1].density(y)).max(f64::MIN_POSITIVE).ln() - factor.ln()
                 };
                 let sum = |list: &[f64], factor: f64| list.iter().map(|v| ln_density(*v, factor)).sum::<f64>();
-                // ln likelihood of all values for each shift, with every candidate after the culprit; then one by one before.
+                // ln likelihood of all values for each shift, with every candidate after the culprit; then one by one
+                // before.
                 let ranged = |factor: f64| values.iter().map(|list| sum(list, factor)).collect::<Vec<f64>>();
                 let plain = ranged(1.0);
                 let none: f64 = plain.iter().sum::<f64>() + sum(&problem.tail, 1.0);

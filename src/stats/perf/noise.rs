@@ -36,7 +36,8 @@ pub(super) fn two_clusters(history: &[f64]) -> Option<[Cluster; 2]> {
     let mut sorted = history.to_vec();
     sorted.sort_by(f64::total_cmp);
     let one = cluster(&sorted, |_| 1.0, 0.0)?;
-    // Nothing narrower than this is believed: values are often rounded, and a cluster of equal ones would have no width.
+    // Nothing narrower than this is believed: values are often rounded, and a cluster of equal ones would have no
+    // width.
     let narrowest = 0.05 * one.deviation;
     // The widest gap that leaves a tenth of the values on either side starts the fit.
     let edge = sorted.len() / 10;

@@ -102,10 +102,7 @@ impl SqliteStore {
     pub fn open(path: &Path) -> Result<SqliteStore, LedgerError> {
         let connection = Connection::open(path)
             .map_err(|error| LedgerError::Broken(format!("{}: cannot be opened: {error}", path.display())))?;
-        SqliteStore::prepare(connection).map_err(|error| match error {
-            LedgerError::Busy(text) => LedgerError::Busy(format!("{}: {text}", path.display())),
-            LedgerError::Broken(text) => LedgerError::Broken(format!("{}: {text}", path.display())),
-        })
+        SqliteStore::prepare(connection).map_err(|error| named(path, error))
     }
 
     /// A store in memory, for simulations, replays and tests.
@@ -123,16 +120,12 @@ impl SqliteStore {
     /// There is no such file, it is no store, it was made by another version of this program, or it does not fit into
     /// memory.
     pub fn in_memory_with_history_of(path: &Path) -> Result<SqliteStore, LedgerError> {
-        let named = |error: LedgerError| match error {
-            LedgerError::Busy(text) => LedgerError::Busy(format!("{}: {text}", path.display())),
-            LedgerError::Broken(text) => LedgerError::Broken(format!("{}: {text}", path.display())),
-        };
         if !path.is_file() {
             // ATTACH would make one.
-            return Err(named(LedgerError::Broken("there is no such file".into())));
+            return Err(named(path, LedgerError::Broken("there is no such file".into())));
         }
         let store = SqliteStore::in_memory()?;
-        store.copy_history(path).map_err(named)?;
+        store.copy_history(path).map_err(|error| named(path, error))?;
         Ok(store)
     }
 
@@ -201,6 +194,11 @@ impl SqliteStore {
         })
     }
 
+    /// Forgets the names in memory: those that were interned in a transaction that did not commit do not exist.
+    pub fn forget_names(&mut self) {
+        self.names.forget();
+    }
+
     /// Runs `work` in one write transaction: all of it is durable when this returns `Ok`, nothing of it otherwise.
     ///
     /// # Errors
@@ -221,10 +219,19 @@ impl SqliteStore {
             Ok(answer)
         })();
         if outcome.is_err() {
-            // Names that were interned in a transaction that did not commit do not exist.
-            self.names.forget();
+            self.forget_names();
         }
         outcome
+    }
+}
+
+/// An error with the file that it is about.
+fn named(path: &Path, error: LedgerError) -> LedgerError {
+    let about = |text: String| format!("{}: {text}", path.display());
+    match error {
+        LedgerError::Busy(text) => LedgerError::Busy(about(text)),
+        LedgerError::Rejected(text) => LedgerError::Rejected(about(text)),
+        LedgerError::Broken(text) => LedgerError::Broken(about(text)),
     }
 }
 
@@ -239,6 +246,10 @@ fn sql(error: rusqlite::Error) -> LedgerError {
             | ErrorCode::SystemIoFailure
             | ErrorCode::ReadOnly,
         ) => LedgerError::Busy(error.to_string()),
+        Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig) => {
+            LedgerError::Rejected(error.to_string())
+        }
+        _ if matches!(error, rusqlite::Error::ToSqlConversionFailure(_)) => LedgerError::Rejected(error.to_string()),
         _ => LedgerError::Broken(error.to_string()),
     }
 }

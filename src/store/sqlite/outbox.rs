@@ -183,6 +183,30 @@ impl Books<'_> {
             .map_err(sql)
     }
 
+    /// Jobs charged to a budget since a moment, by the values of a dimension; all together under an empty name without
+    /// one.
+    ///
+    /// # Errors
+    /// The store is busy or damaged.
+    pub fn spent_of_budget(
+        &mut self,
+        budget: &str,
+        dimension: Option<Dimension>,
+        since: Timestamp,
+    ) -> Result<Vec<(String, u64)>, LedgerError> {
+        let column = dimension.map_or("''", Dimension::column);
+        self.tx
+            .prepare_cached(&format!(
+                "SELECT {column}, SUM(times) FROM actions WHERE budget = ?1 AND sent_at > ?2 GROUP BY 1"
+            ))
+            .and_then(|mut statement| {
+                statement
+                    .query_map(params![budget, since.0], |row| Ok((row.get(0)?, row.get(1)?)))?
+                    .collect()
+            })
+            .map_err(sql)
+    }
+
     /// Marks a queued request as being sent, until `lease`. From now on it counts against every limit. False when
     /// somebody else has it.
     ///

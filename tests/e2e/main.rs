@@ -1,0 +1,26 @@
+//! The whole daemon with everything real around it: the binary itself, a RabbitMQ node, messages that another client
+//! library publishes, a Taskcluster that speaks the recorded wire format over HTTP and writes down what it is asked.
+
+mod brakes;
+mod broker;
+#[path = "../common/ci_tree.rs"]
+mod ci_tree;
+mod configuration;
+mod crash;
+#[path = "../common/eventually.rs"]
+mod eventually;
+#[path = "../common/fake_taskcluster.rs"]
+mod fake_taskcluster;
+mod hostile;
+#[path = "../common/installation.rs"]
+mod installation;
+mod orange;
+#[path = "../common/publisher.rs"]
+mod publisher;
+#[path = "../common/rabbitmq.rs"]
+mod rabbitmq;
+mod setting;
+mod store;
+mod story;
+#[path = "../common/verdict_sink.rs"]
+mod verdict_sink;
