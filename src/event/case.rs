@@ -238,11 +238,14 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// What stands for the rule of a case that a person opened.
+    pub const BY_HAND: &'static str = "by-hand";
+
     /// The rule's name, or `by-hand`: for limits and metrics.
     pub fn rule_name(&self) -> &str {
         match self {
             Cause::Rule { name, .. } => name.as_str(),
-            Cause::Person { .. } => "by-hand",
+            Cause::Person { .. } => Cause::BY_HAND,
         }
     }
 }
