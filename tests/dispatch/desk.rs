@@ -236,6 +236,8 @@ pub fn case(rule: &str, platform: &str) -> CaseRow {
             max_jobs: 10_000,
             ..FindCulpritParams::default()
         }),
+        targets: Vec::new(),
+        unable: Vec::new(),
         push: PushId(9),
         opened_by: None,
         opened_at: START,
