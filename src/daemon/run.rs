@@ -20,8 +20,8 @@ use crate::bus::bindings::Binding;
 use crate::bus::{Batch, Bus, BusError};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::dispatch::Dispatcher;
 use crate::dispatch::limits::Limits;
+use crate::dispatch::{DispatchSettings, Dispatcher};
 use crate::engine::Engine;
 use crate::engine::ledger::LedgerError;
 use crate::event::{BackendName, Duration, Timestamp};
@@ -97,9 +97,15 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let rules = Arc::new(RuleSet::load(&config.rules.paths).map_err(|error| RunError::Config(error.to_string()))?);
     let store = Handle::start(SqliteStore::open(&config.store.path)?)
         .map_err(|error| RunError::Unavailable(format!("the store's thread cannot be started: {error}")))?;
+    forget_answers(&store).await;
     let backend = parts::backend(&config, &clock)?;
     let backend_name = backend.name().clone();
-    let dispatcher = Dispatcher::new(store.clone(), backend, Arc::clone(&clock), config.dispatch.settings());
+    let dispatch = DispatchSettings {
+        jobs_appear_within: config.engine.jobs_appear_within,
+        action_ends_within: config.engine.runs_end_within,
+        ..config.dispatch.settings()
+    };
+    let dispatcher = Dispatcher::new(store.clone(), backend, Arc::clone(&clock), dispatch);
     let pipeline = Pipeline::new(
         Engine::new(Arc::clone(&rules), parts::engine_settings(&config)?),
         store.clone(),
@@ -115,6 +121,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
             facts_within: config.engine.facts_within,
         },
     );
+    let trees = parts::trees(&config, &clock)?;
     let readiness = Arc::new(Readiness::default());
     readiness.rules.store(true, Ordering::Relaxed);
     readiness.store.store(true, Ordering::Relaxed);
@@ -131,7 +138,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         store: store.clone(),
         metrics,
         readiness,
-        clock,
+        clock: Arc::clone(&clock),
         rules: Arc::clone(&shown),
     };
     let address = crate::web::serve(config.web.listen, state)
@@ -168,12 +175,21 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         config.store.keep_runs,
         stopping.clone(),
     ));
+    let every = config.treestatus.every;
+    let trees = tokio::spawn({
+        let stopping = stopping.clone();
+        async move {
+            if let Some(trees) = trees {
+                super::trees::watch(trees, store, clock, every, stopping).await;
+            }
+        }
+    });
     tokio::spawn(stop_on_signal(stop.clone()));
     let mut ended = intake(&shared, bus, bound, &config, stopping).await;
     // The intake may have ended by itself: then everything else ends with it.
     stop.send_replace(true);
     told(service::tell_stopping());
-    for task in [work, reload, watchdog, prune] {
+    for task in [work, reload, watchdog, prune, trees] {
         if let Err(error) = task.await {
             let failed = format!("a part of the daemon failed by a defect of it; please report this: {error}");
             ended = ended.and(Err(RunError::Unavailable(failed)));
@@ -364,10 +380,11 @@ async fn work_loop(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
         if observed.is_none_or(|at| now.since(at) >= OBSERVE_EVERY || at > now) {
             observed = Some(now);
             let brakes = shared.pipeline.brakes();
+            let backend = shared.backend.clone();
             let seen = shared
                 .pipeline
                 .store()
-                .with(move |store| store.transact(|books| observe_store(books, &brakes, now)))
+                .with(move |store| store.transact(|books| observe_store(books, &brakes, &backend, now)))
                 .await;
             shared.readiness.store.store(seen.is_ok(), Ordering::Relaxed);
         }
@@ -468,6 +485,7 @@ async fn reload_loop(
             Ok(rules) => {
                 let rules = Arc::new(rules);
                 shared.pipeline.set_brakes(super::brakes(limits.clone(), &rules));
+                forget_answers(shared.pipeline.store()).await;
                 *shown.write().unwrap_or_else(PoisonError::into_inner) = RulesShown::of(&rules);
                 tracing::info!(
                     version = rules.version(),
@@ -502,6 +520,14 @@ async fn prune_loop(shared: Arc<Shared>, keep: Duration, mut stopping: watch::Re
             _ = stopping.wait_for(|stop| *stop) => return,
             () = tokio::time::sleep(rest) => {}
         }
+    }
+}
+
+/// Whoever starts or reloads the daemon may have mended what the CI refused: it is tried at once.
+async fn forget_answers(store: &Handle) {
+    let forgotten = store.with(|store| store.transact(|books| books.forget_answers())).await;
+    if let Err(error) = forgotten {
+        tracing::warn!(%error, "the CI's last answers are not forgotten: a pause because of them goes on");
     }
 }
 
