@@ -7,6 +7,7 @@
 mod action;
 mod case;
 mod delivery;
+mod duration;
 mod ids;
 mod job;
 mod push;
@@ -20,6 +21,7 @@ pub use case::{
     VerdictKind,
 };
 pub use delivery::Delivery;
+pub use duration::{DurationError, format_duration, parse_duration};
 pub use ids::{BackendName, CaseId, Label, Project, PushId, Revision, RuleName, RunKey, TaskId};
 pub use job::{CausedBy, Chunk, JobEvent, JobFacts, Outcome, RunState, Signature, Worker};
 pub use push::{Changeset, PushEvent};
