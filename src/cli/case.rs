@@ -109,7 +109,8 @@ fn state(case: &CaseRow) -> String {
     format!("{verdict}{}", if case.is_shadow() { " (shadow)" } else { "" })
 }
 
-fn line(case: &CaseRow) -> String {
+/// A case in one line.
+pub(super) fn line(case: &CaseRow) -> String {
     format!(
         "{:<6} {:<13} {:<18} {} push {}: {}",
         case.id,
