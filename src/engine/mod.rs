@@ -7,6 +7,7 @@ mod advance;
 mod apply;
 mod batch;
 mod consider;
+mod envelope;
 pub mod evidence;
 mod facts;
 pub mod ledger;
