@@ -8,6 +8,7 @@ mod answer;
 mod apply;
 mod batch;
 mod consider;
+mod envelope;
 pub mod evidence;
 mod facts;
 pub mod ledger;

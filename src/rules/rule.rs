@@ -304,6 +304,19 @@ pub enum Unfilled {
 }
 
 impl Rule {
+    /// The spans over which its conditions ask for a failure rate, each once.
+    pub fn rate_windows(&self) -> Vec<Duration> {
+        let mut found = Vec::new();
+        let approve = self.approve.as_ref().and_then(|approve| approve.when.as_ref());
+        for condition in self.when.iter().chain(&self.for_each).chain(approve) {
+            condition.expr.rate_windows(&mut found);
+        }
+        for (_, text) in &self.texts {
+            text.rate_windows(&mut found);
+        }
+        found
+    }
+
     /// The parameters of the case that it opens on an event: those of `open`, with every `${{ … }}` in its texts
     /// replaced. `each` is the element of `for_each` that the case is for.
     ///

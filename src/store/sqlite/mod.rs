@@ -10,6 +10,7 @@ mod inbox;
 mod ledger;
 mod outbox;
 mod prune;
+mod rule_state;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -27,10 +28,11 @@ use crate::engine::ledger::LedgerError;
 use crate::event::Label;
 
 /// Migrations in order, never edited once landed: a store of version `n` has had the first `n` of them.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_runs_by_arrival.sql"),
     include_str!("migrations/0003_case_targets.sql"),
+    include_str!("migrations/0010_rule_state.sql"),
     include_str!("migrations/0040_brakes.sql"),
 ];
 
