@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use super::advance::depth;
+use super::advance::{SEARCHES_LOOKED_AT, depth, supersede};
 use super::apply::{Engine, Note, Patience};
 use super::batch::Batch;
 use super::facts::HistoryFacts;
 use super::ledger::{CaseRow, Decision, DecisionResult, Ledger, LedgerError};
 use super::opening::{self, Draft, Opening, Placed, by_hand, failure};
-use crate::event::{CaseId, Cause, CausedBy, Event, Reason, RequestKind, Timestamp};
-use crate::rules::{Matched, Mode, NoFacts, Rule, RuleIndex, Tracing};
+use super::storm::{self, Breaking, Newcomer, Weather};
+use crate::event::{CaseId, Cause, CausedBy, Event, PushId, Reason, RequestKind, Timestamp};
+use crate::rules::{Guard, Matched, Mode, NoFacts, Rule, RuleIndex, Tracing};
 
 impl Engine {
     /// One rule on one failure: opens a case, or says why not.
@@ -36,9 +37,54 @@ impl Engine {
         if let Some(reason) = objection(evaluation.matched) {
             return batch.note_decision(ledger, decision.because(reason));
         }
-        let (opening, around) = failure::consider(placed, &rule.open, &view, self.settings(), now);
+        let (mut opening, around) = failure::consider(placed, &rule.open, &view, self.settings(), now);
         explain_pushes(&mut decision.detail, &around);
+        if let Opening::Open(draft) = &mut opening
+            && !rule.relaxed.contains(&Guard::Storm)
+            && let Some((reason, head)) = self.shelter(ledger, batch, draft, now)?
+        {
+            decision.case = Some(head);
+            return batch.note_decision(ledger, decision.because(reason));
+        }
         self.conclude(ledger, batch, event, rule, decision, opening, now)
+    }
+
+    /// Whether a search that would be opened belongs to a storm that another one looks into: why, and which. One that
+    /// stands for a storm is told so in its draft.
+    fn shelter(
+        &mut self,
+        ledger: &mut dyn Ledger,
+        batch: &mut Batch,
+        draft: &mut Draft,
+        now: Timestamp,
+    ) -> Result<Option<(Reason, CaseId)>, LedgerError> {
+        let Some(span) = draft.span else { return Ok(None) };
+        let since = now.minus(storm::REMEMBERED);
+        let recent = ledger.recent_searches(&draft.subject.project, since, SEARCHES_LOOKED_AT)?;
+        let newcomer = Newcomer {
+            label: &draft.label,
+            platform: &draft.platform,
+            span,
+        };
+        let settings = self.settings();
+        match storm::weather(&recent, &newcomer, settings.storm_labels, settings.storm_window, now) {
+            Weather::Calm => Ok(None),
+            Weather::Joins(head) => Ok(Some((Reason::Storm, head))),
+            Weather::Explained(head) => Ok(Some((Reason::Explained, head))),
+            Weather::StandsFor(head) => {
+                draft.storm = Some(head);
+                Ok(None)
+            }
+            Weather::Breaks(breaking) => {
+                let head = breaking.head;
+                let stands = breaking.newcomer_stands;
+                break_storm(ledger, batch, recent, &breaking, span.first_bad, now)?;
+                if stands {
+                    draft.storm = Some(head);
+                }
+                Ok((!stands).then_some((Reason::Storm, head)))
+            }
+        }
     }
 
     /// One rule on an event that is not about a run: opens a case, or says why not.
@@ -184,6 +230,8 @@ impl Engine {
             opened_by,
             targets,
             unable,
+            span,
+            storm,
         } = draft;
         CaseRow {
             id: CaseId(0),
@@ -204,8 +252,41 @@ impl Engine {
             closed_at: None,
             why: String::new(),
             throttle_key: String::new(),
+            span,
+            storm,
         }
     }
+}
+
+/// Marks the searches that stand for a storm, and closes the others with it.
+fn break_storm(
+    ledger: &mut dyn Ledger,
+    batch: &mut Batch,
+    searches: Vec<CaseRow>,
+    breaking: &Breaking,
+    first_bad: PushId,
+    now: Timestamp,
+) -> Result<(), LedgerError> {
+    let head = breaking.head;
+    for mut case in searches {
+        let is_closed = breaking.close.contains(&case.id);
+        if !is_closed && !breaking.stand.contains(&case.id) {
+            continue;
+        }
+        case.storm = Some(head);
+        if is_closed {
+            let why = format!(
+                "{} labels fail newly on push {first_bad}: {head} looks for the cause of all",
+                breaking.labels
+            );
+            supersede(&mut case, why, now);
+        }
+        ledger.save_case(&case)?;
+        if is_closed {
+            batch.notes.push(Note::Closed(Box::new(case)));
+        }
+    }
+    Ok(())
 }
 
 /// Why a rule that did not match opens nothing.

@@ -12,5 +12,6 @@ mod facts;
 pub mod ledger;
 pub mod opening;
 pub mod settings;
+pub mod storm;
 
 pub use apply::{Discarded, Engine, Note, Patience};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::ledger::{Lack, View};
 use super::settings::EngineSettings;
+use super::storm::Span;
 use crate::event::{
     CaseId, CaseKind, CaseParams, CausedBy, JobEvent, Label, Outcome, Project, PushId, Reason, RunKey, Subject, Target,
     Unable,
@@ -92,6 +93,10 @@ pub struct Draft {
     pub targets: Vec<Target>,
     /// What was asked for and cannot be done.
     pub unable: Vec<Unable>,
+    /// For searches: between which pushes it broke.
+    pub span: Option<Span>,
+    /// The case of the storm that it stands for.
+    pub storm: Option<CaseId>,
 }
 
 impl Draft {
@@ -106,6 +111,8 @@ impl Draft {
             opened_by: None,
             targets: Vec::new(),
             unable: Vec::new(),
+            span: None,
+            storm: None,
         }
     }
 }
