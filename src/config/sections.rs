@@ -62,6 +62,8 @@ section! {
     pub struct StoreSection {
         /// The database's file. Its folder must exist and be writable.
         path: PathBuf = PathBuf::from("sheriffd.db");
+        /// How long runs are kept. Cases, and what they asked for, are kept for good.
+        keep_runs: Duration [14 * DAY, 3_650 * DAY] = 180 * DAY;
     }
 }
 

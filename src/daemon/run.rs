@@ -35,6 +35,10 @@ use crate::wire::WireSettings;
 
 /// How often the outbox, the inbox and the cases are looked at without being told to.
 const WORK_EVERY: Duration = Duration::from_millis(500);
+/// How often runs that are too old to keep are looked for.
+const PRUNE_EVERY: Duration = Duration::from_secs(600);
+/// Runs that are forgotten in one transaction: a moment's work, so that messages do not wait for it.
+const PRUNED_TOGETHER: u32 = 2_000;
 /// How often gauges are set.
 const OBSERVE_EVERY: Duration = Duration::from_secs(5);
 /// How long a batch waits before it is tried again on a store that cannot be used: doubled each time, up to the last.
@@ -166,6 +170,11 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         stopping.clone(),
     ));
     let watchdog = tokio::spawn(watchdog_loop(stopping.clone()));
+    let prune = tokio::spawn(prune_loop(
+        Arc::clone(&shared),
+        config.store.keep_runs,
+        stopping.clone(),
+    ));
     let every = config.treestatus.every;
     let trees = tokio::spawn({
         let stopping = stopping.clone();
@@ -180,7 +189,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     // The intake may have ended by itself: then everything else ends with it.
     stop.send_replace(true);
     told(service::tell_stopping());
-    for task in [work, reload, watchdog, trees] {
+    for task in [work, reload, watchdog, prune, trees] {
         if let Err(error) = task.await {
             let failed = format!("a part of the daemon failed by a defect of it; please report this: {error}");
             ended = ended.and(Err(RunError::Unavailable(failed)));
@@ -486,6 +495,30 @@ async fn reload_loop(
                 shared.pipeline.engine().set_rules(rules);
             }
             Err(errors) => tracing::error!("the rules were not changed: {errors}"),
+        }
+    }
+}
+
+/// Forgets runs that are too old to keep.
+async fn prune_loop(shared: Arc<Shared>, keep: Duration, mut stopping: watch::Receiver<bool>) {
+    loop {
+        let before = shared.clock.now().minus(keep);
+        let pruned = shared
+            .pipeline
+            .store()
+            .with(move |store| store.transact(|books| books.prune_runs(before, PRUNED_TOGETHER)))
+            .await;
+        let rest = match pruned {
+            Ok(PRUNED_TOGETHER..) => WORK_EVERY,
+            Ok(_) => PRUNE_EVERY,
+            Err(error) => {
+                tracing::warn!(%error, "old runs are not forgotten now");
+                PRUNE_EVERY
+            }
+        };
+        tokio::select! {
+            _ = stopping.wait_for(|stop| *stop) => return,
+            () = tokio::time::sleep(rest) => {}
         }
     }
 }

@@ -9,6 +9,7 @@ mod codec;
 mod inbox;
 mod ledger;
 mod outbox;
+mod prune;
 
 use std::collections::HashMap;
 use std::path::Path;
