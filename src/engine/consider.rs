@@ -37,7 +37,7 @@ impl Engine {
         if let Some(reason) = objection(evaluation.matched) {
             return batch.note_decision(ledger, decision.because(reason));
         }
-        let (mut opening, around) = failure::consider(placed, &rule.open, &view, self.settings(), now);
+        let (mut opening, around) = failure::consider(placed, &rule.open, &rule.relaxed, &view, self.settings(), now);
         explain_pushes(&mut decision.detail, &around);
         if let Opening::Open(draft) = &mut opening
             && !rule.relaxed.contains(&Guard::Storm)

@@ -38,7 +38,6 @@ pub(super) const NOT_YET: &[(&str, &str)] = &[
         "approve",
         "keep the rule in `mode: shadow`, and open what is worth it by hand",
     ),
-    ("guards", "every guard stays on"),
 ];
 
 /// A whole file.
@@ -318,7 +317,7 @@ pub(super) static GUARD_KEYS: Keys = Keys {
         key(
             "in-flight",
             Shape::Word(&["off"]),
-            "`off`: runs that are pending or running do not count as done.",
+            "`off`: what is asked for, pending or running already keeps no case from being opened.",
         ),
     ],
 };

@@ -3,4 +3,5 @@
 mod evidence;
 mod lineage;
 mod opening;
+mod storm;
 mod tree;

@@ -7,6 +7,7 @@ use crate::engine::ledger::{CaseRow, View};
 use crate::engine::settings::EngineSettings;
 use crate::engine::storm::Span;
 use crate::event::{CaseKind, CaseParams, Duration, Reason, Timestamp, VerdictKind};
+use crate::rules::Guard;
 
 /// How long a hit explains further failures of the same subject: they are the same intermittent.
 const HIT_EXPLAINS: Duration = Duration::from_secs(24 * 3600);
@@ -32,10 +33,11 @@ impl Surroundings {
     }
 }
 
-/// Decides whether a failure opens a case with these parameters.
+/// Decides whether a failure opens a case with these parameters, the guards of `relaxed` left out.
 pub fn consider(
     placed: &Placed<'_>,
     params: &CaseParams,
+    relaxed: &[Guard],
     view: &View,
     settings: &EngineSettings,
     now: Timestamp,
@@ -44,9 +46,14 @@ pub fn consider(
     let subject = placed.subject();
     let same = |case: &&CaseRow| case.params.kind() == kind && case.subject == subject;
     let tally = Tally::of(view, placed.label, subject.signature.as_ref(), settings, now);
-    let pushes = evidence::pushes(view, &tally, &view.actions);
+    let mut pushes = evidence::pushes(view, &tally, &view.actions);
+    if relaxed.contains(&Guard::InFlight) {
+        pushes.iter_mut().for_each(|push| push.pending = 0);
+    }
     let mut around = Surroundings { pushes, gap: None };
-    if let Some(open) = view.open.iter().find(same) {
+    if let Some(open) = view.open.iter().find(same)
+        && !relaxed.contains(&Guard::OneOpenCase)
+    {
         return (Opening::Join(open.id), around);
     }
     let objection = match kind {

@@ -8,6 +8,7 @@ mod admin;
 mod codec;
 mod inbox;
 mod ledger;
+mod missed;
 mod outbox;
 mod prune;
 
@@ -21,6 +22,7 @@ pub use accounts::{Account, Attention, Dimension, Measure};
 pub use admin::{CaseFilter, DeadLetter, Pause, PauseEffect, PauseScope, StoreSummary};
 pub use inbox::{Notice, Waiting};
 pub use ledger::Books;
+pub use missed::KnownPush;
 pub use outbox::{Due, Missing};
 
 use crate::engine::ledger::LedgerError;
@@ -32,7 +34,7 @@ const MIGRATIONS: [&str; 5] = [
     include_str!("migrations/0002_runs_by_arrival.sql"),
     include_str!("migrations/0003_case_targets.sql"),
     include_str!("migrations/0040_brakes.sql"),
-    include_str!("migrations/0041_cases_by_project.sql"),
+    include_str!("migrations/0041_storms_and_lineage.sql"),
 ];
 
 /// Pages in the write-ahead log (4 KiB each) after which they are moved into the database: the more there are, the
