@@ -212,7 +212,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     // The intake may have ended by itself: then everything else ends with it.
     stop.send_replace(true);
     told(service::tell_stopping());
-    for task in [work, reload, watchdog, prune, trees] {
+    for task in [work, reload, watchdog, prune, reconcile, trees] {
         if let Err(error) = task.await {
             let failed = format!("a part of the daemon failed by a defect of it; please report this: {error}");
             ended = ended.and(Err(RunError::Unavailable(failed)));
