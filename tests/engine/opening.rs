@@ -255,24 +255,3 @@ fn a_condition_that_says_no_is_kept_with_the_values_it_saw() {
     ]);
     assert_eq!(tree.decided(), ["condition-unknown", "condition-false"]);
 }
-
-#[test]
-fn guards_can_be_relaxed_by_name() {
-    let relaxed = |guard: &str| {
-        BACKFILL.replace(
-            "    mode: live",
-            &format!("    guards: {{ {guard}: off }}\n    mode: live"),
-        )
-    };
-    let mut tree = Tree::new(14, &relaxed("in-flight"));
-    let waits = run("L").on(12).state(RunState::Pending);
-    tree.see([run("L").on(11).passed(), waits, run("L").on(13).failed()]);
-    assert_eq!(tree.decided(), ["opened"], "although all that is missing waits already");
-    let mut tree = Tree::new(16, &relaxed("one-open-case"));
-    tree.see([
-        run("L").on(11).passed(),
-        run("L").on(14).failed(),
-        run("L").on(16).failed(),
-    ]);
-    assert_eq!(tree.cases().len(), 2, "{:?}", tree.decided());
-}

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::codec::{StoredTask, TaskColumn, cause_number, cause_of, state_number, state_of};
 use super::{LabelNumber, Names, json, sql};
 use crate::engine::ledger::{
-    ActionRow, ActionState, CaseRow, Counts, Decision, GroupRow, Lack, Ledger, LedgerError, MayBeOurs, NewAction,
+    ActionRow, ActionState, CaseRow, Counts, Decision, GroupRow, Held, Lack, Ledger, LedgerError, MayBeOurs, NewAction,
     PushRow, RunRow, View, ViewQuery,
 };
 use crate::event::{
@@ -198,7 +198,7 @@ impl<'a> Books<'a> {
 }
 
 /// A subject's signature as its column holds it.
-fn signature_text(subject: &Subject) -> Result<Option<String>, LedgerError> {
+pub(super) fn signature_text(subject: &Subject) -> Result<Option<String>, LedgerError> {
     let text = subject.signature.as_ref().map(serde_json::to_string);
     text.transpose().map_err(json)
 }
@@ -583,6 +583,12 @@ impl Ledger for Books<'_> {
         let last = pushes.last().map_or(query.around, |row| row.push);
         let mut runs: Vec<RunRow> = Vec::new();
         let mut before = Counts::default();
+        let mut earlier: Vec<(Timestamp, Counts)> = query
+            .rates_since
+            .iter()
+            .map(|since| (*since, Counts::default()))
+            .collect();
+        let own_label = self.label_id(project, &query.label)?;
         let own = self.label_ids(project, query)?;
         let mut also = Vec::new();
         for label in &query.also {
@@ -605,6 +611,10 @@ impl Ledger for Books<'_> {
             runs.append(&mut found);
             if !is_own {
                 continue;
+            }
+            for (since, counts) in &mut earlier {
+                let is_whole = own_label == Some(*label);
+                *counts = counts.plus(self.earlier(*label, is_whole, first, *since, query.signature.as_ref())?);
             }
             let (failed, passed): (u32, u32) = self
                 .tx
@@ -631,6 +641,7 @@ impl Ledger for Books<'_> {
             pushes,
             runs,
             before,
+            earlier,
             open,
             closed,
             actions,
@@ -789,6 +800,39 @@ impl Ledger for Books<'_> {
             )
             .and_then(|mut statement| statement.query_row(params![rule, since.0, key, limit], |row| row.get(0)))
             .map_err(sql)
+    }
+
+    fn last_opened(
+        &mut self,
+        rule: &str,
+        subject: &Subject,
+        each: Option<&str>,
+    ) -> Result<Option<Timestamp>, LedgerError> {
+        self.opened_last(rule, subject, each)
+    }
+
+    fn mean_duration(&mut self, project: &Project, label: &Label) -> Result<Option<Duration>, LedgerError> {
+        self.mean(project, label)
+    }
+
+    fn held(&mut self, rule: &str, key: &str) -> Result<Option<Held>, LedgerError> {
+        self.find_held(rule, key)
+    }
+
+    fn hold(&mut self, held: &Held) -> Result<(), LedgerError> {
+        self.keep_held(held)
+    }
+
+    fn take_held(&mut self, now: Timestamp, limit: u32) -> Result<Vec<Held>, LedgerError> {
+        self.due_held(now, limit)
+    }
+
+    fn last_tick(&mut self, rule: &str) -> Result<Option<Timestamp>, LedgerError> {
+        self.tick_of(rule)
+    }
+
+    fn set_last_tick(&mut self, rule: &str, at: Timestamp) -> Result<(), LedgerError> {
+        self.keep_tick(rule, at)
     }
 
     fn add_action(&mut self, action: &NewAction, now: Timestamp) -> Result<bool, LedgerError> {
