@@ -117,6 +117,17 @@ fn still_to_come(action: &ActionRow) -> u32 {
     }
 }
 
+/// Whether a request says that asking for the job on its push again is of no use: the CI cannot do it, took it and ran
+/// nothing, or a person does not want it.
+fn is_given_up(action: &ActionRow) -> bool {
+    matches!(
+        (action.state, action.reason),
+        (ActionState::Refused, Some(Reason::NotPossible))
+            | (ActionState::Overdue, Some(Reason::NotAppeared | Reason::InDoubt))
+            | (ActionState::Dropped, Some(Reason::Paused))
+    )
+}
+
 /// The pushes of a view with what is known of each.
 pub fn pushes(view: &View, tally: &Tally, actions: &[ActionRow]) -> Vec<PushEvidence> {
     view.pushes
@@ -124,12 +135,11 @@ pub fn pushes(view: &View, tally: &Tally, actions: &[ActionRow]) -> Vec<PushEvid
         .map(|row| {
             let (counts, running) = tally.on(row.push);
             let on_push = || actions.iter().filter(|action| action.push == row.push);
-            let refused = on_push()
-                .any(|action| action.state == ActionState::Refused && action.reason == Some(Reason::NotPossible));
+            let gave_up = on_push().any(is_given_up) && !on_push().any(|action| action.arrived > 0);
             PushEvidence {
                 push: row.push,
                 revision: row.revision.clone(),
-                runnable: row.revision.is_some() && !refused,
+                runnable: row.revision.is_some() && !gave_up,
                 counts,
                 pending: on_push().map(still_to_come).fold(running, u32::saturating_add),
                 backed_out_by: backed_out_by(row, &view.pushes),

@@ -183,7 +183,7 @@ pub enum ActionState {
     Shadow,
     /// Given up before it was sent: its case ended first.
     Dropped,
-    /// Accepted or in doubt, but its jobs never appeared.
+    /// Accepted or in doubt, but its jobs did not all appear: those that did not are not waited for.
     Overdue,
 }
 
@@ -532,7 +532,8 @@ pub trait Ledger {
     /// Puts a request into the outbox. Returns false, and does nothing, when the key is there already.
     fn add_action(&mut self, action: &NewAction, now: Timestamp) -> Result<bool, LedgerError>;
 
-    /// Marks actions that were accepted before `before` and whose jobs did not all come as overdue.
+    /// Marks actions that were sent before `before`, are in doubt, and whose jobs did not all come as overdue. Those that
+    /// were accepted are the dispatcher's: it looks for their jobs at the CI first.
     fn mark_overdue(&mut self, case: CaseId, before: Timestamp) -> Result<u32, LedgerError>;
 
     /// Cases whose time to wake has come, the most overdue first, at most `limit`.

@@ -308,7 +308,7 @@ impl Tree {
             .transact(|books| {
                 for due in books.queued(now, 1_000)? {
                     let key = due.request.key;
-                    books.begin_sending(key, "tc", now, now.plus(Duration::from_secs(60)))?;
+                    books.begin_sending(key, "tc", 0, now, now.plus(Duration::from_secs(60)))?;
                     books.accepted(key, Some(&TaskId::from(format!("action-{key}"))), None, now)?;
                 }
                 Ok(())
@@ -322,7 +322,7 @@ impl Tree {
         self.store
             .transact(|books| {
                 for due in books.queued(now, 1_000)? {
-                    books.begin_sending(due.request.key, "tc", now, now.plus(Duration::from_secs(60)))?;
+                    books.begin_sending(due.request.key, "tc", 0, now, now.plus(Duration::from_secs(60)))?;
                 }
                 Ok(())
             })
