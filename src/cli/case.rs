@@ -135,7 +135,8 @@ fn state(case: &CaseRow) -> String {
     format!("{verdict}{}", if case.is_shadow() { " (shadow)" } else { "" })
 }
 
-fn line(case: &CaseRow) -> String {
+/// A case in one line.
+pub(super) fn line(case: &CaseRow) -> String {
     format!(
         "{:<6} {:<13} {:<18} {} push {}: {}",
         case.id,
@@ -163,7 +164,10 @@ fn show(out: &mut dyn Write, case: &CaseRow, requests: &[serde_json::Value]) -> 
         writeln!(out, "  for        {each}")?;
     }
     if let Some(approval) = &case.approval {
-        let hours = approval.estimate.hours.map(|hours| format!(", {hours:.1} machine-hours"));
+        let hours = approval
+            .estimate
+            .hours
+            .map(|hours| format!(", {hours:.1} machine-hours"));
         let cost = format!("up to {} jobs{}", approval.estimate.jobs, hours.unwrap_or_default());
         match &approval.approved {
             Some((who, at)) => writeln!(out, "  approved   {at} by {who} ({cost})")?,

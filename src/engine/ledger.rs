@@ -8,9 +8,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::storm::Span;
 use crate::event::{
-    ActionKey, CaseId, CaseKind, CaseParams, Cause, CausedBy, Duration, Event, JobEvent, JobRequest, Label, Project, PushEvent,
-    PushId, Reason, Revision, RunKey, RunState, Signature, Subject, Target, TaskId, Timestamp, Unable, Verdict,
+    ActionKey, CaseId, CaseKind, CaseParams, Cause, CausedBy, Duration, Event, JobEvent, JobRequest, Label, Project,
+    PushEvent, PushId, Reason, Revision, RunKey, RunState, Signature, Subject, Target, TaskId, Timestamp, Unable,
+    Verdict, VerdictKind,
 };
 pub use crate::rules::Mode;
 use crate::rules::{Bug, Estimate, Rule};
@@ -119,6 +121,12 @@ pub struct CaseRow {
     /// The webhook that is told of its verdict, by name; `None`: the common one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notify: Option<Arc<str>>,
+    /// For searches: between which pushes it broke, as far as was known when the case was opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span: Option<Span>,
+    /// The case of the storm that it stands for or was closed with; its own number if it is that case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storm: Option<CaseId>,
 }
 
 /// That a person must approve a case before it asks for anything.
@@ -153,6 +161,15 @@ pub struct Held {
 }
 
 impl CaseRow {
+    /// Whether it was closed because another case looks into the same storm.
+    pub fn was_closed_with_storm(&self) -> bool {
+        let is_moot = self
+            .verdict
+            .as_ref()
+            .is_some_and(|verdict| verdict.kind == VerdictKind::Superseded);
+        is_moot && self.storm.is_some_and(|head| head != self.id)
+    }
+
     /// Whether it only decides and asks for nothing.
     pub fn is_shadow(&self) -> bool {
         self.mode != Mode::Live
@@ -499,12 +516,22 @@ pub trait Ledger {
     /// dropped, and a notice of the verdict is due.
     fn save_case(&mut self, case: &CaseRow) -> Result<(), LedgerError>;
 
+    /// The searches for a culprit that were opened in a project since a moment, oldest first, at most `limit` of the
+    /// newest.
+    fn recent_searches(&mut self, project: &Project, since: Timestamp, limit: u32)
+    -> Result<Vec<CaseRow>, LedgerError>;
+
     /// Cases that a rule opened since a moment with this throttle key, at most `limit`.
     fn cases_opened(&mut self, rule: &str, key: &str, since: Timestamp, limit: u32) -> Result<u32, LedgerError>;
 
     /// When a rule last opened a case about this subject and, where it opens one for each element of a list, this
     /// element.
-    fn last_opened(&mut self, rule: &str, subject: &Subject, each: Option<&str>) -> Result<Option<Timestamp>, LedgerError>;
+    fn last_opened(
+        &mut self,
+        rule: &str,
+        subject: &Subject,
+        each: Option<&str>,
+    ) -> Result<Option<Timestamp>, LedgerError>;
 
     /// How long the runs of a label take on a machine, in the mean; `None` while none has told.
     fn mean_duration(&mut self, project: &Project, label: &Label) -> Result<Option<Duration>, LedgerError>;

@@ -4,6 +4,7 @@
 //! randomness that is not seeded: the same events on the same books always give the same books.
 
 mod advance;
+mod answer;
 mod apply;
 mod batch;
 mod consider;
@@ -13,5 +14,8 @@ mod facts;
 pub mod ledger;
 pub mod opening;
 pub mod settings;
+mod shelter;
+pub mod storm;
 
+pub use answer::Answer;
 pub use apply::{Discarded, Engine, Note, Patience};

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::codec::{StoredTask, TaskColumn, cause_number, cause_of, state_number, state_of};
 use super::{LabelNumber, Names, json, sql};
 use crate::engine::ledger::{
-    ActionRow, ActionState, CaseRow, Counts, Decision, GroupRow, Held, Lack, Ledger, LedgerError, NewAction, PushRow, RunRow,
-    View, ViewQuery,
+    ActionRow, ActionState, CaseRow, Counts, Decision, GroupRow, Held, Lack, Ledger, LedgerError, NewAction, PushRow,
+    RunRow, View, ViewQuery,
 };
 use crate::event::{
     ActionKey, BackendName, CaseId, CaseKind, CausedBy, Duration, Event, JobEvent, JobFacts, Label, Project, PushEvent,
@@ -573,8 +573,11 @@ impl Ledger for Books<'_> {
         let last = pushes.last().map_or(query.around, |row| row.push);
         let mut runs: Vec<RunRow> = Vec::new();
         let mut before = Counts::default();
-        let mut earlier: Vec<(Timestamp, Counts)> =
-            query.rates_since.iter().map(|since| (*since, Counts::default())).collect();
+        let mut earlier: Vec<(Timestamp, Counts)> = query
+            .rates_since
+            .iter()
+            .map(|since| (*since, Counts::default()))
+            .collect();
         let own_label = self.label_id(project, &query.label)?;
         let own = self.label_ids(project, query)?;
         let mut also = Vec::new();
@@ -754,6 +757,31 @@ impl Ledger for Books<'_> {
         Ok(())
     }
 
+    fn recent_searches(
+        &mut self,
+        project: &Project,
+        since: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<CaseRow>, LedgerError> {
+        let mut cases = self
+            .tx
+            .prepare_cached(
+                "SELECT id, body FROM cases WHERE project = ?1 AND opened_at > ?2 AND kind = ?3
+                 ORDER BY opened_at DESC, id DESC LIMIT ?4",
+            )
+            .and_then(|mut statement| {
+                let kind = CaseKind::FindCulprit.as_str();
+                statement
+                    .query_map(params![project.as_str(), since.0, kind, limit], |row| {
+                        Ok((row.get(0)?, row.get(1)?))
+                    })?
+                    .collect::<rusqlite::Result<Vec<(u64, String)>>>()
+            })
+            .map_err(sql)?;
+        cases.reverse();
+        cases.into_iter().map(|(id, body)| case_of(id, &body)).collect()
+    }
+
     fn cases_opened(&mut self, rule: &str, key: &str, since: Timestamp, limit: u32) -> Result<u32, LedgerError> {
         self.tx
             .prepare_cached(
@@ -764,7 +792,12 @@ impl Ledger for Books<'_> {
             .map_err(sql)
     }
 
-    fn last_opened(&mut self, rule: &str, subject: &Subject, each: Option<&str>) -> Result<Option<Timestamp>, LedgerError> {
+    fn last_opened(
+        &mut self,
+        rule: &str,
+        subject: &Subject,
+        each: Option<&str>,
+    ) -> Result<Option<Timestamp>, LedgerError> {
         self.opened_last(rule, subject, each)
     }
 
