@@ -9,6 +9,7 @@ use crate::dispatch::DispatchSettings;
 use crate::dispatch::limits::Limits;
 use crate::engine::settings::{EngineSettings, NOT_LINEAR, globs};
 use crate::event::Duration;
+use crate::secret::Secret;
 use crate::telemetry::LogFormat;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -70,6 +71,10 @@ section! {
     pub struct RulesSection {
         /// Rule files and folders of them.
         paths: Vec<PathBuf> = vec![PathBuf::from("rules")];
+        /// Whether they are read again when they change, besides on SIGHUP and by the API.
+        watch: bool = true;
+        /// How often they are looked at; they are read when they stayed the same from one look to the next.
+        watch_every: Duration [SECOND, HOUR] = 2 * SECOND;
     }
 }
 
@@ -78,6 +83,9 @@ section! {
     pub struct WebSection {
         /// The address to listen on. Beyond loopback, put a proxy with TLS before it.
         listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 8642));
+        /// What a call of the API that changes something must send as `Authorization: Bearer`. Without one, nothing can
+        /// be changed there.
+        token: Option<Secret> = None;
     }
 }
 

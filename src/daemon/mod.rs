@@ -4,6 +4,7 @@ pub mod intake;
 mod observe;
 pub mod parts;
 pub mod pipeline;
+pub mod reload;
 mod run;
 
 pub use observe::{observe_notes, observe_round, observe_store, observe_taken};

@@ -5,15 +5,15 @@
 //! - *Work*: facts for the inbox, cases whose time has come, the outbox, verdicts to tell.
 //! - *Stop*: on SIGTERM or SIGINT the batch under way is committed and acknowledged, what is being sent is settled.
 
-use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
 use super::intake::{BatchSettings, Intake, Step};
 use super::pipeline::{Pipeline, PipelineSettings};
+use super::reload::{Reloader, Trigger};
 use super::{observe_notes, observe_round, observe_store, observe_taken, parts};
 use crate::bus::amqp::AmqpBus;
 use crate::bus::bindings::Binding;
@@ -21,7 +21,6 @@ use crate::bus::{Batch, Bus, BusError};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::dispatch::Dispatcher;
-use crate::dispatch::limits::Limits;
 use crate::engine::Engine;
 use crate::engine::ledger::LedgerError;
 use crate::event::{BackendName, Duration, Timestamp};
@@ -30,7 +29,7 @@ use crate::rules::RuleSet;
 use crate::store::Handle;
 use crate::store::sqlite::{Notice, SqliteStore};
 use crate::telemetry::{metric, service};
-use crate::web::{Readiness, RulesShown, WebState};
+use crate::web::{Readiness, Reload, RulesShown, WebState};
 use crate::wire::WireSettings;
 
 /// How often the outbox, the inbox and the cases are looked at without being told to.
@@ -73,7 +72,7 @@ impl From<LedgerError> for RunError {
 
 /// Everything that the loops share.
 struct Shared {
-    pipeline: Pipeline,
+    pipeline: Arc<Pipeline>,
     clock: Arc<dyn Clock>,
     readiness: Arc<Readiness>,
     hook: Option<VerdictHook>,
@@ -87,6 +86,9 @@ struct Shared {
 /// # Errors
 /// It cannot start: see [`RunError`]. Once it runs, trouble is logged and counted, and tried again.
 pub async fn run(config: Config) -> Result<(), RunError> {
+    // Before anything else: until then SIGHUP ends the process, and whoever starts it may send one at any time.
+    let hangup = signal(SignalKind::hangup())
+        .map_err(|error| RunError::Unavailable(format!("SIGHUP cannot be listened to: {error}")))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let metrics = crate::telemetry::install_metrics().map_err(|error| RunError::Unavailable(error.to_string()))?;
     metric::BUILD_INFO.gauge(&[env!("CARGO_PKG_VERSION")]).set(1.0);
@@ -96,7 +98,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let backend = parts::backend(&config, &clock)?;
     let backend_name = backend.name().clone();
     let dispatcher = Dispatcher::new(store.clone(), backend, Arc::clone(&clock), config.dispatch.settings());
-    let pipeline = Pipeline::new(
+    let pipeline = Arc::new(Pipeline::new(
         Engine::new(Arc::clone(&rules), parts::engine_settings(&config)?),
         store.clone(),
         parts::facts(&config, &clock)?,
@@ -110,11 +112,18 @@ pub async fn run(config: Config) -> Result<(), RunError> {
             },
             facts_within: config.engine.facts_within,
         },
-    );
+    ));
     let readiness = Arc::new(Readiness::default());
     readiness.rules.store(true, Ordering::Relaxed);
     readiness.store.store(true, Ordering::Relaxed);
     let shown = Arc::new(RwLock::new(RulesShown::of(&rules)));
+    let reloader = Arc::new(Reloader::new(
+        Arc::clone(&pipeline),
+        Arc::clone(&shown),
+        Arc::clone(&clock),
+        config.rules.paths.clone(),
+        config.limits.limits(),
+    ));
     let shared = Arc::new(Shared {
         pipeline,
         clock: Arc::clone(&clock),
@@ -128,7 +137,9 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         metrics,
         readiness,
         clock,
-        rules: Arc::clone(&shown),
+        rules: shown,
+        reload: Some(Arc::clone(&reloader) as Arc<dyn Reload>),
+        token: config.web.token.clone(),
     };
     let address = crate::web::serve(config.web.listen, state)
         .await
@@ -151,20 +162,23 @@ pub async fn run(config: Config) -> Result<(), RunError> {
             drop(last_act);
         }
     });
-    let reload = tokio::spawn(reload_loop(
-        Arc::clone(&shared),
-        shown,
-        config.rules.paths.clone(),
-        config.limits.limits(),
-        stopping.clone(),
-    ));
+    let reload = tokio::spawn(reload_loop(hangup, Arc::clone(&reloader), stopping.clone()));
+    let watch = tokio::spawn({
+        let (reloader, stopping, every) = (reloader, stopping.clone(), config.rules.watch_every);
+        let is_wanted = config.rules.watch;
+        async move {
+            if is_wanted {
+                reloader.watch_files(every, stopping).await;
+            }
+        }
+    });
     let watchdog = tokio::spawn(watchdog_loop(stopping.clone()));
     tokio::spawn(stop_on_signal(stop.clone()));
     let mut ended = intake(&shared, bus, bound, &config, stopping).await;
     // The intake may have ended by itself: then everything else ends with it.
     stop.send_replace(true);
     told(service::tell_stopping());
-    for task in [work, reload, watchdog] {
+    for task in [work, reload, watch, watchdog] {
         if let Err(error) = task.await {
             let failed = format!("a part of the daemon failed by a defect of it; please report this: {error}");
             ended = ended.and(Err(RunError::Unavailable(failed)));
@@ -438,36 +452,16 @@ async fn forget_notices(shared: &Shared) -> Result<(), LedgerError> {
         .await
 }
 
-/// Reads the rules again on SIGHUP: all files or none.
-async fn reload_loop(
-    shared: Arc<Shared>,
-    shown: Arc<RwLock<RulesShown>>,
-    paths: Vec<PathBuf>,
-    limits: Limits,
-    mut stopping: watch::Receiver<bool>,
-) {
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-        tracing::error!("SIGHUP cannot be listened to: rules change only with a restart");
-        return;
-    };
+/// Reads the rules again on SIGHUP.
+async fn reload_loop(mut hangup: Signal, reloader: Arc<Reloader>, mut stopping: watch::Receiver<bool>) {
     loop {
         tokio::select! {
             _ = stopping.wait_for(|stop| *stop) => return,
             _ = hangup.recv() => {}
         }
-        match RuleSet::load(&paths) {
-            Ok(rules) => {
-                let rules = Arc::new(rules);
-                shared.pipeline.set_brakes(super::brakes(limits.clone(), &rules));
-                *shown.write().unwrap_or_else(PoisonError::into_inner) = RulesShown::of(&rules);
-                tracing::info!(
-                    version = rules.version(),
-                    rules = rules.rules().len(),
-                    "other rules are in force"
-                );
-                shared.pipeline.engine().set_rules(rules);
-            }
-            Err(errors) => tracing::error!("the rules were not changed: {errors}"),
+        let reloader = Arc::clone(&reloader);
+        if let Err(error) = tokio::task::spawn_blocking(move || reloader.reload(Trigger::Signal)).await {
+            tracing::error!(%error, "the rules could not be read again");
         }
     }
 }

@@ -12,6 +12,7 @@
 mod code;
 mod cron;
 mod diagnostic;
+mod difference;
 mod expr;
 mod facts;
 mod field_table;
@@ -37,6 +38,7 @@ mod yaml;
 pub use code::Code;
 pub use cron::{Cron, CronError};
 pub use diagnostic::{Diagnostic, Diagnostics, MAX_DIAGNOSTICS, Severity};
+pub use difference::Difference;
 pub use expr::{EvalError, Seen};
 pub use facts::{Bug, Estimate, Facts, NoFacts};
 pub use field_table::{FIELDS, OBJECT_FIELDS};
@@ -44,8 +46,8 @@ pub use fields::{EventKind, Field, ObjectField, fields_of};
 pub use matching::{FieldMatch, Glob, Matched, Range, Test};
 pub use rule::{
     Approve, Budget, BudgetScope, By, Condition, Debounce, ExpectedCases, Guard, MinuteOfDay, Mode, Notify, QuietHours,
-    Rule, RuleIndex, RuleTest, TestAction, TestExpectation, TestRun, TestStep, Throttle,
+    NO_MATCH, Rule, RuleIndex, RuleTest, TestAction, TestExpectation, TestPush, TestRun, TestStep, Throttle,
 };
 pub use schema::json_schema;
-pub use set::{BindingHint, Clause, Evaluation, RuleSet, Tracing};
+pub use set::{BindingHint, Clause, Evaluation, RuleSet, Tracing, rule_files};
 pub use value::{List, Object, ObjectType, Type, Value, parse_duration, show_duration};

@@ -90,6 +90,26 @@ impl<'a> Books<'a> {
         Ok(id)
     }
 
+    /// Runs that fulfil a condition, with their projects.
+    pub(super) fn runs_where(
+        &mut self,
+        condition: &str,
+        values: &[&dyn rusqlite::ToSql],
+    ) -> Result<Vec<(Project, RunRow)>, LedgerError> {
+        let text = format!(
+            "SELECT {RUN_COLUMNS}, (SELECT name FROM names WHERE names.id = labels.project) FROM {RUN_TABLES}
+             WHERE {condition}"
+        );
+        self.tx
+            .prepare_cached(&text)
+            .and_then(|mut statement| {
+                statement
+                    .query_map(values, |row| Ok((Project::from(row.get::<_, String>(12)?), run_row(row)?)))?
+                    .collect()
+            })
+            .map_err(sql)
+    }
+
     fn action_id(&mut self, key: ActionKey) -> Result<Option<i64>, LedgerError> {
         self.tx
             .prepare_cached("SELECT id FROM actions WHERE case_id = ?1 AND step = ?2 AND slot = ?3")

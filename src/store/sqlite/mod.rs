@@ -8,6 +8,8 @@ mod codec;
 mod inbox;
 mod ledger;
 mod outbox;
+mod spending;
+mod traces;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -19,14 +21,17 @@ pub use admin::{CaseFilter, DeadLetter, Pause, PauseScope, StoreSummary};
 pub use inbox::{Notice, Waiting};
 pub use ledger::Books;
 pub use outbox::{Dimension, Due, Spent};
+pub use spending::{CasesOfRule, Spending};
+pub use traces::Retention;
 
 use crate::engine::ledger::LedgerError;
 use crate::event::Label;
 
 /// Migrations in order, never edited once landed: a store of version `n` has had the first `n` of them.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_runs_by_arrival.sql"),
+    include_str!("migrations/0020_traces.sql"),
 ];
 
 /// Pages in the write-ahead log (4 KiB each) after which they are moved into the database: the more there are, the
