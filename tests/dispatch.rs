@@ -200,6 +200,8 @@ fn case(rule: &str, platform: &str) -> CaseRow {
         label: Label::from("L"),
         platform: platform.into(),
         params: CaseParams::FindCulprit(FindCulpritParams::default()),
+        targets: Vec::new(),
+        unable: Vec::new(),
         push: PushId(9),
         opened_by: None,
         opened_at: START,

@@ -234,7 +234,7 @@ fn run(command: Command, config: &ConfigArgs, out: &mut dyn Write) -> Result<(),
             deny_warnings,
         } => run_check(&rules, format, deny_warnings, config, out),
         Command::Test(args) => block_on(test::run(&args, config, out)),
-        Command::Explain(args) => explain::run(&args, config, out),
+        Command::Explain(args) => block_on(explain::run(&args, config, out)),
         Command::Case(args) => case::run(&args, config, out),
         Command::Report(args) => report::run(&args, config, out),
         Command::Decide => match decide::run(io::stdin().lock(), out)?.refused {

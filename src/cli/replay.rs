@@ -11,7 +11,7 @@ mod report;
 
 use std::fs::File;
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -112,7 +112,10 @@ pub async fn run(args: &ReplayArgs, config: &ConfigArgs, out: &mut dyn Write) ->
 }
 
 /// What is told of a replay while it runs.
-trait Observer {
+pub(super) trait Observer {
+    /// Events are about to be applied.
+    fn events(&mut self, _events: &[Event]) {}
+
     /// Messages were read.
     fn taken(&mut self, taken: &Taken);
 
@@ -150,17 +153,8 @@ async fn play(
     rules: &Arc<RuleSet>,
     observer: &mut dyn Observer,
 ) -> Result<(BadLines, Handle), CliError> {
-    let facts = facts(args)?;
-    let store = match &args.store {
-        Some(path) if !path.is_file() => {
-            return Err(CliError::usage(format!("there is no store at {}", path.display())));
-        }
-        Some(path) => SqliteStore::in_memory_with_history_of(path)?,
-        None => SqliteStore::in_memory()?,
-    };
-    let pushes: Vec<PushEvent> = facts.all_pushes().cloned().collect();
-    let replay = Replay::new(settings, rules, facts, Handle::start(store)?)?;
-    replay.record_pushes(pushes).await?;
+    let facts = facts(&args.tasks, &args.pushes, args.project.as_deref())?;
+    let replay = Replay::begin(settings, rules, facts, args.store.as_deref()).await?;
     let exchange = args.exchange.clone();
     let mut bus = FileBus::start(args.recordings.clone(), move |line, tag| {
         wire::recorded::delivery(line, tag, exchange.as_deref()).map_err(|error| error.to_string())
@@ -213,15 +207,23 @@ fn rules(paths: &[PathBuf]) -> Result<RuleSet, CliError> {
     set.map_err(|wrong| CliError::config(format!("the rules cannot be used\n{wrong}")))
 }
 
-fn facts(args: &ReplayArgs) -> Result<RecordedSource, CliError> {
-    let project = args.project.as_deref().map(Project::from);
+/// Recorded facts, in place of the services.
+///
+/// # Errors
+/// A file cannot be used.
+pub(super) fn facts(
+    tasks: &[PathBuf],
+    pushes: &[PathBuf],
+    project: Option<&str>,
+) -> Result<RecordedSource, CliError> {
+    let project = project.map(Project::from);
     let mut facts = RecordedSource::default();
-    for path in &args.tasks {
+    for path in tasks {
         facts
             .add_tasks(path)
             .map_err(|error| CliError::usage(error.to_string()))?;
     }
-    for path in &args.pushes {
+    for path in pushes {
         facts
             .add_pushes(path, project.as_ref())
             .map_err(|error| CliError::usage(format!("{error}; --project names the project of pushes that do not")))?;
@@ -230,12 +232,36 @@ fn facts(args: &ReplayArgs) -> Result<RecordedSource, CliError> {
 }
 
 /// The pipeline and the clock that the messages move.
-struct Replay {
-    pipeline: Pipeline,
+pub(super) struct Replay {
+    /// What the messages go through.
+    pub(super) pipeline: Pipeline,
     clock: Arc<ManualClock>,
 }
 
 impl Replay {
+    /// A replay that knows the recorded pushes, and begins with the history of a store when one is named.
+    ///
+    /// # Errors
+    /// There is no such store, or it cannot be used.
+    pub(super) async fn begin(
+        config: &Config,
+        rules: &Arc<RuleSet>,
+        facts: RecordedSource,
+        history: Option<&Path>,
+    ) -> Result<Replay, CliError> {
+        let store = match history {
+            Some(path) if !path.is_file() => {
+                return Err(CliError::usage(format!("there is no store at {}", path.display())));
+            }
+            Some(path) => SqliteStore::in_memory_with_history_of(path)?,
+            None => SqliteStore::in_memory()?,
+        };
+        let pushes: Vec<PushEvent> = facts.all_pushes().cloned().collect();
+        let replay = Replay::new(config, rules, facts, Handle::start(store)?)?;
+        replay.record_pushes(pushes).await?;
+        Ok(replay)
+    }
+
     fn new(config: &Config, rules: &Arc<RuleSet>, facts: RecordedSource, store: Handle) -> Result<Replay, CliError> {
         let clock = Arc::new(ManualClock::new(Timestamp::default()));
         let backend = parts::backend_name(config);
@@ -255,6 +281,8 @@ impl Replay {
             mode: Some(Mode::Live),
             // The pushes of a recording are in the books before its messages.
             has_pushlog: false,
+            // Nobody asks a store in memory why.
+            sample: 0.0,
             // It holds no artifacts either.
             read_failures: false,
             ..parts::engine_settings(config).map_err(|error| CliError::config(error.to_string()))?
@@ -293,7 +321,8 @@ impl Replay {
     /// Applies what was read. An event that a rule could act on ends a transaction and gets its facts before the next
     /// one is applied: it is looked at with the books as they were at its moment, however many messages are applied
     /// together.
-    async fn apply(&self, mut reading: Reading, observer: &mut dyn Observer) -> Result<(), CliError> {
+    pub(super) async fn apply(&self, mut reading: Reading, observer: &mut dyn Observer) -> Result<(), CliError> {
+        observer.events(reading.events());
         loop {
             let rules = Arc::clone(self.pipeline.engine().rules());
             let is_decisive = |event: &Event| !rules.candidates(event).is_empty();

@@ -31,7 +31,7 @@ pub use self::layers::{ENVIRONMENT_PREFIX, LoadOptions};
 use self::section::{Reader, Section};
 pub use self::sections::{
     BackendChoice, DispatchSection, EngineSection, LimitsSection, ProjectsSection, RulesSection, StoreSection,
-    TelemetrySection, TopSection, WebSection,
+    TelemetrySection, TopSection, TracesSection, WebSection,
 };
 pub use self::services::{EnrichSection, NotifySection, TaskclusterSection, WebhookSection};
 pub use self::setting::{HttpUrl, JobLimit, PrivateText, ProjectPattern};
@@ -73,6 +73,8 @@ pub struct Config {
     pub notify: NotifySection,
     /// `[web]`
     pub web: WebSection,
+    /// `[traces]`
+    pub traces: TracesSection,
     /// `[telemetry]`
     pub telemetry: TelemetrySection,
 }
@@ -153,6 +155,7 @@ impl Config {
             webhook: Section::read(reader, &["backends", "webhook"]),
             notify: Section::read(reader, &["notify"]),
             web: Section::read(reader, &["web"]),
+            traces: Section::read(reader, &["traces"]),
             telemetry: Section::read(reader, &["telemetry"]),
         }
     }

@@ -10,6 +10,7 @@ use crate::dispatch::limits::Limits;
 use crate::engine::settings::{EngineSettings, NOT_LINEAR, globs};
 use crate::event::Duration;
 use crate::secret::Secret;
+use crate::store::sqlite::Retention;
 use crate::telemetry::LogFormat;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -208,6 +209,31 @@ section! {
         watch: Vec<ProjectPattern> = Vec::new();
         /// Projects whose pushes are not one line of history: nothing is bisected there.
         not_linear: Vec<ProjectPattern> = ProjectPattern::list(&NOT_LINEAR);
+    }
+}
+
+section! {
+    /// How long is kept why something happened, for `sheriffd explain`.
+    pub struct TracesSection {
+        /// What rules made of events: so many at most, the oldest go first.
+        decisions: u32 [0, 200_000] = 200_000;
+        /// The share of tasks, 0 to 1, whose events are kept though no rule's `match` let them through.
+        sample: f64 [0.0, 1.0] = 0.01;
+        /// Such events at most.
+        samples: u32 [0, 100_000] = 20_000;
+        /// How long both are kept at most.
+        keep_for: Duration [HOUR, 3_650 * DAY] = 90 * DAY;
+    }
+}
+
+impl TracesSection {
+    /// What the store keeps.
+    pub fn retention(&self) -> Retention {
+        Retention {
+            decisions: self.decisions,
+            samples: self.samples,
+            keep_for: self.keep_for,
+        }
     }
 }
 

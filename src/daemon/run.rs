@@ -27,7 +27,7 @@ use crate::event::{BackendName, Duration, Timestamp};
 use crate::notify::VerdictHook;
 use crate::rules::RuleSet;
 use crate::store::Handle;
-use crate::store::sqlite::{Notice, SqliteStore};
+use crate::store::sqlite::{Notice, Retention, SqliteStore};
 use crate::telemetry::{metric, service};
 use crate::web::{Readiness, Reload, RulesShown, WebState};
 use crate::wire::WireSettings;
@@ -36,6 +36,8 @@ use crate::wire::WireSettings;
 const WORK_EVERY: Duration = Duration::from_millis(500);
 /// How often gauges are set.
 const OBSERVE_EVERY: Duration = Duration::from_secs(5);
+/// How often old explanations are forgotten.
+const TRIM_EVERY: Duration = Duration::from_secs(60);
 /// How long a batch waits before it is tried again on a store that cannot be used: doubled each time, up to the last.
 const STORE_RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(15));
 /// How long the intake waits for messages before it looks at whether it should stop.
@@ -77,6 +79,7 @@ struct Shared {
     readiness: Arc<Readiness>,
     hook: Option<VerdictHook>,
     backend: BackendName,
+    retention: Retention,
     /// Wakes the work loop: there is something to do.
     work: Notify,
 }
@@ -130,6 +133,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         readiness: Arc::clone(&readiness),
         hook: parts::hook(&config)?,
         backend: backend_name,
+        retention: config.traces.retention(),
         work: Notify::new(),
     });
     let state = WebState {
@@ -359,6 +363,7 @@ fn set_ready(shared: &Shared, is_connected: bool) {
 
 async fn work_loop(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
     let mut observed: Option<Timestamp> = None;
+    let mut trimmed: Option<Timestamp> = None;
     loop {
         let is_busy = work(&shared).await.unwrap_or_else(|error| {
             shared.readiness.store.store(false, Ordering::Relaxed);
@@ -366,6 +371,10 @@ async fn work_loop(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
             false
         });
         let now = shared.clock.now();
+        if trimmed.is_none_or(|at| now.since(at) >= TRIM_EVERY || at > now) {
+            trimmed = Some(now);
+            forget_traces(&shared, now).await;
+        }
         if observed.is_none_or(|at| now.since(at) >= OBSERVE_EVERY || at > now) {
             observed = Some(now);
             let brakes = shared.pipeline.brakes();
@@ -384,6 +393,20 @@ async fn work_loop(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
             () = shared.work.notified() => {}
             () = tokio::time::sleep(rest) => {}
         }
+    }
+}
+
+/// Forgets explanations that are older or more than is to be kept.
+async fn forget_traces(shared: &Shared, now: Timestamp) {
+    let retention = shared.retention;
+    let store = shared.pipeline.store();
+    let forgotten = store
+        .with(move |store| store.transact(|books| books.forget_traces(&retention, now)))
+        .await;
+    match forgotten {
+        Ok(0) => {}
+        Ok(forgotten) => tracing::debug!(forgotten, "explanations were forgotten, as configured"),
+        Err(error) => tracing::warn!(%error, "old explanations are not forgotten yet"),
     }
 }
 

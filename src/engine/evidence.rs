@@ -1,10 +1,11 @@
 //! From the books to what bears on a case. Pure.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::ledger::{ActionRow, ActionState, CaseRow, Counts, PushRow, RunRow, View};
 use super::settings::EngineSettings;
-use crate::cases::{Evidence, PushEvidence};
+use crate::cases::{Evidence, PushEvidence, TargetEvidence};
 use crate::event::{CausedBy, Label, Outcome, PushId, Reason, RunState, Signature, Timestamp};
 
 /// What one run says of a subject.
@@ -131,12 +132,12 @@ fn backed_out_by(row: &PushRow, pushes: &[PushRow]) -> Option<usize> {
 
 /// A CI that does not name the task that makes the jobs leaves it to us to see which they are: runs of the label on the
 /// push that came after the request and were not scheduled with the push.
-fn with_inferred_arrivals(action: &ActionRow, case: &CaseRow, view: &View) -> ActionRow {
+fn with_inferred_arrivals(action: &ActionRow, view: &View) -> ActionRow {
     let mut action = action.clone();
     if let (false, Some(sent_at)) = (action.has_receipt, action.sent_at) {
         let came = view.runs.iter().filter(|run| {
             run.push == action.push
-                && run.label == case.label
+                && run.label == action.label
                 && run.key.run == 0
                 && run.at >= sent_at
                 && run.caused_by != CausedBy::Push
@@ -147,13 +148,17 @@ fn with_inferred_arrivals(action: &ActionRow, case: &CaseRow, view: &View) -> Ac
 }
 
 /// Gathers what bears on an open case. `view` is taken around the case's push.
-pub fn of_case(case: &CaseRow, view: &View, settings: &EngineSettings, now: Timestamp) -> Evidence {
+pub fn of_case(
+    case: &CaseRow,
+    view: &View,
+    actions: &[ActionRow],
+    settings: &EngineSettings,
+    now: Timestamp,
+) -> Evidence {
     let tally = Tally::of(view, &case.label, case.subject.signature.as_ref(), settings, now);
-    let actions: Vec<ActionRow> = view
-        .actions
+    let actions: Vec<ActionRow> = actions
         .iter()
-        .filter(|action| action.key.case == case.id)
-        .map(|action| with_inferred_arrivals(action, case, view))
+        .map(|action| with_inferred_arrivals(action, view))
         .collect();
     let pushes = pushes(view, &tally, &actions);
     let seen_on = pushes
@@ -184,10 +189,13 @@ pub fn of_case(case: &CaseRow, view: &View, settings: &EngineSettings, now: Time
                 Says::Pending | Says::Nothing => sum,
             }
         });
+    let to_come = actions.iter().map(still_to_come).sum::<u32>();
     Evidence {
         pushes,
         seen_on,
         before: view.before,
+        targets: targets(case, view, &actions, lost_before),
+        unable: case.unable.clone(),
         since_opened,
         asked: actions
             .iter()
@@ -197,13 +205,42 @@ pub fn of_case(case: &CaseRow, view: &View, settings: &EngineSettings, now: Time
                 _ => action.times,
             })
             .sum(),
-        awaited: actions
-            .iter()
-            .map(still_to_come)
-            .sum::<u32>()
-            .saturating_add(own_running as u32),
+        awaited: to_come.saturating_add(own_running as u32),
+        to_come,
         last_step: actions.iter().map(|action| action.key.step).max().unwrap_or(0),
         opened_at: case.opened_at,
         shadow: case.is_shadow(),
     }
+}
+
+/// What is known of the jobs that a case is about besides its label: each as a whole.
+fn targets(case: &CaseRow, view: &View, actions: &[ActionRow], lost_before: Timestamp) -> Vec<TargetEvidence> {
+    case.targets
+        .iter()
+        .map(|target| {
+            let mut counts = Counts::default();
+            let mut pending = 0;
+            let on_target = |label: &Label, push: PushId| *label == target.label && push == target.push;
+            for run in view.runs.iter().filter(|run| on_target(&run.label, run.push)) {
+                match says(run, None, false, lost_before) {
+                    Says::Failed => counts.failed += 1,
+                    Says::Passed => counts.passed += 1,
+                    Says::Pending => pending += 1,
+                    Says::Nothing => {}
+                }
+            }
+            let asked = || actions.iter().filter(|action| on_target(&action.label, action.push));
+            TargetEvidence {
+                label: target.label.clone(),
+                platform: Arc::clone(&target.platform),
+                push: target.push,
+                times: target.times,
+                counts,
+                pending: asked().map(still_to_come).fold(pending, u32::saturating_add),
+                refused: asked()
+                    .find(|action| action.state == ActionState::Refused)
+                    .map(|action| action.detail.clone().unwrap_or_else(|| "the CI refused it".into())),
+            }
+        })
+        .collect()
 }

@@ -25,6 +25,8 @@ pub struct EngineSettings {
     pub mode: Option<Mode>,
     /// Whether a pushlog can be asked for pushes that no message told of; pushes are numbered without gaps then.
     pub has_pushlog: bool,
+    /// The share of tasks, 0 to 1, whose events are kept though no rule looks at them: for explanations.
+    pub sample: f64,
 }
 
 /// Project names under which pushes are tries, not history.
@@ -42,6 +44,7 @@ impl Default for EngineSettings {
             read_failures: false,
             mode: None,
             has_pushlog: false,
+            sample: 0.0,
         }
     }
 }

@@ -150,7 +150,7 @@ pub(super) fn write_unmatched(
     if rules.is_empty() {
         return writeln!(
             out,
-            "    no field of any rule says no to what is known of it: the rules may have changed since"
+            "    no rule looks at such events (`on:`), or the rules have changed since"
         );
     }
     let shown = if all { rules.len() } else { NEAREST };

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 
 use super::given::{BACKEND, Given};
+use crate::cli::common::deliveries;
 use crate::cli::trace::{Unmatched, unmatched};
 use crate::backends::{Backend, Found, Receipt, RequestError};
 use crate::clock::{Clock, ManualClock};
@@ -191,12 +192,12 @@ pub(super) async fn play(
     let (cases, requests) = stage.pipeline.store().with(read).await?;
     let requests = requests
         .into_iter()
-        .map(|(rule, label, row)| {
+        .map(|(rule, row)| {
             let mut reasons: Vec<Reason> = held.remove(&row.key).unwrap_or_default();
             reasons.extend(row.reason.filter(|reason| !reasons.contains(reason)));
             Requested {
                 rule,
-                label,
+                label: row.label,
                 push: row.push,
                 times: row.times,
                 state: row.state,
@@ -214,8 +215,8 @@ pub(super) async fn play(
 /// Reasons for which requests were held back, by request.
 type Held = HashMap<crate::event::ActionKey, Vec<Reason>>;
 
-/// A case's rule, the label it asks for, and one of its requests.
-type RequestOfCase = (String, Label, ActionRow);
+/// A case's rule, and one of its requests.
+type RequestOfCase = (String, ActionRow);
 
 fn read(store: &mut SqliteStore) -> Result<(Vec<CaseRow>, Vec<RequestOfCase>), LedgerError> {
     store.transact(|books| {
@@ -227,7 +228,7 @@ fn read(store: &mut SqliteStore) -> Result<(Vec<CaseRow>, Vec<RequestOfCase>), L
         let mut requests = Vec::new();
         for case in &cases {
             for row in books.actions_of(case.id)? {
-                requests.push((case.cause.rule_name().to_owned(), case.label.clone(), row));
+                requests.push((case.cause.rule_name().to_owned(), row));
             }
         }
         Ok((cases, requests))
@@ -280,6 +281,7 @@ impl Stage {
             mode: Some(Mode::Live),
             has_pushlog: false,
             read_failures: false,
+            sample: 0.0,
             ..engine.clone()
         };
         let pipeline = Pipeline::new(
@@ -355,21 +357,12 @@ impl Stage {
 
     /// The events of a recorded message, or of many.
     fn recorded(&self, path: &Path) -> Result<Vec<Event>, StageError> {
-        let wrong = |what: String| StageError::File(format!("{}: {what}", path.display()));
-        let text = std::fs::read_to_string(path).map_err(|error| wrong(format!("it cannot be read: {error}")))?;
-        // One message may be spread over many lines.
-        let is_one = serde_json::from_str::<&serde_json::value::RawValue>(&text).is_ok();
-        let lines: Vec<&str> = if is_one { vec![&text] } else { text.lines().collect() };
         let mut events = Vec::new();
-        for (number, line) in (1..).zip(lines) {
-            let at = |error: String| wrong(format!("line {number}: {error}"));
-            let Some(delivery) = wire::recorded::delivery(line, number, None).map_err(|error| at(error.to_string()))?
-            else {
-                continue;
-            };
-            match wire::decode(&delivery, &wire_settings()).map_err(|error| at(error.to_string()))? {
+        for delivery in deliveries(path).map_err(StageError::File)? {
+            let wrong = |what: String| StageError::File(format!("{}: message {}: {what}", path.display(), delivery.tag));
+            match wire::decode(&delivery, &wire_settings()).map_err(|error| wrong(error.to_string()))? {
                 wire::Decoded::Events(decoded) => events.extend(decoded),
-                wire::Decoded::Ignored(why) => return Err(at(format!("the message is of no use: {}", why.as_str()))),
+                wire::Decoded::Ignored(why) => return Err(wrong(format!("it is of no use: {}", why.as_str()))),
             }
         }
         Ok(events)

@@ -12,8 +12,8 @@ use crate::engine::ledger::{
     View, ViewQuery,
 };
 use crate::event::{
-    ActionKey, BackendName, CaseId, CausedBy, Duration, Event, JobEvent, JobFacts, Label, Project, PushEvent, PushId,
-    Revision, RunKey, Signature, TaskId, Timestamp,
+    ActionKey, BackendName, CaseId, CaseKind, CausedBy, Duration, Event, JobEvent, JobFacts, Label, Project, PushEvent,
+    PushId, Revision, RunKey, Signature, Subject, TaskId, Timestamp,
 };
 
 /// Closed cases that a view shows: enough to know whether the newest ones explain a failure.
@@ -156,6 +156,20 @@ impl<'a> Books<'a> {
             .map_err(sql)
     }
 
+    fn label_id(&mut self, project: i64, label: &Label) -> Result<Option<i64>, LedgerError> {
+        if let Some(known) = self.names.label(project, label) {
+            return Ok(Some(known.id));
+        }
+        self.tx
+            .prepare_cached("SELECT id FROM labels WHERE project = ?1 AND label = ?2")
+            .and_then(|mut statement| {
+                statement
+                    .query_row(params![project, label.as_str()], |row| row.get(0))
+                    .optional()
+            })
+            .map_err(sql)
+    }
+
     fn cases_of(&mut self, query: &ViewQuery, condition: &str, limit: u32) -> Result<Vec<CaseRow>, LedgerError> {
         let text = format!(
             "SELECT id, body FROM cases WHERE project = ?1 AND label IN (?2, ?3) AND {condition} ORDER BY id DESC LIMIT ?4"
@@ -193,23 +207,12 @@ impl<'a> Books<'a> {
             .map(drop)
             .map_err(sql)
     }
+}
 
-    /// What a case asked for, in the order of its steps.
-    pub fn actions_of(&mut self, case: CaseId) -> Result<Vec<ActionRow>, LedgerError> {
-        self.tx
-            .prepare_cached(
-                "SELECT case_id, step, slot, state, reason, push, times,
-                        (SELECT COUNT(*) FROM runs WHERE runs.action = actions.id AND runs.run = 0), created_at, sent_at,
-                        receipt IS NOT NULL
-                 FROM actions WHERE case_id = ?1 ORDER BY step, slot",
-            )
-            .and_then(|mut statement| {
-                statement
-                    .query_map([case.0], action_row)?
-                    .collect::<rusqlite::Result<Vec<ActionRow>>>()
-            })
-            .map_err(sql)
-    }
+/// A subject's signature as its column holds it.
+fn signature_text(subject: &Subject) -> Result<Option<String>, LedgerError> {
+    let text = subject.signature.as_ref().map(serde_json::to_string);
+    text.transpose().map_err(json)
 }
 
 /// The JSON of what is known of a run's inside; `None` when nothing is.
@@ -291,7 +294,9 @@ fn action_row(row: &Row<'_>) -> rusqlite::Result<ActionRow> {
         },
         state: action_state(&state).ok_or_else(|| strange(3, "action state"))?,
         reason: reason.and_then(|word| serde_json::from_value(serde_json::Value::String(word)).ok()),
+        detail: row.get(12)?,
         push: PushId(row.get(5)?),
+        label: Label::from(row.get::<_, String>(11)?),
         times: row.get(6)?,
         arrived: row.get(7)?,
         has_receipt: row.get(10)?,
@@ -507,7 +512,9 @@ impl Ledger for Books<'_> {
 
     fn open_subjects(&mut self) -> Result<Vec<(Project, Label)>, LedgerError> {
         self.tx
-            .prepare_cached("SELECT DISTINCT project, label FROM cases WHERE verdict IS NULL")
+            .prepare_cached(
+                "SELECT project, label FROM cases WHERE verdict IS NULL UNION SELECT project, label FROM case_targets",
+            )
             .and_then(|mut statement| {
                 statement
                     .query_map([], |row| {
@@ -521,6 +528,38 @@ impl Ledger for Books<'_> {
             .map_err(sql)
     }
 
+    fn open_about(&mut self, project: &Project, label: &Label, series: &Label) -> Result<Vec<CaseId>, LedgerError> {
+        self.tx
+            .prepare_cached(
+                "SELECT id FROM cases WHERE verdict IS NULL AND project = ?1 AND label IN (?2, ?3)
+                 UNION SELECT case_id FROM case_targets WHERE project = ?1 AND label IN (?2, ?3) ORDER BY 1",
+            )
+            .and_then(|mut statement| {
+                statement
+                    .query_map(params![project.as_str(), label.as_str(), series.as_str()], |row| {
+                        row.get(0).map(CaseId)
+                    })?
+                    .collect()
+            })
+            .map_err(sql)
+    }
+
+    fn actions_of(&mut self, case: CaseId) -> Result<Vec<ActionRow>, LedgerError> {
+        self.tx
+            .prepare_cached(
+                "SELECT case_id, step, slot, state, reason, push, times,
+                        (SELECT COUNT(*) FROM runs WHERE runs.action = actions.id AND runs.run = 0), created_at, sent_at,
+                        receipt IS NOT NULL, label, detail
+                 FROM actions WHERE case_id = ?1 ORDER BY step, slot",
+            )
+            .and_then(|mut statement| {
+                statement
+                    .query_map([case.0], action_row)?
+                    .collect::<rusqlite::Result<Vec<ActionRow>>>()
+            })
+            .map_err(sql)
+    }
+
     fn view(&mut self, query: &ViewQuery) -> Result<View, LedgerError> {
         let project = self.name("project", query.project.as_str())?;
         let pushes = self.pushes(project, query)?;
@@ -528,7 +567,12 @@ impl Ledger for Books<'_> {
         let last = pushes.last().map_or(query.around, |row| row.push);
         let mut runs: Vec<RunRow> = Vec::new();
         let mut before = Counts::default();
-        for label in self.label_ids(project, query)? {
+        let own = self.label_ids(project, query)?;
+        let mut also = Vec::new();
+        for label in &query.also {
+            also.extend(self.label_id(project, label)?.filter(|id| !own.contains(id)));
+        }
+        for (label, is_own) in own.iter().map(|id| (id, true)).chain(also.iter().map(|id| (id, false))) {
             let text = format!(
                 "SELECT {RUN_COLUMNS} FROM {RUN_TABLES} WHERE runs.label = ?1 AND runs.push BETWEEN ?2 AND ?3
                  ORDER BY runs.push, runs.at, runs.task, runs.run"
@@ -543,6 +587,9 @@ impl Ledger for Books<'_> {
                 })
                 .map_err(sql)?;
             runs.append(&mut found);
+            if !is_own {
+                continue;
+            }
             let (failed, passed): (u32, u32) = self
                 .tx
                 .prepare_cached(
@@ -587,16 +634,41 @@ impl Ledger for Books<'_> {
             .transpose()
     }
 
-    fn open_case(&mut self, case: &CaseRow) -> Result<CaseId, LedgerError> {
-        let signature = case
-            .subject
-            .signature
-            .as_ref()
-            .map(serde_json::to_string)
-            .transpose()
-            .map_err(json)?;
-        let body = serde_json::to_string(case).map_err(json)?;
+    fn case_about(
+        &mut self,
+        kind: CaseKind,
+        subject: &Subject,
+        push: Option<PushId>,
+    ) -> Result<Option<CaseId>, LedgerError> {
+        let signature = signature_text(subject)?;
         self.tx
+            .prepare_cached(
+                "SELECT id FROM cases WHERE project = ?1 AND label = ?2 AND kind = ?3 AND signature IS ?4
+                 AND CASE WHEN ?5 IS NULL THEN verdict IS NULL ELSE push = ?5 END ORDER BY id DESC LIMIT 1",
+            )
+            .and_then(|mut statement| {
+                let push = push.map(|push| push.0);
+                statement
+                    .query_row(
+                        params![
+                            subject.project.as_str(),
+                            subject.label.as_str(),
+                            kind.as_str(),
+                            signature,
+                            push
+                        ],
+                        |row| row.get(0).map(CaseId),
+                    )
+                    .optional()
+            })
+            .map_err(sql)
+    }
+
+    fn open_case(&mut self, case: &CaseRow) -> Result<CaseId, LedgerError> {
+        let signature = signature_text(&case.subject)?;
+        let body = serde_json::to_string(case).map_err(json)?;
+        let id = self
+            .tx
             .prepare_cached(
                 "INSERT INTO cases (kind, rule, project, label, signature, push, opened_at, wake_at, body,
                     throttle_key)
@@ -619,7 +691,16 @@ impl Ledger for Books<'_> {
                     |row| row.get(0).map(CaseId),
                 )
             })
-            .map_err(sql)
+            .map_err(sql)?;
+        for target in &case.targets {
+            self.tx
+                .prepare_cached("INSERT OR IGNORE INTO case_targets (case_id, project, label) VALUES (?1, ?2, ?3)")
+                .and_then(|mut statement| {
+                    statement.execute(params![id.0, case.subject.project.as_str(), target.label.as_str()])
+                })
+                .map_err(sql)?;
+        }
+        Ok(id)
     }
 
     fn save_case(&mut self, case: &CaseRow) -> Result<(), LedgerError> {
@@ -645,6 +726,10 @@ impl Ledger for Books<'_> {
         if was_open && let Some(closed_at) = case.closed_at {
             self.tx
                 .prepare_cached("UPDATE actions SET state = 'dropped' WHERE case_id = ?1 AND state = 'queued'")
+                .and_then(|mut statement| statement.execute([case.id.0]))
+                .map_err(sql)?;
+            self.tx
+                .prepare_cached("DELETE FROM case_targets WHERE case_id = ?1")
                 .and_then(|mut statement| statement.execute([case.id.0]))
                 .map_err(sql)?;
             self.tx
@@ -739,6 +824,10 @@ impl Ledger for Books<'_> {
             .and_then(|mut statement| statement.execute(params![what, text, lack.as_str(), now.0, first_try.0]))
             .map_err(sql)?;
         Ok(())
+    }
+
+    fn keep_sample(&mut self, event: &Event, now: Timestamp) -> Result<(), LedgerError> {
+        self.add_sample(event, now)
     }
 
     fn note_decision(&mut self, decision: &Decision) -> Result<(), LedgerError> {

@@ -63,11 +63,11 @@ impl Books<'_> {
     ///
     /// # Errors
     /// The store is busy or damaged.
-    pub fn keep_sample(&mut self, what: &str, event: &Event, now: Timestamp) -> Result<(), LedgerError> {
+    pub fn add_sample(&mut self, event: &Event, now: Timestamp) -> Result<(), LedgerError> {
         let body = serde_json::to_string(event).map_err(json)?;
         self.tx
             .prepare_cached("INSERT INTO samples (at, event, body) VALUES (?1, ?2, ?3)")
-            .and_then(|mut statement| statement.execute(params![now.0, what, body]))
+            .and_then(|mut statement| statement.execute(params![now.0, event.id(), body]))
             .map_err(sql)?;
         let newest = self.tx.last_insert_rowid();
         self.tx
@@ -131,25 +131,25 @@ mod tests {
         let mut store = SqliteStore::in_memory().unwrap();
         let kept = store
             .transact(|books| {
-                for number in 0..10_i64 {
+                for number in 0..10 {
                     let event = Event::Request(Box::new(crate::event::RequestEvent {
                         project: "try".into(),
-                        push: None,
+                        push: Some(crate::event::PushId(number)),
                         revision: None,
                         requester: None,
                         kind: crate::event::RequestKind::FillPush,
                     }));
-                    books.keep_sample(&format!("task{number}/0"), &event, Timestamp(number * 1_000))?;
+                    books.add_sample(&event, Timestamp(1_000).plus(Duration::from_secs(number)))?;
                 }
                 let retention = Retention {
                     decisions: 0,
                     samples: 6,
                     keep_for: Duration::from_secs(3),
                 };
-                assert_eq!(books.forget_traces(&retention, Timestamp(9_000))?, 6);
+                assert_eq!(books.forget_traces(&retention, Timestamp(10_000))?, 6);
                 let mut kept = Vec::new();
                 for number in 0..10 {
-                    if !books.samples_of(&format!("task{number}"))?.is_empty() {
+                    if !books.samples_of(&format!("request/try/{number}"))?.is_empty() {
                         kept.push(number);
                     }
                 }
