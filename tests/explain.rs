@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use command::{errors, json, sheriffd, write_lines};
 use serde_json::{Value, json as value};
-use sheriffd::engine::ledger::Ledger as _;
 use sheriffd::engine::settings::EngineSettings;
 use sheriffd::engine::{Engine, Patience};
 use sheriffd::event::{

@@ -25,8 +25,9 @@ pub struct ExplainArgs {
     /// A run (`TASK/RUN`) or a task with all its runs, a case (`C12`), an action (`C12.1.3`)
     #[arg(required_unless_present = "file")]
     id: Option<Subject>,
-    /// A recorded message instead, or several (JSON Lines): what the rules make of it on a store without history
-    #[arg(long, value_name = "FILE", conflicts_with = "id")]
+    /// A recorded message, or several (JSON Lines): what the rules make of each, with those before it as its history. With
+    /// an event: only what they make of that
+    #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// With --file: recorded task definitions, in place of the queue service; any number of times
     #[arg(long, value_name = "FILE", requires = "file")]
@@ -90,11 +91,14 @@ impl FromStr for Subject {
 /// # Errors
 /// There is no such thing (1), no store (69), the rules cannot be used (78), or the output is closed.
 pub async fn run(args: &ExplainArgs, config: &ConfigArgs, out: &mut dyn Write) -> Result<(), CliError> {
-    match &args.id {
-        Some(Subject::Case(id)) => case::explain(*id, args, config, out),
-        Some(Subject::Action(key)) => case::explain_action(*key, args, config, out),
-        Some(Subject::Event(what)) => event::explain(what, args, config, out),
-        None => message::explain(args, config, out).await,
+    match (&args.id, &args.file) {
+        (Some(Subject::Event(what)), Some(file)) => message::explain(file, Some(what), args, config, out).await,
+        (None, Some(file)) => message::explain(file, None, args, config, out).await,
+        (Some(_), Some(_)) => Err(CliError::usage("a recording has no cases and no actions: name an event of it")),
+        (Some(Subject::Case(id)), None) => case::explain(*id, args, config, out),
+        (Some(Subject::Action(key)), None) => case::explain_action(*key, args, config, out),
+        (Some(Subject::Event(what)), None) => event::explain(what, args, config, out),
+        (None, None) => Err(CliError::usage("name a run, a case or an action, or a --file")),
     }
 }
 

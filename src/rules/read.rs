@@ -276,15 +276,8 @@ impl Reader<'_> {
                 kinds.push(kind);
             }
         }
-        if kinds.is_empty() {
-            self.gathering.error(
-                Code::NeverMatches,
-                on.span,
-                "`on` is an empty list, so no event matches",
-            );
-            return None;
-        }
-        Some(kinds)
+        // That it is empty was said with its shape.
+        (!kinds.is_empty()).then_some(kinds)
     }
 
     /// A condition, when one is written. The outer `None`: it has errors.

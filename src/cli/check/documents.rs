@@ -4,7 +4,8 @@
 //! its files, or none.
 //!
 //! In Markdown a fenced block is looked at when it is `yaml` and begins with `version: 1`, or when `sheriffd` stands
-//! behind its language: `yaml sheriffd` for rules, `toml sheriffd` for a configuration. Each block is taken by itself.
+//! behind its language: `yaml sheriffd` for rules, `toml sheriffd` for a configuration. Each block is taken by itself. One
+//! that is wrong on purpose has `mistakes` there.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -201,7 +202,12 @@ fn opening(line: &str) -> Option<(&str, &str)> {
 fn language(info: &str, body: &str) -> Option<Language> {
     let mut words = info.split_whitespace();
     let language = words.next()?;
-    let is_marked = words.any(|word| word == "sheriffd");
+    let marks: Vec<&str> = words.collect();
+    // Wrong on purpose.
+    if marks.contains(&"mistakes") {
+        return None;
+    }
+    let is_marked = marks.contains(&"sheriffd");
     let first = body.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
     match language {
         "yaml" | "yml" if is_marked || first == Some("version: 1") => Some(Language::Rules),

@@ -4,6 +4,7 @@
 //! event, as if it came now. Never: a request to anybody, a change in the store it is given.
 
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -20,11 +21,14 @@ use crate::engine::ledger::Decision;
 use crate::event::{Event, Timestamp};
 use crate::rules::RuleSet;
 
-/// Runs `sheriffd explain --file`.
-pub(super) async fn explain(args: &ExplainArgs, config: &ConfigArgs, out: &mut dyn Write) -> Result<(), CliError> {
-    let Some(file) = &args.file else {
-        return Err(CliError::usage("name a run, a case or an action, or a --file"));
-    };
+/// Runs `sheriffd explain [EVENT] --file`.
+pub(super) async fn explain(
+    file: &Path,
+    only: Option<&str>,
+    args: &ExplainArgs,
+    config: &ConfigArgs,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
     let settings = config.load()?.config;
     let rules = Arc::new(rules(args, config)?);
     let messages = deliveries(file).map_err(CliError::usage)?;
@@ -32,6 +36,7 @@ pub(super) async fn explain(args: &ExplainArgs, config: &ConfigArgs, out: &mut d
     let replay = Replay::begin(&settings, &rules, facts, args.store.as_deref()).await?;
     let mut seen = Seen {
         rules,
+        only: only.map(str::to_owned),
         nothing: Vec::new(),
         decisions: Vec::new(),
         news: Vec::new(),
@@ -40,6 +45,9 @@ pub(super) async fn explain(args: &ExplainArgs, config: &ConfigArgs, out: &mut d
     for message in &messages {
         let reading = replay.pipeline.read(std::slice::from_ref(message));
         replay.apply(reading, &mut seen).await?;
+    }
+    if let (Some(only), true) = (only, seen.is_empty()) {
+        return Err(CliError::no(format!("{} says nothing of {only}", file.display())));
     }
     let answer = json!({
         "decisions": seen.decisions,
@@ -53,6 +61,8 @@ pub(super) async fn explain(args: &ExplainArgs, config: &ConfigArgs, out: &mut d
 /// What was seen on the way.
 struct Seen {
     rules: Arc<RuleSet>,
+    /// The one event that is asked about: `task/run`, or a task with all its runs.
+    only: Option<String>,
     /// Events that no rule could be about, with the rules that they did not reach.
     nothing: Vec<(String, Vec<Unmatched>)>,
     decisions: Vec<Decision>,
@@ -63,13 +73,16 @@ struct Seen {
 impl Observer for Seen {
     fn events(&mut self, events: &[Event]) {
         for event in events {
-            if self.rules.candidates(event).is_empty() {
+            if self.rules.candidates(event).is_empty() && self.is_asked_about(&event.id()) {
                 self.nothing.push((name(event), unmatched(&self.rules, event)));
             }
         }
     }
 
     fn taken(&mut self, taken: &Taken) {
+        if self.only.is_some() {
+            return;
+        }
         for (reason, count) in taken.ignored.iter().chain(&taken.dead) {
             self.news.push(format!("messages that come to nothing ({reason}): {count}"));
         }
@@ -78,7 +91,12 @@ impl Observer for Seen {
     fn notes(&mut self, notes: &[Note], _: Timestamp) -> Result<(), CliError> {
         for note in notes {
             match note {
-                Note::Decided(decision) => self.decisions.push((**decision).clone()),
+                Note::Decided(decision) if self.is_asked_about(&decision.event) => {
+                    self.decisions.push((**decision).clone());
+                }
+                Note::Decided(_) => {}
+                // What follows is not about one event.
+                _ if self.only.is_some() => {}
                 Note::Opened(case) => {
                     self.news.push(format!("would open {} about {}", case.params.kind(), case.subject));
                 }
@@ -96,6 +114,15 @@ impl Observer for Seen {
 }
 
 impl Seen {
+    fn is_asked_about(&self, event: &str) -> bool {
+        let of_task = |only: &str| event.strip_prefix(only).is_some_and(|rest| rest.starts_with('/'));
+        self.only.as_deref().is_none_or(|only| event == only || of_task(only))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.decisions.is_empty() && self.nothing.is_empty() && self.news.is_empty()
+    }
+
     fn write(&self, all: bool, out: &mut dyn Write) -> std::io::Result<()> {
         for decision in &self.decisions {
             write_decision(&json!(decision), out)?;
@@ -107,7 +134,7 @@ impl Seen {
         for news in &self.news {
             writeln!(out, "{news}")?;
         }
-        if self.decisions.is_empty() && self.nothing.is_empty() && self.news.is_empty() {
+        if self.is_empty() {
             writeln!(out, "there is no event in it")?;
         }
         Ok(())
