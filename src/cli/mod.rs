@@ -13,6 +13,7 @@ mod demo;
 mod doctor;
 mod explain;
 mod import;
+mod open;
 mod pause;
 mod replay;
 mod report;
@@ -75,6 +76,16 @@ enum Command {
     Case(case::CaseArgs),
     /// What was asked for and what came of it, by rule, day and platform; what rules in shadow would have asked for
     Report(report::ReportArgs),
+    /// Which push broke a job, for good or now and then? Opens a case
+    Culprit(open::CulpritArgs),
+    /// Run an intermittent again until it fails once. Opens a case
+    UntilHit(open::UntilHitArgs),
+    /// Run what is missing on a push. Opens a case
+    Fill(open::FillArgs),
+    /// Run more jobs on a push. Opens a case
+    Add(open::AddArgs),
+    /// Run labels on a range of pushes. Opens a case
+    Range(open::RangeArgs),
     /// One case with its evidence a line on stdin (JSON), the next step a line on stdout
     Decide,
     /// How many runs the decisions cost and how often they are right, beside rivals and bounds
@@ -237,6 +248,11 @@ fn run(command: Command, config: &ConfigArgs, out: &mut dyn Write) -> Result<(),
         Command::Explain(args) => block_on(explain::run(&args, config, out)),
         Command::Case(args) => case::run(&args, config, out),
         Command::Report(args) => report::run(&args, config, out),
+        Command::Culprit(args) => open::culprit(&args, config, out),
+        Command::UntilHit(args) => open::until_hit(&args, config, out),
+        Command::Fill(args) => open::fill(&args, config, out),
+        Command::Add(args) => open::add(&args, config, out),
+        Command::Range(args) => open::range(&args, config, out),
         Command::Decide => match decide::run(io::stdin().lock(), out)?.refused {
             0 => Ok(()),
             refused => Err(CliError::no(format!("{refused} lines could not be answered"))),

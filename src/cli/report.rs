@@ -13,8 +13,7 @@ use super::CliError;
 use super::common::{ConfigArgs, FormatArgs};
 use super::costs::{CostLine, Costs, beside, write_table};
 use crate::clock::{Clock, SystemClock};
-use crate::config::parse_duration;
-use crate::event::Duration;
+use crate::event::{Duration, parse_duration};
 use crate::store::sqlite::{CasesOfRule, Spending};
 
 /// Arguments of `sheriffd report`.

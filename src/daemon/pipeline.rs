@@ -417,7 +417,7 @@ async fn fetch(facts: &dyn FactSource, waiting: &mut Waiting) -> Result<Vec<Even
     let job = match &mut waiting.event {
         Event::Job(job) => job,
         Event::Request(request) => return fetch_for_request(facts, request, waiting.lack).await,
-        Event::Push(_) | Event::PerfAlert(_) => return Ok(Vec::new()),
+        Event::Push(_) | Event::PerfAlert(_) | Event::Timer(_) => return Ok(Vec::new()),
     };
     match waiting.lack {
         Lack::Lineage => Ok(Vec::new()),

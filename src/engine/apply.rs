@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::batch::Batch;
+use super::consider::Occasion;
 use super::ledger::{CaseRow, Decision, GroupRow, Lack, Ledger, LedgerError, ViewQuery};
 use super::opening::{self, Placed};
 use super::settings::EngineSettings;
@@ -47,6 +48,8 @@ pub enum Note {
     Decided(Box<Decision>),
     /// A case was opened.
     Opened(Box<CaseRow>),
+    /// A case asks for nothing, for this reason.
+    HeldBack(Box<CaseRow>, Reason),
     /// A case decided to ask for jobs.
     Asked(Box<CaseRow>, Vec<JobRequest>),
     /// A case ended.
@@ -85,6 +88,8 @@ pub struct Engine {
     rules: Arc<RuleSet>,
     settings: Arc<EngineSettings>,
     groups: HashMap<TaskId, GroupRow>,
+    /// Up to when scheduled rules were looked at.
+    pub(super) ticked: Option<Timestamp>,
 }
 
 impl Engine {
@@ -94,6 +99,7 @@ impl Engine {
             rules,
             settings: Arc::new(settings),
             groups: HashMap::new(),
+            ticked: None,
         }
     }
 
@@ -105,12 +111,14 @@ impl Engine {
     /// Puts other rules in force. Open cases go on as they were opened.
     pub fn set_rules(&mut self, rules: Arc<RuleSet>) {
         self.rules = rules;
+        self.ticked = None;
     }
 
     /// Forgets what it remembers of the books. To be called when a transaction was rolled back: what was learnt in it
     /// is not written down.
     pub fn forget_books(&mut self) {
         self.groups.clear();
+        self.ticked = None;
     }
 
     /// The settings.
@@ -129,15 +137,11 @@ impl Engine {
         patience: Patience,
         now: Timestamp,
     ) -> Result<Vec<Note>, LedgerError> {
-        let mut batch = Batch {
-            open: ledger.open_subjects()?.into_iter().collect(),
-            unwritten: Vec::new(),
-            notes: Vec::new(),
-        };
+        let mut batch = Batch::begin(ledger)?;
         for event in events {
             match event {
                 Event::Job(_) => self.apply_job(ledger, &mut batch, event, patience, now)?,
-                Event::Push(_) | Event::Request(_) | Event::PerfAlert(_) => {
+                Event::Push(_) | Event::Request(_) | Event::PerfAlert(_) | Event::Timer(_) => {
                     self.apply_other(ledger, &mut batch, event, patience, now)?;
                 }
             }
@@ -163,7 +167,7 @@ impl Engine {
                     request.push = ledger.push_of(&request.project, revision)?;
                 }
             }
-            Event::Job(_) | Event::PerfAlert(_) => {}
+            Event::Job(_) | Event::PerfAlert(_) | Event::Timer(_) => {}
         }
         if event.project().is_some_and(|project| !self.settings.watches(project)) {
             batch.notes.push(Note::Discarded(Discarded::NotWatched));
@@ -179,7 +183,7 @@ impl Engine {
             batch.notes.push(Note::Discarded(Discarded::NoCaseKind));
         }
         for rule in candidates {
-            self.consider_other(ledger, batch, &event, rule, now)?;
+            self.consider_other(ledger, batch, &event, rule, Occasion::Message, now)?;
         }
         Ok(())
     }
@@ -252,7 +256,7 @@ impl Engine {
             return Ok(());
         }
         for rule in candidates {
-            self.consider_job(ledger, batch, &event, &placed, rule, now)?;
+            self.consider_job(ledger, batch, &event, &placed, rule, Occasion::Message, now)?;
         }
         if is_evidence {
             let series = job.facts.series().unwrap_or_else(|| placed.label.clone());
@@ -394,6 +398,8 @@ impl Engine {
             back,
             forward: FORWARD,
             since: now.minus(self.settings.history_window),
+            rates_since: Vec::new(),
+            signature: placed.subject().signature,
         }
     }
 }

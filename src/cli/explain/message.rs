@@ -100,6 +100,7 @@ impl Observer for Seen {
                 Note::Opened(case) => {
                     self.news.push(format!("would open {} about {}", case.params.kind(), case.subject));
                 }
+                Note::HeldBack(_, reason) => self.news.push(format!("would ask for nothing: {}", reason.sentence())),
                 Note::Asked(case, requests) => {
                     let jobs: u32 = requests.iter().map(|request| request.times).sum();
                     self.news.push(format!("would ask for {jobs} jobs: {}", case.why));

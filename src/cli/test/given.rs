@@ -10,9 +10,10 @@ use serde_json::Value as Json;
 
 use crate::event::{
     BackendName, CausedBy, Changeset, Chunk, Duration, Event, JobEvent, JobFacts, Label, Outcome, PerfAlert, Project,
-    PushEvent, PushId, RequestEvent, RequestKind, Revision, RunKey, RunState, Signature, TaskId, Timestamp, Worker,
+    PushEvent, PushId, RequestEvent, RequestKind, Revision, RunKey, RunState, Signature, TaskId, Tick, Timestamp, Worker,
+    parse_duration,
 };
-use crate::rules::{EventKind, RuleTest, TestStep, parse_duration};
+use crate::rules::{EventKind, RuleTest, TestStep};
 
 /// The project of what names none.
 const PROJECT: &str = "autoland";
@@ -209,6 +210,11 @@ impl<'t> Given<'t> {
             EventKind::PushCreated => self.landing(fields, now),
             EventKind::RequestReceived => request(fields),
             EventKind::PerfAlert => alert(fields, now),
+            // No test can write one: schedules are met by letting time pass.
+            EventKind::Timer => Event::Timer(Box::new(Tick {
+                rule: text(fields, "rule").unwrap_or_default().into(),
+                at: now,
+            })),
         }
     }
 
@@ -262,10 +268,8 @@ impl<'t> Given<'t> {
             facts.parent = Some(task);
         }
         let run = self.run_of(fields, &facts, state);
-        let took = match fields.get("duration").and_then(Json::as_str).and_then(parse_duration) {
-            Some(ms) => Duration::from_millis(u64::try_from(ms).unwrap_or_default()),
-            None => RUN_TAKES,
-        };
+        let written = text(fields, "duration").and_then(|text| parse_duration(&text).ok());
+        let took = written.unwrap_or(RUN_TAKES);
         let at = moment(fields, "at").unwrap_or(now);
         let mut event = job(run, state, at, took, facts);
         event.scheduled = moment(fields, "scheduled").or(event.scheduled);

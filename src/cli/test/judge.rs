@@ -125,6 +125,8 @@ fn reasons(rule: &str, played: &Played, requests: &[&Requested]) -> Vec<String> 
                 words.push(reason.as_str());
             }
         }
+        let held = moment.held.iter().filter(|(name, _)| name == rule);
+        words.extend(held.map(|(_, reason)| reason.as_str()));
     }
     words.extend(requests.iter().flat_map(|request| &request.held).map(|reason| reason.as_str()));
     let has_unmatched = || played.moments.iter().any(|moment| moment.unmatched.iter().any(|unmatched| unmatched.rule == rule));

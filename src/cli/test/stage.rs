@@ -97,6 +97,8 @@ pub(super) struct Moment {
     pub decisions: Vec<Decision>,
     /// The rules whose `match` said no, with its parts.
     pub unmatched: Vec<Unmatched>,
+    /// Cases that asked for nothing, by rule, with the reason.
+    pub held: Vec<(String, Reason)>,
     /// What became of cases, for people.
     pub news: Vec<String>,
 }
@@ -375,6 +377,7 @@ impl Stage {
             what,
             decisions: Vec::new(),
             unmatched: Vec::new(),
+            held: Vec::new(),
             news: Vec::new(),
         };
         moment.unmatched = events.iter().flat_map(|event| unmatched(&self.rules, event)).collect();
@@ -387,6 +390,10 @@ impl Stage {
                 Note::Asked(case, requests) => {
                     let asked: Vec<String> = requests.iter().map(asked_for).collect();
                     moment.news.push(format!("{} asks for {}: {}", case.id, asked.join(", "), case.why));
+                }
+                Note::HeldBack(case, reason) => {
+                    moment.news.push(format!("{} asks for nothing: {}", case.id, reason.sentence()));
+                    moment.held.push((case.cause.rule_name().to_owned(), reason));
                 }
                 Note::Closed(case) => {
                     let verdict = case.verdict.as_ref().map_or("", |verdict| verdict.kind.as_str());
@@ -425,8 +432,14 @@ fn limits(test: &RuleTest) -> Limits {
         jobs_per_platform_per_day: limit("jobs_per_platform_per_day"),
         jobs_per_label_per_day: limit("jobs_per_label_per_day"),
         jobs_per_push: limit("jobs_per_push"),
+        machine_hours_per_day: limit("machine_hours_per_day"),
+        machine_hours_per_rule_per_day: limit("machine_hours_per_rule_per_day"),
+        machine_hours_per_project_per_day: limit("machine_hours_per_project_per_day"),
+        machine_hours_per_platform_per_day: limit("machine_hours_per_platform_per_day"),
+        pending_jobs_per_platform: limit("pending_jobs_per_platform"),
         requests_per_second: f64::from(UNLIMITED),
         concurrency: UNLIMITED,
+        ..Limits::default()
     }
 }
 
@@ -452,5 +465,6 @@ fn describe(event: &Event) -> String {
         ),
         Event::Request(request) => format!("{name} {} in {}", request.kind.as_str(), request.project),
         Event::PerfAlert(alert) => format!("{name} {} of {}", alert.test, alert.project),
+        Event::Timer(tick) => format!("{name} of {}", tick.rule),
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::ledger::{Lack, View};
 use super::settings::EngineSettings;
 use crate::event::{
-    CaseId, CaseKind, CaseParams, CausedBy, JobEvent, Label, Outcome, Project, PushId, Reason, RunKey, Subject, Target,
+    CaseId, CaseKind, CaseParams, CausedBy, JobEvent, Label, Outcome, Project, PushId, Reason, RunKey, Signature, Subject, Target,
     Unable,
 };
 
@@ -39,12 +39,15 @@ impl<'a> Placed<'a> {
 
     /// What a case about this failure would be about: the signature where exactly one is known, else the job.
     pub fn subject(&self) -> Subject {
-        let facts = &self.job.facts;
-        let signature = match facts.signatures.as_deref() {
-            Some([only]) => Some(only.clone()),
-            _ => None,
-        };
-        let label = match (&signature, facts.series()) {
+        match self.job.facts.signatures.as_deref() {
+            Some([only]) => self.subject_with(Some(only.clone())),
+            _ => self.subject_with(None),
+        }
+    }
+
+    /// What a case about one of the things that failed would be about; `None`: the job.
+    pub fn subject_with(&self, signature: Option<Signature>) -> Subject {
+        let label = match (&signature, self.job.facts.series()) {
             (Some(_), Some(series)) => series,
             _ => self.label.clone(),
         };

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::codec::{StoredTask, TaskColumn, cause_number, cause_of, state_number, state_of};
 use super::{LabelNumber, Names, json, sql};
 use crate::engine::ledger::{
-    ActionRow, ActionState, CaseRow, Counts, Decision, GroupRow, Lack, Ledger, LedgerError, NewAction, PushRow, RunRow,
+    ActionRow, ActionState, CaseRow, Counts, Decision, GroupRow, Held, Lack, Ledger, LedgerError, NewAction, PushRow, RunRow,
     View, ViewQuery,
 };
 use crate::event::{
@@ -63,30 +63,38 @@ impl<'a> Books<'a> {
     fn label(&mut self, project: i64, label: &Label, facts: &JobFacts) -> Result<i64, LedgerError> {
         // Only the chunk tells the series; most messages do not carry it.
         let tells_series = facts.chunk.is_some();
+        let platform = facts.platform.as_deref();
         if let Some(known) = self.names.label(project, label)
             && (known.has_series || !tells_series)
+            && (known.has_platform || platform.is_none())
         {
             return Ok(known.id);
         }
         // A series that is known replaces one that was only assumed to be the whole label.
-        let (id, has_series): (i64, bool) = self
+        let (id, has_series, has_platform): (i64, bool, bool) = self
             .tx
             .prepare_cached(
-                "INSERT INTO labels (project, label, series) VALUES (?1, ?2, ?3)
+                "INSERT INTO labels (project, label, series, platform) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT (project, label) DO UPDATE
-                 SET series = CASE WHEN excluded.series <> excluded.label THEN excluded.series ELSE labels.series END
-                 RETURNING id, series <> label",
+                 SET series = CASE WHEN excluded.series <> excluded.label THEN excluded.series ELSE labels.series END,
+                    platform = COALESCE(excluded.platform, labels.platform)
+                 RETURNING id, series <> label, platform IS NOT NULL",
             )
             .and_then(|mut statement| {
                 let series = facts.series().unwrap_or_else(|| label.clone());
-                statement.query_row(params![project, label.as_str(), series.as_str()], |row| {
-                    Ok((row.get(0)?, row.get(1)?))
+                statement.query_row(params![project, label.as_str(), series.as_str(), platform], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
                 })
             })
             .map_err(sql)?;
         // A chunk that the label does not end in leaves the label its own series, for good.
         let has_series = has_series || tells_series;
-        self.names.keep_label(project, label, LabelNumber { id, has_series });
+        let number = LabelNumber {
+            id,
+            has_series,
+            has_platform,
+        };
+        self.names.keep_label(project, label, number);
         Ok(id)
     }
 
@@ -210,7 +218,7 @@ impl<'a> Books<'a> {
 }
 
 /// A subject's signature as its column holds it.
-fn signature_text(subject: &Subject) -> Result<Option<String>, LedgerError> {
+pub(super) fn signature_text(subject: &Subject) -> Result<Option<String>, LedgerError> {
     let text = subject.signature.as_ref().map(serde_json::to_string);
     text.transpose().map_err(json)
 }
@@ -225,6 +233,23 @@ fn detail_of(facts: &JobFacts) -> Result<Option<String>, LedgerError> {
         groups: facts.groups.clone(),
     };
     serde_json::to_string(&detail).map(Some).map_err(json)
+}
+
+/// Sets what a request is charged by its runs: jobs that came although nobody waited for them any longer, or that the CI
+/// had to make besides (builds), are charged too; machine time is that of the runs that have ended, and the estimate for
+/// the others.
+fn settle_account(tx: &Transaction<'_>, action: i64) -> Result<(), LedgerError> {
+    tx.prepare_cached(
+        "UPDATE actions SET
+            charged = MAX(charged, (SELECT COUNT(*) FROM runs WHERE action = ?1 AND run = 0)),
+            machine_ms = (SELECT COALESCE(SUM(duration), 0) FROM runs WHERE action = ?1)
+                + job_ms * MAX(CASE state WHEN 'overdue' THEN 0 ELSE times END
+                    - (SELECT COUNT(DISTINCT task) FROM runs WHERE action = ?1 AND state >= 2), 0)
+         WHERE id = ?1 AND sent_at IS NOT NULL",
+    )
+    .and_then(|mut statement| statement.execute([action]))
+    .map(drop)
+    .map_err(sql)
 }
 
 fn push_row(row: &Row<'_>) -> rusqlite::Result<PushRow> {
@@ -364,6 +389,7 @@ impl Ledger for Books<'_> {
                 tx.prepare_cached("UPDATE runs SET action = ?1 WHERE task = ?2 AND run = ?3 AND backend = ?4")
                     .and_then(|mut statement| statement.execute(params![action, task, job.run.run, backend]))
                     .map_err(sql)?;
+                settle_account(tx, action)?;
             }
         }
         Ok(())
@@ -567,6 +593,9 @@ impl Ledger for Books<'_> {
         let last = pushes.last().map_or(query.around, |row| row.push);
         let mut runs: Vec<RunRow> = Vec::new();
         let mut before = Counts::default();
+        let mut earlier: Vec<(Timestamp, Counts)> =
+            query.rates_since.iter().map(|since| (*since, Counts::default())).collect();
+        let own_label = self.label_id(project, &query.label)?;
         let own = self.label_ids(project, query)?;
         let mut also = Vec::new();
         for label in &query.also {
@@ -589,6 +618,10 @@ impl Ledger for Books<'_> {
             runs.append(&mut found);
             if !is_own {
                 continue;
+            }
+            for (since, counts) in &mut earlier {
+                let is_whole = own_label == Some(*label);
+                *counts = counts.plus(self.earlier(*label, is_whole, first, *since, query.signature.as_ref())?);
             }
             let (failed, passed): (u32, u32) = self
                 .tx
@@ -615,6 +648,7 @@ impl Ledger for Books<'_> {
             pushes,
             runs,
             before,
+            earlier,
             open,
             closed,
             actions,
@@ -750,6 +784,34 @@ impl Ledger for Books<'_> {
             .map_err(sql)
     }
 
+    fn last_opened(&mut self, rule: &str, subject: &Subject, each: Option<&str>) -> Result<Option<Timestamp>, LedgerError> {
+        self.opened_last(rule, subject, each)
+    }
+
+    fn mean_duration(&mut self, project: &Project, label: &Label) -> Result<Option<Duration>, LedgerError> {
+        self.mean(project, label)
+    }
+
+    fn held(&mut self, rule: &str, key: &str) -> Result<Option<Held>, LedgerError> {
+        self.find_held(rule, key)
+    }
+
+    fn hold(&mut self, held: &Held) -> Result<(), LedgerError> {
+        self.keep_held(held)
+    }
+
+    fn take_held(&mut self, now: Timestamp, limit: u32) -> Result<Vec<Held>, LedgerError> {
+        self.due_held(now, limit)
+    }
+
+    fn last_tick(&mut self, rule: &str) -> Result<Option<Timestamp>, LedgerError> {
+        self.tick_of(rule)
+    }
+
+    fn set_last_tick(&mut self, rule: &str, at: Timestamp) -> Result<(), LedgerError> {
+        self.keep_tick(rule, at)
+    }
+
     fn add_action(&mut self, action: &NewAction, now: Timestamp) -> Result<bool, LedgerError> {
         let request = &action.request;
         let body = serde_json::to_string(request).map_err(json)?;
@@ -784,7 +846,7 @@ impl Ledger for Books<'_> {
     fn mark_overdue(&mut self, case: CaseId, before: Timestamp) -> Result<u32, LedgerError> {
         self.tx
             .prepare_cached(
-                "UPDATE actions SET state = 'overdue' WHERE case_id = ?1 AND state IN ('accepted', 'in-doubt')
+                "UPDATE actions SET state = 'overdue', reason = 'in-doubt' WHERE case_id = ?1 AND state = 'in-doubt'
                  AND sent_at < ?2
                  AND times > (SELECT COUNT(*) FROM runs WHERE runs.action = actions.id AND runs.run = 0)",
             )
