@@ -69,10 +69,11 @@ fn run(task: &str, label: &str, push: u64, outcome: Outcome) -> JobEvent {
 struct Installation(tempfile::TempDir);
 
 impl Installation {
-    fn new(settings: EngineSettings) -> Installation {
+    /// The failure has opened C1, and nobody was asked yet.
+    fn decided(rules: &str, settings: EngineSettings) -> (Installation, Engine, SqliteStore) {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("rules.yaml"), RULES).unwrap();
-        let rules = Arc::new(RuleSet::parse(&[("rules.yaml", RULES)]).unwrap());
+        std::fs::write(folder.path().join("rules.yaml"), rules).unwrap();
+        let rules = Arc::new(RuleSet::parse(&[("rules.yaml", rules)]).unwrap());
         let mut engine = Engine::new(rules, settings);
         let mut store = SqliteStore::open(&folder.path().join("sheriffd.db")).unwrap();
         let pushes = (1..=5).map(|push| {
@@ -85,18 +86,21 @@ impl Installation {
                 changesets: Vec::new(),
             }))
         });
-        let mut see = |events: Vec<Event>| {
-            store
-                .transact(|books| engine.apply(books, events, Patience::Fresh, START))
-                .unwrap()
-        };
         let job = |event: JobEvent| Event::Job(Box::new(event));
-        see(pushes.collect());
-        see(vec![
+        let runs = [
             job(run("green", "L", 1, Outcome::Passed)),
             job(run("other", "X", 2, Outcome::Passed)),
             job(run("orange", "L", 4, Outcome::Failed)),
-        ]);
+        ];
+        store
+            .transact(|books| engine.apply(books, pushes.chain(runs).collect(), Patience::Fresh, START))
+            .unwrap();
+        (Installation(folder), engine, store)
+    }
+
+    /// One of the requests was accepted, and its run came.
+    fn new(settings: EngineSettings) -> Installation {
+        let (installation, mut engine, mut store) = Installation::decided(RULES, settings);
         let key = ActionKey {
             case: CaseId(1),
             step: 1,
@@ -111,10 +115,17 @@ impl Installation {
         let mut ours = run("ours", "L", 2, Outcome::Passed);
         ours.facts.caused_by = CausedBy::Unknown;
         ours.facts.parent = Some("receipt".into());
+        let ours = Event::Job(Box::new(ours));
         store
-            .transact(|books| engine.apply(books, vec![job(ours)], Patience::Fresh, START))
+            .transact(|books| engine.apply(books, vec![ours], Patience::Fresh, START))
             .unwrap();
-        Installation(folder)
+        installation
+    }
+
+    fn report(&self, arguments: &[&str]) -> Value {
+        let store = self.0.path().join("sheriffd.db");
+        let set = format!("--set=store.path={}", store.display());
+        json(&[&["report", &set, "--since=3650d", "--format=json"], arguments].concat())
     }
 
     fn arguments(&self, arguments: &[&str]) -> Vec<String> {
@@ -276,4 +287,23 @@ fn a_recorded_message_that_no_rule_is_for_is_told_what_said_no() {
     assert!(output.status.success(), "{}", errors(&output));
     assert!(said.contains("no rule's `match` lets this through"), "{said}");
     assert!(said.contains("push.created") && said.contains("no rule looks at such events"), "{said}");
+}
+
+#[test]
+fn a_report_says_what_live_rules_asked_for_and_what_rules_in_shadow_would_have() {
+    let (live, ..) = Installation::decided(RULES, EngineSettings::default());
+    let report = live.report(&[]);
+    let rule = &report["rules"][0];
+    assert_eq!((&rule["rule"], &rule["shadow"]), (&value!("backfill"), &value!(false)), "{report}");
+    assert_eq!((&rule["cases"], &rule["jobs"], &rule["verdicts"]["open"]), (&value!(1), &value!(2), &value!(1)));
+    let cost = value!({ "day": "2026-05-28", "platform": "linux", "left": 2, "right": 0 });
+    assert_eq!(report["costs"], value!([cost]));
+    assert_eq!(live.report(&["--shadow"])["rules"], value!([]), "nothing is in shadow");
+
+    let (shadow, ..) = Installation::decided(&RULES.replace("mode: live", "mode: shadow"), EngineSettings::default());
+    let report = shadow.report(&["--shadow", "--rule=backfill"]);
+    assert_eq!((&report["rules"][0]["shadow"], &report["rules"][0]["jobs"]), (&value!(true), &value!(2)), "{report}");
+    let cost = value!({ "day": "2026-05-28", "platform": "linux", "left": 0, "right": 2 });
+    assert_eq!(report["costs"], value!([cost]));
+    assert_eq!(shadow.report(&["--rule=other"])["rules"], value!([]));
 }

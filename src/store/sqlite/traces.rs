@@ -10,6 +10,8 @@ use crate::event::{ActionKey, CaseId, Duration, Event, Project, TaskId, Timestam
 
 /// Samples kept whatever the configuration says: about a kilobyte each.
 const SAMPLES_KEPT: i64 = 100_000;
+/// Traces of each sort that are forgotten in one transaction: whoever lowers a bound must not hold up the messages.
+const FORGOTTEN_TOGETHER: u32 = 5_000;
 /// Decisions of a case that are shown: those that opened it and the first that joined.
 const DECISIONS_OF_CASE: u32 = 200;
 /// Runs of a task, or of an action, that are shown.
@@ -99,7 +101,7 @@ impl Books<'_> {
             .collect()
     }
 
-    /// Forgets traces beyond what is to be kept; returns how many.
+    /// Forgets traces beyond what is to be kept, a bounded number at a time; returns how many.
     ///
     /// # Errors
     /// The store is busy or damaged.
@@ -108,13 +110,14 @@ impl Books<'_> {
         let mut forgotten = 0;
         for (table, kept) in [("decisions", retention.decisions), ("samples", retention.samples)] {
             let text = format!(
-                "DELETE FROM {table} WHERE at < ?1
-                 OR id <= (SELECT COALESCE(MAX(id), 0) FROM {table}) - ?2"
+                "DELETE FROM {table} WHERE id IN (
+                    SELECT id FROM {table} WHERE at < ?1 OR id <= (SELECT COALESCE(MAX(id), 0) FROM {table}) - ?2
+                    ORDER BY id LIMIT ?3)"
             );
             forgotten += self
                 .tx
                 .prepare_cached(&text)
-                .and_then(|mut statement| statement.execute(params![before, kept]))
+                .and_then(|mut statement| statement.execute(params![before, kept, FORGOTTEN_TOGETHER]))
                 .map_err(sql)?;
         }
         Ok(forgotten)
