@@ -173,6 +173,30 @@ pub fn decide(params: &CaseParams, evidence: &Evidence, now: Timestamp) -> Step 
     step
 }
 
+/// A number that the next decision rests on.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Number {
+    /// What it is, for people.
+    pub what: String,
+    /// Its value.
+    pub value: f64,
+}
+
+/// What the evidence says, in numbers: for explanations. Empty where there is nothing to say yet.
+pub fn numbers(params: &CaseParams, evidence: &Evidence) -> Vec<Number> {
+    match params {
+        CaseParams::FindCulprit(params) => find_culprit::numbers(params, evidence),
+        CaseParams::UntilHit(params) => until_hit::numbers(params, evidence),
+        // These count jobs and reckon nothing.
+        CaseParams::Fill(_)
+        | CaseParams::Add(_)
+        | CaseParams::Range(_)
+        | CaseParams::Validate(_)
+        | CaseParams::FindPerfCulprit(_)
+        | CaseParams::Baseline(_) => Vec::new(),
+    }
+}
+
 /// The seed of a decision: the same evidence always gives the same one.
 fn seed(evidence: &Evidence) -> u64 {
     u64::from(evidence.asked) << 32 | u64::from(evidence.last_step)

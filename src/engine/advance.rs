@@ -138,6 +138,21 @@ impl Engine {
         Ok(())
     }
 
+    /// What bears on a case now, as its next step would see it: for explanations.
+    ///
+    /// # Errors
+    /// The books are busy or damaged.
+    pub fn evidence_of(
+        &self,
+        ledger: &mut dyn Ledger,
+        case: &CaseRow,
+        now: Timestamp,
+    ) -> Result<cases::Evidence, LedgerError> {
+        let view = ledger.view(&self.query_of(case))?;
+        let actions = ledger.actions_of(case.id)?;
+        Ok(evidence::of_case(case, &view, &actions, self.settings(), now))
+    }
+
     /// What to look at around a case.
     fn query_of(&self, case: &CaseRow) -> ViewQuery {
         // The pushes of the targets, at most the last of which is the case's own.

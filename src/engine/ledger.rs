@@ -581,6 +581,9 @@ pub trait Ledger {
     /// Puts an event that lacks facts aside. A repeat of one that waits changes nothing.
     fn wait_for(&mut self, event: &Event, what: &str, lack: Lack, now: Timestamp) -> Result<(), LedgerError>;
 
+    /// Keeps an event that no rule looked at, for explanations.
+    fn keep_sample(&mut self, event: &Event, now: Timestamp) -> Result<(), LedgerError>;
+
     /// Remembers what a rule made of an event.
     fn note_decision(&mut self, decision: &Decision) -> Result<(), LedgerError>;
 

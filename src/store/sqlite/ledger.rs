@@ -98,6 +98,28 @@ impl<'a> Books<'a> {
         Ok(id)
     }
 
+    /// Runs that fulfil a condition, with their projects.
+    pub(super) fn runs_where(
+        &mut self,
+        condition: &str,
+        values: &[&dyn rusqlite::ToSql],
+    ) -> Result<Vec<(Project, RunRow)>, LedgerError> {
+        let text = format!(
+            "SELECT {RUN_COLUMNS}, (SELECT name FROM names WHERE names.id = labels.project) FROM {RUN_TABLES}
+             WHERE {condition}"
+        );
+        self.tx
+            .prepare_cached(&text)
+            .and_then(|mut statement| {
+                statement
+                    .query_map(values, |row| {
+                        Ok((Project::from(row.get::<_, String>(12)?), run_row(row)?))
+                    })?
+                    .collect()
+            })
+            .map_err(sql)
+    }
+
     fn action_id(&mut self, key: ActionKey) -> Result<Option<i64>, LedgerError> {
         self.tx
             .prepare_cached("SELECT id FROM actions WHERE case_id = ?1 AND step = ?2 AND slot = ?3")
@@ -909,6 +931,10 @@ impl Ledger for Books<'_> {
             .and_then(|mut statement| statement.execute(params![what, text, lack.as_str(), now.0, first_try.0]))
             .map_err(sql)?;
         Ok(())
+    }
+
+    fn keep_sample(&mut self, event: &Event, now: Timestamp) -> Result<(), LedgerError> {
+        self.add_sample(event, now)
     }
 
     fn note_decision(&mut self, decision: &Decision) -> Result<(), LedgerError> {

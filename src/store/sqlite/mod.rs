@@ -12,6 +12,8 @@ mod missed;
 mod outbox;
 mod prune;
 mod rule_state;
+mod spending;
+mod traces;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -25,16 +27,19 @@ pub use inbox::{Notice, Waiting};
 pub use ledger::Books;
 pub use missed::KnownPush;
 pub use outbox::{Due, Missing};
+pub use spending::{CasesOfRule, Spending};
+pub use traces::Retention;
 
 use crate::engine::ledger::LedgerError;
 use crate::event::Label;
 
 /// Migrations in order, never edited once landed: a store of version `n` has had the first `n` of them.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_runs_by_arrival.sql"),
     include_str!("migrations/0003_case_targets.sql"),
     include_str!("migrations/0010_rule_state.sql"),
+    include_str!("migrations/0020_traces.sql"),
     include_str!("migrations/0040_brakes.sql"),
     include_str!("migrations/0041_cases_by_project.sql"),
     include_str!("migrations/0042_actions_by_push.sql"),
