@@ -294,6 +294,9 @@ impl<'a> Story<'a> {
             Note::Asked(case, requests) => {
                 self.line(at, "asked", &format!("{} {}: {}", case.id, asked(requests), case.why))
             }
+            Note::Established(case, levels) => levels
+                .iter()
+                .try_for_each(|level| self.line(at, "baseline", &format!("{}: {level}", case.id))),
             Note::Closed(case) => {
                 self.closed.push((**case).clone());
                 let verdict = case.verdict.as_ref().map_or("", |verdict| verdict.kind.as_str());

@@ -6,7 +6,7 @@ use super::apply::{Engine, FORWARD, Note};
 use super::evidence;
 use super::ledger::{ActionState, CaseRow, Ledger, LedgerError, NewAction, View, ViewQuery};
 use crate::cases::{self, Step};
-use crate::event::{ActionKey, CaseId, CaseParams, JobRequest, Label, Timestamp, Verdict, VerdictKind};
+use crate::event::{ActionKey, CaseId, CaseParams, JobRequest, Label, Level, Timestamp, Verdict, VerdictKind};
 
 /// Pushes that a view goes back where no case says how far.
 pub(super) const BACK: u32 = 60;
@@ -63,9 +63,18 @@ impl Engine {
         ledger.mark_overdue(id, now.minus(self.settings().jobs_appear_within))?;
         let view = ledger.view(&self.query_of(&case))?;
         let actions = ledger.actions_of(id)?;
-        let evidence = evidence::of_case(&case, &view, &actions, self.settings(), now);
+        let mut evidence = evidence::of_case(&case, &view, &actions, self.settings(), now);
+        evidence.numbers = self.numbers(ledger, &case, &view, &actions, &evidence, now)?;
         let step = cases::decide(&case.params, &evidence, now);
         case.why.clone_from(&step.why);
+        let known = std::mem::replace(&mut case.found, cases::found(&case.params, &evidence, &step));
+        let established: Vec<Level> = case
+            .found
+            .levels
+            .iter()
+            .filter(|level| !known.levels.iter().any(|known| (&known.label, &known.series) == (&level.label, &level.series)))
+            .cloned()
+            .collect();
         let requests = requests(&case, &view, &evidence, &step);
         for request in &requests {
             ledger.add_action(
@@ -88,6 +97,12 @@ impl Engine {
             close(&mut case, verdict, now);
         }
         ledger.save_case(&case)?;
+        if !established.is_empty() {
+            if case.verdict.is_none() {
+                ledger.tell_progress(case.id, now)?;
+            }
+            notes.push(Note::Established(Box::new(case.clone()), established));
+        }
         if case.verdict.is_some() {
             notes.push(Note::Closed(Box::new(case)));
         } else if !requests.is_empty() {

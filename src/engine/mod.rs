@@ -4,12 +4,14 @@
 //! randomness that is not seeded: the same events on the same books always give the same books.
 
 mod advance;
+mod alerts;
 mod apply;
 mod batch;
 mod consider;
 pub mod evidence;
 mod facts;
 pub mod ledger;
+mod numbers;
 pub mod opening;
 pub mod settings;
 

@@ -8,6 +8,7 @@ mod admin;
 mod codec;
 mod inbox;
 mod ledger;
+mod measurements;
 mod outbox;
 mod prune;
 
@@ -27,11 +28,12 @@ use crate::engine::ledger::LedgerError;
 use crate::event::Label;
 
 /// Migrations in order, never edited once landed: a store of version `n` has had the first `n` of them.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_runs_by_arrival.sql"),
     include_str!("migrations/0003_case_targets.sql"),
     include_str!("migrations/0040_brakes.sql"),
+    include_str!("migrations/0050_measurements.sql"),
 ];
 
 /// Pages in the write-ahead log (4 KiB each) after which they are moved into the database: the more there are, the
@@ -160,6 +162,9 @@ impl SqliteStore {
                  INSERT INTO main.task_groups SELECT * FROM kept.task_groups;
                  INSERT INTO main.runs SELECT * FROM kept.runs;
                  UPDATE main.runs SET action = NULL WHERE action IS NOT NULL;
+                 INSERT INTO main.series SELECT * FROM kept.series;
+                 INSERT INTO main.measurements SELECT * FROM kept.measurements;
+                 INSERT INTO main.label_series SELECT * FROM kept.label_series;
                  COMMIT;
                  DETACH DATABASE kept;",
             )
