@@ -88,6 +88,8 @@ fn plan(args: &DemoArgs) -> Plan {
                 rate: 0.35,
             },
         ],
+        meters: Vec::new(),
+        uplifts: Vec::new(),
         seed: args.seed,
     }
 }
@@ -309,6 +311,10 @@ impl<'a> Story<'a> {
                     Ok(())
                 }
             },
+            Note::HeldBack(_, reason) => {
+                *self.silent.entry(*reason).or_default() += 1;
+                Ok(())
+            }
             Note::Discarded(_) | Note::Waits(_) => Ok(()),
         }
     }

@@ -14,7 +14,7 @@ use crate::dispatch::{Dispatcher, Round};
 use crate::engine::ledger::{Lack, LedgerError};
 use crate::engine::{Engine, Note, Patience};
 use crate::enrich::{FactError, FactSource, PushQuery};
-use crate::event::{BackendName, Delivery, Duration, Event, JobEvent, PerfAlert, PushId, RequestEvent, Timestamp};
+use crate::event::{BackendName, Delivery, Duration, Event, JobEvent, PerfAlert, PushEvent, PushId, RequestEvent, Timestamp};
 use crate::store::Handle;
 use crate::store::sqlite::{Books, Waiting};
 use crate::wire::{self, DecodeError, Decoded, WireSettings};
@@ -411,7 +411,8 @@ async fn fetch(facts: &dyn FactSource, backend: &BackendName, waiting: &mut Wait
         Event::Job(job) => job,
         Event::Request(request) => return fetch_for_request(facts, request, waiting.lack).await,
         Event::PerfAlert(alert) => return fetch_for_alert(facts, backend, alert, waiting.lack).await,
-        Event::Push(_) => return Ok(Vec::new()),
+        Event::Push(push) => return fetch_for_push(facts, push, waiting.lack).await,
+        Event::Timer(_) => return Ok(Vec::new()),
     };
     match waiting.lack {
         Lack::Lineage => Ok(Vec::new()),
@@ -475,6 +476,19 @@ async fn fetch_for_request(
         }
         _ => Ok(Vec::new()),
     }
+}
+
+/// Asks for what is in a push, where its message does not say.
+async fn fetch_for_push(facts: &dyn FactSource, push: &mut PushEvent, lack: Lack) -> Result<Vec<Event>, FactError> {
+    if lack == Lack::Push && push.changesets.is_empty() {
+        let query = PushQuery::Revision(push.revision.clone());
+        let mut found = facts.pushes(&push.project, &query).await?;
+        if let Some(known) = found.pop() {
+            push.changesets = known.changesets;
+            push.push = push.push.or(known.push);
+        }
+    }
+    Ok(Vec::new())
 }
 
 /// Asks for what an alert lacks. Returns events that are to be applied before it.

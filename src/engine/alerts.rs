@@ -75,6 +75,8 @@ impl Engine {
                     back: depth,
                     forward: 0,
                     since: Timestamp::default(),
+                    rates_since: Vec::new(),
+                    signature: None,
                 })?;
                 Ok(opening::has_holes(&view, push).then_some(Lack::Pushes))
             }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use super::advance::BACK;
 use super::batch::Batch;
+use super::consider::Occasion;
 use super::ledger::{CaseRow, Decision, GroupRow, Lack, Ledger, LedgerError, ViewQuery};
 use super::opening::{self, Placed};
 use super::settings::EngineSettings;
-use crate::event::{CausedBy, Event, JobEvent, JobRequest, Level, Outcome, Reason, RequestKind, TaskId, Timestamp};
+use crate::event::{CaseKind, CausedBy, Event, JobEvent, JobRequest, Level, Outcome, Reason, RequestKind, TaskId, Timestamp};
 use crate::rules::{RuleIndex, RuleSet};
 
 /// Task groups remembered in memory; past this they are forgotten and looked up again.
@@ -48,6 +49,8 @@ pub enum Note {
     Decided(Box<Decision>),
     /// A case was opened.
     Opened(Box<CaseRow>),
+    /// A case asks for nothing, for this reason.
+    HeldBack(Box<CaseRow>, Reason),
     /// A case decided to ask for jobs.
     Asked(Box<CaseRow>, Vec<JobRequest>),
     /// A case about several series knows these precisely enough; it may go on with others.
@@ -88,6 +91,8 @@ pub struct Engine {
     rules: Arc<RuleSet>,
     settings: Arc<EngineSettings>,
     groups: HashMap<TaskId, GroupRow>,
+    /// Up to when scheduled rules were looked at.
+    pub(super) ticked: Option<Timestamp>,
 }
 
 impl Engine {
@@ -97,6 +102,7 @@ impl Engine {
             rules,
             settings: Arc::new(settings),
             groups: HashMap::new(),
+            ticked: None,
         }
     }
 
@@ -108,12 +114,14 @@ impl Engine {
     /// Puts other rules in force. Open cases go on as they were opened.
     pub fn set_rules(&mut self, rules: Arc<RuleSet>) {
         self.rules = rules;
+        self.ticked = None;
     }
 
     /// Forgets what it remembers of the books. To be called when a transaction was rolled back: what was learnt in it
     /// is not written down.
     pub fn forget_books(&mut self) {
         self.groups.clear();
+        self.ticked = None;
     }
 
     /// The settings.
@@ -132,16 +140,11 @@ impl Engine {
         patience: Patience,
         now: Timestamp,
     ) -> Result<Vec<Note>, LedgerError> {
-        let mut batch = Batch {
-            open: ledger.open_subjects()?.into_iter().collect(),
-            numeric: ledger.numeric_subjects()?.into_iter().collect(),
-            unwritten: Vec::new(),
-            notes: Vec::new(),
-        };
+        let mut batch = Batch::begin(ledger)?;
         for event in events {
             match event {
                 Event::Job(_) => self.apply_job(ledger, &mut batch, event, patience, now)?,
-                Event::Push(_) | Event::Request(_) | Event::PerfAlert(_) => {
+                Event::Push(_) | Event::Request(_) | Event::PerfAlert(_) | Event::Timer(_) => {
                     self.apply_other(ledger, &mut batch, event, patience, now)?;
                 }
             }
@@ -168,7 +171,7 @@ impl Engine {
                 }
             }
             Event::PerfAlert(alert) => self.place_alert(ledger, alert)?,
-            Event::Job(_) => {}
+            Event::Job(_) | Event::Timer(_) => {}
         }
         if event.project().is_some_and(|project| !self.settings.watches(project)) {
             batch.notes.push(Note::Discarded(Discarded::NotWatched));
@@ -182,6 +185,17 @@ impl Engine {
         let candidates = self.rules.candidates(&event);
         if candidates.is_empty() && !matches!(event, Event::Push(_)) {
             batch.notes.push(Note::Discarded(Discarded::NoCaseKind));
+        }
+        if let Event::Push(push) = &event
+            && push.changesets.is_empty()
+            && self.settings.has_pushlog
+            && patience.waits_for(Lack::Push)
+            && self.opens_baselines(&candidates)
+        {
+            // Most messages of pushes do not say what is in them, and only that tells an uplift.
+            ledger.wait_for(&event, &event.id(), Lack::Push, now)?;
+            batch.notes.push(Note::Waits(Lack::Push));
+            return Ok(());
         }
         if let Event::PerfAlert(alert) = &event
             && !candidates.is_empty()
@@ -199,7 +213,7 @@ impl Engine {
             }
         }
         for rule in candidates {
-            self.consider_other(ledger, batch, &event, rule, now)?;
+            self.consider_other(ledger, batch, &event, rule, Occasion::Message, now)?;
         }
         Ok(())
     }
@@ -281,7 +295,7 @@ impl Engine {
             return Ok(());
         }
         for rule in candidates {
-            self.consider_job(ledger, batch, &event, &placed, rule, now)?;
+            self.consider_job(ledger, batch, &event, &placed, rule, Occasion::Message, now)?;
         }
         if is_evidence {
             let series = job.facts.series().unwrap_or_else(|| placed.label.clone());
@@ -330,6 +344,12 @@ impl Engine {
             job.facts.push = ledger.push_of(project, revision)?;
         }
         Ok(())
+    }
+
+    /// Whether one of these rules looks for uplifts.
+    fn opens_baselines(&self, candidates: &[RuleIndex]) -> bool {
+        let kinds = candidates.iter().filter_map(|index| Some(self.rules.rule(*index)?.open.kind()));
+        kinds.into_iter().any(|kind| kind == CaseKind::Baseline)
     }
 
     /// Whether what the run measured is wanted whatever the cases are.
@@ -419,6 +439,8 @@ impl Engine {
             back,
             forward: FORWARD,
             since: now.minus(self.settings.history_window),
+            rates_since: Vec::new(),
+            signature: placed.subject().signature,
         }
     }
 }

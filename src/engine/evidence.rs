@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::ledger::{ActionRow, ActionState, CaseRow, Counts, PushRow, RunRow, View};
 use super::settings::EngineSettings;
 use crate::cases::{Evidence, Numbers, PushEvidence, TargetEvidence};
-use crate::event::{CausedBy, Label, Outcome, PushId, Reason, RunState, Signature, Timestamp};
+use crate::event::{CausedBy, Label, Outcome, PushId, Reason, RunKey, RunState, Signature, Timestamp};
 
 /// What one run says of a subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +86,26 @@ impl Tally {
     fn on(&self, push: PushId) -> (Counts, u32) {
         self.by_push.get(&push).copied().unwrap_or_default()
     }
+}
+
+/// How often a subject failed and passed in a view since a moment, one run left out: for a failure rate. What came
+/// before the view's window is [`View::earlier`]'s.
+pub fn counts_since(
+    view: &View,
+    label: &Label,
+    signature: Option<&Signature>,
+    since: Timestamp,
+    without: &RunKey,
+) -> Counts {
+    let speaks = |run: &&RunRow| run.at >= since && run.key != *without && (signature.is_some() || run.label == *label);
+    view.runs.iter().filter(speaks).fold(Counts::default(), |sum, run| {
+        let is_chunked = signature.is_some_and(|signature| signature.group.is_some()) && run.label != *label;
+        match says(run, signature, is_chunked, Timestamp(i64::MIN)) {
+            Says::Failed => sum.plus(Counts::new(1, 0)),
+            Says::Passed => sum.plus(Counts::new(0, 1)),
+            Says::Pending | Says::Nothing => sum,
+        }
+    })
 }
 
 /// Jobs of an action that are still to appear.
@@ -264,7 +284,7 @@ fn targets(case: &CaseRow, view: &View, actions: &[ActionRow], lost_before: Time
                 counts,
                 pending: asked().map(still_to_come).fold(pending, u32::saturating_add),
                 refused: asked()
-                    .find(|action| action.state == ActionState::Refused)
+                    .find(|action| action.state == ActionState::Refused || is_given_up(action) && action.arrived == 0)
                     .map(|action| action.detail.clone().unwrap_or_else(|| "the CI refused it".into())),
             }
         })

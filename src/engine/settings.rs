@@ -30,6 +30,10 @@ pub struct EngineSettings {
     pub mode: Option<Mode>,
     /// Whether a pushlog can be asked for pushes that no message told of; pushes are numbered without gaps then.
     pub has_pushlog: bool,
+    /// Labels that have to fail newly on one push to be taken for one storm; 0: never.
+    pub storm_labels: u32,
+    /// How long after the first of them was noticed the others may be.
+    pub storm_window: Duration,
 }
 
 /// Project names under which pushes are tries, not history.
@@ -49,6 +53,8 @@ impl Default for EngineSettings {
             measured: GlobSet::empty(),
             mode: None,
             has_pushlog: false,
+            storm_labels: 8,
+            storm_window: Duration::from_secs(2 * 3600),
         }
     }
 }

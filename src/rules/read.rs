@@ -168,7 +168,9 @@ impl Reader<'_> {
         };
         let when = self.condition(node.get("when"), scope);
         let for_each = self.list_expression(node.get("for_each"), scope);
-        let element = for_each.as_ref().and_then(|list| list.as_ref().map(|(_, element)| element));
+        let element = for_each
+            .as_ref()
+            .and_then(|list| list.as_ref().map(|(_, element)| element));
         let scope = Scope { each: element, ..scope };
         let approve = self.approve(
             node.get("approve"),
@@ -262,7 +264,7 @@ impl Reader<'_> {
     fn events(&mut self, node: &Node) -> Option<Vec<EventKind>> {
         let Some(on) = node.get("on") else {
             if node.get("schedule").is_some() {
-                return Some(Vec::new());
+                return Some(vec![EventKind::Timer]);
             }
             let note = self
                 .gathering
@@ -272,7 +274,10 @@ impl Reader<'_> {
         };
         let mut kinds: Vec<EventKind> = Vec::new();
         for item in on.items() {
-            let kind = item.text().and_then(EventKind::from_word)?;
+            let kind = item
+                .text()
+                .and_then(EventKind::from_word)
+                .filter(|kind| *kind != EventKind::Timer)?;
             if kinds.contains(&kind) {
                 self.gathering.error(
                     Code::DuplicateName,
@@ -290,6 +295,9 @@ impl Reader<'_> {
                 "`on` is an empty list, so no event matches",
             );
             return None;
+        }
+        if node.get("schedule").is_some() {
+            kinds.push(EventKind::Timer);
         }
         Some(kinds)
     }

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::expr::Expr;
-use super::fields::{EventKind, field};
 use super::expr::{Run, Stop};
 use super::facts::Facts;
+use super::fields::{EventKind, field};
 use super::matching::FieldMatch;
 use super::text::FilledText;
 use super::value::Value;
@@ -185,7 +185,8 @@ impl QuietHours {
         };
         let clock = self.tz.to_datetime(moment).time();
         // Hours and minutes of a clock are not negative.
-        let minute = MinuteOfDay::from(clock.hour().unsigned_abs()) * 60 + MinuteOfDay::from(clock.minute().unsigned_abs());
+        let minute =
+            MinuteOfDay::from(clock.hour().unsigned_abs()) * 60 + MinuteOfDay::from(clock.minute().unsigned_abs());
         let (from, to) = self.span;
         let inside = match from < to {
             true => (from..to).contains(&minute),
@@ -304,6 +305,19 @@ pub enum Unfilled {
 }
 
 impl Rule {
+    /// The spans over which its conditions ask for a failure rate, each once.
+    pub fn rate_windows(&self) -> Vec<Duration> {
+        let mut found = Vec::new();
+        let approve = self.approve.as_ref().and_then(|approve| approve.when.as_ref());
+        for condition in self.when.iter().chain(&self.for_each).chain(approve) {
+            condition.expr.rate_windows(&mut found);
+        }
+        for (_, text) in &self.texts {
+            text.rate_windows(&mut found);
+        }
+        found
+    }
+
     /// The parameters of the case that it opens on an event: those of `open`, with every `${{ … }}` in its texts
     /// replaced. `each` is the element of `for_each` that the case is for.
     ///

@@ -152,6 +152,14 @@ impl RuleSet {
         self.rules.get(index.0)
     }
 
+    /// The place of the rule of this name.
+    pub fn find(&self, name: &str) -> Option<RuleIndex> {
+        self.rules
+            .iter()
+            .position(|rule| rule.name.as_str() == name)
+            .map(RuleIndex)
+    }
+
     /// All budgets, by name.
     pub fn budgets(&self) -> &[Budget] {
         &self.budgets

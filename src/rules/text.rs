@@ -8,6 +8,7 @@ use std::ops::Range;
 use super::code::Code;
 use super::expr::{Expr, ExprError, Run, Scope, Stop, an, as_text, compile_value};
 use super::value::Type;
+use crate::event::Duration;
 
 /// What begins an expression in a text.
 const OPEN: &str = "${{";
@@ -56,6 +57,15 @@ impl FilledText {
         parts.push(Part::Plain(text[at..].to_owned()));
         let failed = errors.iter().any(|error| !error.is_warning);
         ((!failed).then_some(FilledText { parts }), errors)
+    }
+
+    /// The spans over which it asks for a failure rate.
+    pub fn rate_windows(&self, found: &mut Vec<Duration>) {
+        for part in &self.parts {
+            if let Part::Value(expr) = part {
+                expr.rate_windows(found);
+            }
+        }
     }
 
     /// The text for an event.

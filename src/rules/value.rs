@@ -299,7 +299,10 @@ impl fmt::Display for Value<'_> {
             Value::Object(Object::Bug(bug)) => write!(f, "bug {}", bug.id),
             Value::Object(Object::Changeset(changeset)) => write!(f, "changeset {}", changeset.node),
             Value::Object(Object::Signature(signature)) => write!(f, "signature {signature}"),
-            Value::Object(Object::Estimate(estimate)) => write!(f, "{} jobs, {:.1} h", estimate.jobs, estimate.hours),
+            Value::Object(Object::Estimate(estimate)) => match estimate.hours {
+                Some(hours) => write!(f, "{} jobs, {hours:.1} h", estimate.jobs),
+                None => write!(f, "{} jobs", estimate.jobs),
+            },
         }
     }
 }

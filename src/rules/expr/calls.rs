@@ -10,7 +10,7 @@ use super::check::{Checker, Typed, an};
 use super::functions::{self, FUNCTIONS, HISTORY_FUNCTIONS};
 use super::parse::{Ast, Node};
 use super::program::{Convert, Expr, History, Macro, Op, TextTest, TimePart};
-use crate::event::Timestamp;
+use crate::event::{Duration, Timestamp};
 use crate::rules::code::Code;
 use crate::rules::diagnostic::{closest, one_of};
 use crate::rules::value::{Type, Value, YEARS, parse_cel_duration};
@@ -80,8 +80,9 @@ impl Checker<'_> {
                     None => {
                         let message = format!("{text:?} is not a time");
                         self.fail(
-                            ExprError::new(Code::BadLiteral, arg.span.clone(), message)
-                                .expected("RFC 3339, with a time zone, in the years 1 to 9999: \"2026-06-01T10:00:00Z\""),
+                            ExprError::new(Code::BadLiteral, arg.span.clone(), message).expected(
+                                "RFC 3339, with a time zone, in the years 1 to 9999: \"2026-06-01T10:00:00Z\"",
+                            ),
                         )
                     }
                 }
@@ -262,7 +263,9 @@ impl Checker<'_> {
                     None => {
                         let message = format!("{zone_name:?} is not a time zone");
                         let error = ExprError::new(Code::BadLiteral, zone.span.clone(), message);
-                        return self.fail(error.expected("a name of the IANA database or an offset: \"Europe/Berlin\", \"UTC\", \"+05:30\""));
+                        return self.fail(error.expected(
+                            "a name of the IANA database or an offset: \"Europe/Berlin\", \"UTC\", \"+05:30\"",
+                        ));
                     }
                 }
             }
@@ -325,7 +328,17 @@ impl Checker<'_> {
                     let message = format!("the span to look back is a duration, this is {}", an(&window_type));
                     return self.fail(wrong(&args[1].span, message).suggest("write `duration(\"14d\")`"));
                 }
-                (History::FailureRate(Box::new(window)), Type::Double)
+                // Read together with the books around the event, so it must be known before the event is.
+                let Some(Value::Duration(ms)) = window.constant() else {
+                    let message = "the span to look back must be a literal: it is read when the rule is loaded";
+                    return self.fail(wrong(&args[1].span, message.to_owned()).suggest("write `duration(\"14d\")`"));
+                };
+                let Some(span) = u64::try_from(*ms).ok().filter(|ms| *ms > 0) else {
+                    let message = "the span to look back is not longer than nothing";
+                    let error = ExprError::new(Code::OutOfRange, args[1].span.clone(), message);
+                    return self.fail(error.expected("a duration such as `duration(\"14d\")`"));
+                };
+                (History::FailureRate(Duration::from_millis(span)), Type::Double)
             }
             _ => return None,
         };

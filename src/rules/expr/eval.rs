@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use super::program::{Arith, Compare, Convert, Expr, History, Macro, Op, TextTest, TimePart};
-use crate::event::{Duration, Event, Timestamp};
+use crate::event::{Event, Timestamp};
 use crate::rules::diagnostic::to_u32;
 use crate::rules::facts::Facts;
 use crate::rules::value::{List, Object, SPANS, Value, YEARS, duration_in_seconds};
@@ -40,9 +40,6 @@ pub enum EvalError {
     /// A time is outside the years 1 to 9999, or a span is longer than 292 years.
     #[error("the time or span is out of range")]
     TimeOutOfRange,
-    /// A span to look back is negative.
-    #[error("the span to look back is negative")]
-    NegativeSpan,
     /// The condition takes too many steps.
     #[error("the condition takes more than {MAX_STEPS} steps for this event")]
     TooManySteps,
@@ -385,14 +382,10 @@ impl<'a> Run<'a> {
             ),
             History::Runs => self.known(expr, "history.runs", facts.runs(event).map(count)),
             History::InFlight => self.known(expr, "history.in_flight", facts.in_flight(event).map(count)),
-            History::FailureRate(window) => match self.eval(window)? {
-                Value::Duration(ms) => {
-                    let ms = u64::try_from(ms).map_err(|_| Stop::Error(EvalError::NegativeSpan))?;
-                    let rate = facts.failure_rate(event, Duration::from_millis(ms));
-                    self.known(expr, "history.failure_rate", rate.map(Value::Double))
-                }
-                other => Err(mistyped(&other)),
-            },
+            History::FailureRate(window) => {
+                let rate = facts.failure_rate(event, *window);
+                self.known(expr, "history.failure_rate", rate.map(Value::Double))
+            }
         }
     }
 

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::codec::{StoredTask, TaskColumn, cause_number, cause_of, state_number, state_of};
 use super::{LabelNumber, Names, json, sql};
 use crate::engine::ledger::{
-    ActionRow, ActionState, CaseRow, Counts, Decision, GroupRow, Lack, Ledger, LedgerError, NewAction, PushRow, RunRow,
-    Values, ValuesQuery, View, ViewQuery,
+    ActionRow, ActionState, CaseRow, Counts, Decision, GroupRow, Held, Lack, Ledger, LedgerError, NewAction, PushRow,
+    RunRow, Values, ValuesQuery, View, ViewQuery,
 };
 use crate::event::{
     ActionKey, BackendName, CaseId, CaseKind, CausedBy, Duration, Event, JobEvent, JobFacts, Label, Project, PushEvent,
@@ -198,7 +198,7 @@ impl<'a> Books<'a> {
 }
 
 /// A subject's signature, or series, as the column for it holds it.
-fn signature_text(subject: &Subject) -> Result<Option<String>, LedgerError> {
+pub(super) fn signature_text(subject: &Subject) -> Result<Option<String>, LedgerError> {
     let text = match (&subject.signature, &subject.series) {
         (Some(signature), _) => Some(serde_json::to_string(signature)),
         (None, Some(series)) => Some(serde_json::to_string(&serde_json::json!({ "series": series }))),
@@ -580,6 +580,12 @@ impl Ledger for Books<'_> {
         let last = pushes.last().map_or(query.around, |row| row.push);
         let mut runs: Vec<RunRow> = Vec::new();
         let mut before = Counts::default();
+        let mut earlier: Vec<(Timestamp, Counts)> = query
+            .rates_since
+            .iter()
+            .map(|since| (*since, Counts::default()))
+            .collect();
+        let own_label = self.label_id(project, &query.label)?;
         let own = self.label_ids(project, query)?;
         let mut also = Vec::new();
         for label in &query.also {
@@ -602,6 +608,10 @@ impl Ledger for Books<'_> {
             runs.append(&mut found);
             if !is_own {
                 continue;
+            }
+            for (since, counts) in &mut earlier {
+                let is_whole = own_label == Some(*label);
+                *counts = counts.plus(self.earlier(*label, is_whole, first, *since, query.signature.as_ref())?);
             }
             let (failed, passed): (u32, u32) = self
                 .tx
@@ -628,6 +638,7 @@ impl Ledger for Books<'_> {
             pushes,
             runs,
             before,
+            earlier,
             open,
             closed,
             actions,
@@ -753,6 +764,31 @@ impl Ledger for Books<'_> {
         Ok(())
     }
 
+    fn recent_searches(
+        &mut self,
+        project: &Project,
+        since: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<CaseRow>, LedgerError> {
+        let mut cases = self
+            .tx
+            .prepare_cached(
+                "SELECT id, body FROM cases WHERE project = ?1 AND opened_at > ?2 AND kind = ?3
+                 ORDER BY opened_at DESC, id DESC LIMIT ?4",
+            )
+            .and_then(|mut statement| {
+                let kind = CaseKind::FindCulprit.as_str();
+                statement
+                    .query_map(params![project.as_str(), since.0, kind, limit], |row| {
+                        Ok((row.get(0)?, row.get(1)?))
+                    })?
+                    .collect::<rusqlite::Result<Vec<(u64, String)>>>()
+            })
+            .map_err(sql)?;
+        cases.reverse();
+        cases.into_iter().map(|(id, body)| case_of(id, &body)).collect()
+    }
+
     fn cases_opened(&mut self, rule: &str, key: &str, since: Timestamp, limit: u32) -> Result<u32, LedgerError> {
         self.tx
             .prepare_cached(
@@ -761,6 +797,39 @@ impl Ledger for Books<'_> {
             )
             .and_then(|mut statement| statement.query_row(params![rule, since.0, key, limit], |row| row.get(0)))
             .map_err(sql)
+    }
+
+    fn last_opened(
+        &mut self,
+        rule: &str,
+        subject: &Subject,
+        each: Option<&str>,
+    ) -> Result<Option<Timestamp>, LedgerError> {
+        self.opened_last(rule, subject, each)
+    }
+
+    fn mean_duration(&mut self, project: &Project, label: &Label) -> Result<Option<Duration>, LedgerError> {
+        self.mean(project, label)
+    }
+
+    fn held(&mut self, rule: &str, key: &str) -> Result<Option<Held>, LedgerError> {
+        self.find_held(rule, key)
+    }
+
+    fn hold(&mut self, held: &Held) -> Result<(), LedgerError> {
+        self.keep_held(held)
+    }
+
+    fn take_held(&mut self, now: Timestamp, limit: u32) -> Result<Vec<Held>, LedgerError> {
+        self.due_held(now, limit)
+    }
+
+    fn last_tick(&mut self, rule: &str) -> Result<Option<Timestamp>, LedgerError> {
+        self.tick_of(rule)
+    }
+
+    fn set_last_tick(&mut self, rule: &str, at: Timestamp) -> Result<(), LedgerError> {
+        self.keep_tick(rule, at)
     }
 
     fn add_action(&mut self, action: &NewAction, now: Timestamp) -> Result<bool, LedgerError> {

@@ -11,6 +11,7 @@ mod ledger;
 mod measurements;
 mod outbox;
 mod prune;
+mod rule_state;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -28,11 +29,13 @@ use crate::engine::ledger::LedgerError;
 use crate::event::Label;
 
 /// Migrations in order, never edited once landed: a store of version `n` has had the first `n` of them.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_runs_by_arrival.sql"),
     include_str!("migrations/0003_case_targets.sql"),
+    include_str!("migrations/0010_rule_state.sql"),
     include_str!("migrations/0040_brakes.sql"),
+    include_str!("migrations/0041_cases_by_project.sql"),
     include_str!("migrations/0050_measurements.sql"),
 ];
 
