@@ -86,6 +86,10 @@ enum Command {
     Add(open::AddArgs),
     /// Run labels on a range of pushes. Opens a case
     Range(open::RangeArgs),
+    /// Find the push that made a performance series step. Opens a case
+    Perf(open::PerfArgs),
+    /// Measure performance series on a push until their level is known. Opens a case
+    Baseline(open::BaselineArgs),
     /// One case with its evidence a line on stdin (JSON), the next step a line on stdout
     Decide,
     /// How many runs the decisions cost and how often they are right, beside rivals and bounds
@@ -253,6 +257,8 @@ fn run(command: Command, config: &ConfigArgs, out: &mut dyn Write) -> Result<(),
         Command::Fill(args) => open::fill(&args, config, out),
         Command::Add(args) => open::add(&args, config, out),
         Command::Range(args) => open::range(&args, config, out),
+        Command::Perf(args) => open::perf(&args, config, out),
+        Command::Baseline(args) => open::baseline(&args, config, out),
         Command::Decide => match decide::run(io::stdin().lock(), out)?.refused {
             0 => Ok(()),
             refused => Err(CliError::no(format!("{refused} lines could not be answered"))),

@@ -499,6 +499,11 @@ async fn tell(shared: &Shared, hook: &VerdictHook) -> Result<(), LedgerError> {
         .await?;
     for Notice { id, case, attempts } in due {
         match hook.tell(&case, now).await {
+            Ok(()) if case.verdict.is_none() => {
+                store
+                    .with(move |store| store.transact(|books| books.progress_told(id)))
+                    .await?
+            }
             Ok(()) => {
                 store
                     .with(move |store| store.transact(|books| books.notice_done(id)))

@@ -20,6 +20,11 @@ pub struct EngineSettings {
     pub history_window: Duration,
     /// Whether what failed is read from artifacts before rules see a failure.
     pub read_failures: bool,
+    /// Whether what runs measured can be read from artifacts.
+    pub read_values: bool,
+    /// Labels whose runs' results are always read, so that there is a history when a case needs one; those that open
+    /// cases are about are read in any case.
+    pub measured: GlobSet,
     /// The mode of every case, whatever its rule says: live for replays, which ask nobody; shadow for a daemon that
     /// cannot ask.
     pub mode: Option<Mode>,
@@ -46,6 +51,8 @@ impl Default for EngineSettings {
             runs_end_within: Duration::from_secs(24 * 3600),
             history_window: Duration::from_secs(14 * 24 * 3600),
             read_failures: false,
+            read_values: false,
+            measured: GlobSet::empty(),
             mode: None,
             has_pushlog: false,
             storm_labels: 8,

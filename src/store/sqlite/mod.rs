@@ -9,6 +9,7 @@ mod codec;
 mod inbox;
 mod ledger;
 mod missed;
+mod measurements;
 mod outbox;
 mod prune;
 mod rule_state;
@@ -34,7 +35,7 @@ use crate::engine::ledger::LedgerError;
 use crate::event::Label;
 
 /// Migrations in order, never edited once landed: a store of version `n` has had the first `n` of them.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_runs_by_arrival.sql"),
     include_str!("migrations/0003_case_targets.sql"),
@@ -43,6 +44,7 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("migrations/0040_brakes.sql"),
     include_str!("migrations/0041_cases_by_project.sql"),
     include_str!("migrations/0042_actions_by_push.sql"),
+    include_str!("migrations/0050_measurements.sql"),
 ];
 
 /// Pages in the write-ahead log (4 KiB each) after which they are moved into the database: the more there are, the
@@ -171,6 +173,9 @@ impl SqliteStore {
                  INSERT INTO main.task_groups SELECT * FROM kept.task_groups;
                  INSERT INTO main.runs SELECT * FROM kept.runs;
                  UPDATE main.runs SET action = NULL WHERE action IS NOT NULL;
+                 INSERT INTO main.series SELECT * FROM kept.series;
+                 INSERT INTO main.measurements SELECT * FROM kept.measurements;
+                 INSERT INTO main.label_series SELECT * FROM kept.label_series;
                  COMMIT;
                  DETACH DATABASE kept;",
             )
