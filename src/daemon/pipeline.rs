@@ -14,7 +14,9 @@ use crate::dispatch::{Dispatcher, Round};
 use crate::engine::ledger::{Lack, LedgerError};
 use crate::engine::{Engine, Note, Patience};
 use crate::enrich::{FactError, FactSource, PushQuery};
-use crate::event::{BackendName, Delivery, Duration, Event, JobEvent, PerfAlert, PushEvent, PushId, RequestEvent, Timestamp};
+use crate::event::{
+    BackendName, Delivery, Duration, Event, JobEvent, PerfAlert, PushEvent, PushId, RequestEvent, Timestamp,
+};
 use crate::store::Handle;
 use crate::store::sqlite::{Books, Waiting};
 use crate::wire::{self, DecodeError, Decoded, WireSettings};
