@@ -246,6 +246,9 @@ pub fn case(rule: &str, platform: &str) -> CaseRow {
         closed_at: None,
         why: String::new(),
         throttle_key: String::new(),
+        each: None,
+        approval: None,
+        notify: None,
         span: None,
         storm: None,
     }

@@ -316,6 +316,24 @@ mod tests {
     }
 
     #[test]
+    fn requests_whose_jobs_are_missing_are_found_by_their_open_cases() {
+        let store = SqliteStore::in_memory().unwrap();
+        let mut statement = store
+            .connection
+            .prepare(
+                "EXPLAIN QUERY PLAN SELECT 1 FROM cases CROSS JOIN actions ON actions.case_id = cases.id
+                 WHERE cases.verdict IS NULL AND actions.state = 'accepted'",
+            )
+            .unwrap();
+        let plan: Vec<String> = statement
+            .query_map([], |row| row.get(3))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        assert!(plan[1].contains("(case_id=?)"), "{plan:?}");
+    }
+
+    #[test]
     fn runs_are_found_by_an_index_whether_by_identity_or_by_label() {
         let store = SqliteStore::in_memory().unwrap();
         let plan = |query: &str| -> String {

@@ -161,9 +161,11 @@ impl Books<'_> {
     pub fn missing(&mut self, sent_before: Timestamp, now: Timestamp, limit: u32) -> Result<Vec<Missing>, LedgerError> {
         self.tx
             .prepare_cached(&format!(
-                "SELECT {DUE}, actions.receipt, {ARRIVED} FROM {DUE_TABLES}
-                 WHERE actions.state = 'accepted' AND actions.sent_at < ?1 AND actions.not_before <= ?2
-                    AND actions.times > {ARRIVED} AND cases.verdict IS NULL
+                // The open cases come first: they are few, and accepted requests are kept for ever.
+                "SELECT {DUE}, actions.receipt, {ARRIVED}
+                 FROM cases CROSS JOIN actions ON actions.case_id = cases.id
+                 WHERE cases.verdict IS NULL AND actions.state = 'accepted' AND actions.sent_at < ?1
+                    AND actions.not_before <= ?2 AND actions.times > {ARRIVED}
                  ORDER BY actions.id LIMIT ?3"
             ))
             .and_then(|mut statement| {
