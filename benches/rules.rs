@@ -254,6 +254,9 @@ fn traces(set: &RuleSet, events: &[Event]) {
     }
     let [decision, sample, nothing] = best;
     println!("a decision with its trace, evaluated and written: {decision:.1} µs");
-    println!("an event kept as a sample: {sample:.1} µs, at 1 % of the events {:.2} µs an event", sample / 100.0);
+    println!(
+        "an event kept as a sample: {sample:.1} µs, at 1 % of the events {:.2} µs an event",
+        sample / 100.0
+    );
     println!("neither: {nothing:.2} µs");
 }

@@ -332,12 +332,18 @@ rules:
     write("mine/r.yaml", rules);
     write("sheriffd.toml", config);
     let check = |arguments: &[&str]| {
-        let output = sheriffd(folder.path(), &[&["check", "--config", "sheriffd.toml"], arguments].concat());
+        let output = sheriffd(
+            folder.path(),
+            &[&["check", "--config", "sheriffd.toml"], arguments].concat(),
+        );
         (output.status.code(), stdout(&output))
     };
     let (code, said) = check(&[]);
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.starts_with("1 rule in 1 file, 1 configuration: 0 errors, 0 warnings"), "{said}");
+    assert!(
+        said.starts_with("1 rule in 1 file, 1 configuration: 0 errors, 0 warnings"),
+        "{said}"
+    );
 
     write("mine/r.yaml", &rules.replace("outcome", "outcom"));
     let (code, said) = check(&[]);

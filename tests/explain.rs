@@ -155,15 +155,26 @@ fn an_event_is_explained_by_each_clause_with_the_values_it_saw() {
     let installation = Installation::new(EngineSettings::default());
     let answer = installation.explains(&["orange/0"]);
     let decision = &answer["decisions"][0];
-    assert_eq!((decision["rule"].as_str(), decision["result"].as_str()), (Some("backfill"), Some("opened")));
+    assert_eq!(
+        (decision["rule"].as_str(), decision["result"].as_str()),
+        (Some("backfill"), Some("opened"))
+    );
     assert_eq!(decision["case"], 1);
     let clauses: Vec<(&str, &str)> = decision["detail"]["clauses"]
         .as_array()
         .unwrap()
         .iter()
-        .map(|clause| (clause["text"].as_str().unwrap(), clause["seen"][0]["value"].as_str().unwrap()))
+        .map(|clause| {
+            (
+                clause["text"].as_str().unwrap(),
+                clause["seen"][0]["value"].as_str().unwrap(),
+            )
+        })
         .collect();
-    assert!(clauses.contains(&("history.passed_before(event)", "true")), "{clauses:?}");
+    assert!(
+        clauses.contains(&("history.passed_before(event)", "true")),
+        "{clauses:?}"
+    );
     assert!(clauses.contains(&("event.tier < 3", "1")), "{clauses:?}");
     let said = installation.says(&["orange"]);
     assert!(said.contains("last good push 1, first bad push 4"), "{said}");
@@ -179,13 +190,22 @@ fn an_event_that_no_rule_looked_at_is_told_which_field_of_the_nearest_rules_said
     let clauses = rules[0]["clauses"].as_array().unwrap();
     let no: Vec<&Value> = clauses.iter().filter(|clause| clause["matched"] == "false").collect();
     assert_eq!(no.len(), 1);
-    assert_eq!(no[0]["seen"][0], value!({ "what": "event.outcome", "value": "\"passed\"" }));
+    assert_eq!(
+        no[0]["seen"][0],
+        value!({ "what": "event.outcome", "value": "\"passed\"" })
+    );
     // The history does not keep the kind: it is unknown, and neither yes nor no.
     let elsewhere = rules[1]["clauses"].as_array().unwrap();
-    let kind = elsewhere.iter().find(|clause| clause["seen"][0]["what"] == "event.kind").unwrap();
+    let kind = elsewhere
+        .iter()
+        .find(|clause| clause["seen"][0]["what"] == "event.kind")
+        .unwrap();
     assert_eq!(kind["matched"], "unknown");
     let said = installation.says(&["other/0"]);
-    assert!(said.contains("rule backfill: one field of its `match` said no"), "{said}");
+    assert!(
+        said.contains("rule backfill: one field of its `match` said no"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -199,8 +219,14 @@ fn a_sample_of_events_that_no_rule_looked_at_is_kept_with_all_its_facts() {
     let rules = answer["unmatched"][0]["rules"].as_array().unwrap();
     let elsewhere = rules.iter().find(|rule| rule["rule"] == "elsewhere").unwrap();
     let clauses = elsewhere["clauses"].as_array().unwrap();
-    let kind = clauses.iter().find(|clause| clause["seen"][0]["what"] == "event.kind").unwrap();
-    assert_eq!((&kind["matched"], &kind["seen"][0]["value"]), (&value!("false"), &value!("\"test\"")));
+    let kind = clauses
+        .iter()
+        .find(|clause| clause["seen"][0]["what"] == "event.kind")
+        .unwrap();
+    assert_eq!(
+        (&kind["matched"], &kind["seen"][0]["value"]),
+        (&value!("false"), &value!("\"test\""))
+    );
 }
 
 #[test]
@@ -211,14 +237,20 @@ fn a_case_is_explained_by_its_rule_evidence_numbers_requests_receipts_and_runs()
     let version = RuleSet::parse(&[("rules.yaml", RULES)]).unwrap().version().to_owned();
     let action = &answer["actions"][0];
     assert_eq!(action["ruleVersion"], value!(version));
-    assert_eq!((&action["state"], &action["receipt"]), (&value!("accepted"), &value!("receipt")));
+    assert_eq!(
+        (&action["state"], &action["receipt"]),
+        (&value!("accepted"), &value!("receipt"))
+    );
     assert_eq!(action["runs"][0]["run"], "ours/0");
     assert_eq!(action["runs"][0]["state"], "passed");
     let of_push = |push: u64| {
         let evidence = answer["evidence"].as_array().unwrap();
         evidence.iter().find(|row| row["push"] == push).unwrap().clone()
     };
-    assert_eq!((of_push(2)["passed"].as_u64(), of_push(4)["failed"].as_u64()), (Some(1), Some(1)));
+    assert_eq!(
+        (of_push(2)["passed"].as_u64(), of_push(4)["failed"].as_u64()),
+        (Some(1), Some(1))
+    );
     let numbers = answer["numbers"].as_array().unwrap();
     let sum: f64 = numbers
         .iter()
@@ -227,7 +259,12 @@ fn a_case_is_explained_by_its_rule_evidence_numbers_requests_receipts_and_runs()
         .sum();
     assert!((sum - 1.0).abs() < 0.05, "the posterior is whole: {numbers:?}");
     let said = installation.says(&["C1"]);
-    for fact in ["by rule backfill in version", "P(culprit is push 4)", "C1.1.1 L on push 2 x1: accepted", "run ours/0: passed"] {
+    for fact in [
+        "by rule backfill in version",
+        "P(culprit is push 4)",
+        "C1.1.1 L on push 2 x1: accepted",
+        "run ours/0: passed",
+    ] {
         assert!(said.contains(fact), "{fact} is not in:\n{said}");
     }
 }
@@ -236,13 +273,23 @@ fn a_case_is_explained_by_its_rule_evidence_numbers_requests_receipts_and_runs()
 fn an_action_is_explained_by_its_case_receipt_and_runs() {
     let installation = Installation::new(EngineSettings::default());
     let said = installation.says(&["C1.1.1"]);
-    for fact in ["accepted", "receipt receipt", "run ours/0: passed", "rule        backfill in version", "sheriffd explain C1"] {
+    for fact in [
+        "accepted",
+        "receipt receipt",
+        "run ours/0: passed",
+        "rule        backfill in version",
+        "sheriffd explain C1",
+    ] {
         assert!(said.contains(fact), "{fact} is not in:\n{said}");
     }
     for nothing in ["C9", "C1.9.9", "no-such-task/0"] {
         let output = sheriffd(&installation.arguments(&[nothing]));
         assert_eq!(output.status.code(), Some(1), "{nothing}");
-        assert!(errors(&output).contains(nothing.trim_end_matches("/0")), "{}", errors(&output));
+        assert!(
+            errors(&output).contains(nothing.trim_end_matches("/0")),
+            "{}",
+            errors(&output)
+        );
     }
 }
 
@@ -251,7 +298,10 @@ fn a_recorded_message_is_explained_with_recorded_facts_and_needs_no_store() {
     let data = |name: &str| Path::new("tests/rule_tests").join(name).display().to_string();
     let folder = tempfile::tempdir().unwrap();
     let rules = folder.path().join("rules.yaml");
-    let text = RULES.replace("outcome: failed, project: autoland", "project: autoland, outcome: passed, chunk: 8");
+    let text = RULES.replace(
+        "outcome: failed, project: autoland",
+        "project: autoland, outcome: passed, chunk: 8",
+    );
     std::fs::write(&rules, text.replace("mozilla-beta", "autoland")).unwrap();
     let arguments = [
         "explain".to_owned(),
@@ -263,7 +313,10 @@ fn a_recorded_message_is_explained_with_recorded_facts_and_needs_no_store() {
     let answer = json(&arguments);
     let decision = &answer["decisions"][0];
     // Nothing passed before in a history that is empty.
-    assert_eq!((&decision["rule"], &decision["result"]), (&value!("backfill"), &value!("condition-false")));
+    assert_eq!(
+        (&decision["rule"], &decision["result"]),
+        (&value!("backfill"), &value!("condition-false"))
+    );
 }
 
 #[test]
@@ -286,7 +339,10 @@ fn a_recorded_message_that_no_rule_is_for_is_told_what_said_no() {
     let said = String::from_utf8(output.stdout.clone()).unwrap();
     assert!(output.status.success(), "{}", errors(&output));
     assert!(said.contains("no rule's `match` lets this through"), "{said}");
-    assert!(said.contains("push.created") && said.contains("no rule looks at such events"), "{said}");
+    assert!(
+        said.contains("push.created") && said.contains("no rule looks at such events"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -294,15 +350,26 @@ fn a_report_says_what_live_rules_asked_for_and_what_rules_in_shadow_would_have()
     let (live, ..) = Installation::decided(RULES, EngineSettings::default());
     let report = live.report(&[]);
     let rule = &report["rules"][0];
-    assert_eq!((&rule["rule"], &rule["shadow"]), (&value!("backfill"), &value!(false)), "{report}");
-    assert_eq!((&rule["cases"], &rule["jobs"], &rule["verdicts"]["open"]), (&value!(1), &value!(2), &value!(1)));
+    assert_eq!(
+        (&rule["rule"], &rule["shadow"]),
+        (&value!("backfill"), &value!(false)),
+        "{report}"
+    );
+    assert_eq!(
+        (&rule["cases"], &rule["jobs"], &rule["verdicts"]["open"]),
+        (&value!(1), &value!(2), &value!(1))
+    );
     let cost = value!({ "day": "2026-05-28", "platform": "linux", "left": 2, "right": 0 });
     assert_eq!(report["costs"], value!([cost]));
     assert_eq!(live.report(&["--shadow"])["rules"], value!([]), "nothing is in shadow");
 
     let (shadow, ..) = Installation::decided(&RULES.replace("mode: live", "mode: shadow"), EngineSettings::default());
     let report = shadow.report(&["--shadow", "--rule=backfill"]);
-    assert_eq!((&report["rules"][0]["shadow"], &report["rules"][0]["jobs"]), (&value!(true), &value!(2)), "{report}");
+    assert_eq!(
+        (&report["rules"][0]["shadow"], &report["rules"][0]["jobs"]),
+        (&value!(true), &value!(2)),
+        "{report}"
+    );
     let cost = value!({ "day": "2026-05-28", "platform": "linux", "left": 0, "right": 2 });
     assert_eq!(report["costs"], value!([cost]));
     assert_eq!(shadow.report(&["--rule=other"])["rules"], value!([]));

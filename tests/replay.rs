@@ -520,8 +520,18 @@ fn two_rule_sets_are_compared_by_what_they_open_and_what_it_costs_a_day_and_plat
         std::fs::write(&path, text).unwrap();
         path.display().to_string()
     };
-    let until_hit = RULES.replace("kind: find-culprit, parallel: 8, max_jobs: 40", "kind: until-hit, batch: 2, max_jobs: 4");
-    let both = format!("{RULES}{}", until_hit.split_once("rules:\n").unwrap().1.replace("every-failure", "hunt"));
+    let until_hit = RULES.replace(
+        "kind: find-culprit, parallel: 8, max_jobs: 40",
+        "kind: until-hit, batch: 2, max_jobs: 4",
+    );
+    let both = format!(
+        "{RULES}{}",
+        until_hit
+            .split_once("rules:\n")
+            .unwrap()
+            .1
+            .replace("every-failure", "hunt")
+    );
     let old = write("old.yaml", RULES);
     let new = write("new.yaml", &both);
     let compare = |old: &str, new: &str| {
@@ -537,17 +547,29 @@ fn two_rule_sets_are_compared_by_what_they_open_and_what_it_costs_a_day_and_plat
     };
     let more = compare(&old, &new);
     let count = |answer: &Value, what: &str| answer[what].as_array().unwrap().len();
-    assert_eq!((count(&more, "newly"), count(&more, "noLonger"), count(&more, "stay")), (1, 0, 1), "{more}");
+    assert_eq!(
+        (count(&more, "newly"), count(&more, "noLonger"), count(&more, "stay")),
+        (1, 0, 1),
+        "{more}"
+    );
     assert_eq!(more["newly"][0]["rule"], "hunt");
     assert_eq!((&more["oldJobs"], &more["newJobs"]), (&json!(1), &json!(3)), "{more}");
     let cost = &more["costs"][0];
-    assert_eq!((&cost["platform"], &cost["day"]), (&json!("linux1804-64"), &json!("2026-05-28")), "{more}");
+    assert_eq!(
+        (&cost["platform"], &cost["day"]),
+        (&json!("linux1804-64"), &json!("2026-05-28")),
+        "{more}"
+    );
     assert_eq!((&cost["left"], &cost["right"]), (&json!(1), &json!(3)), "{more}");
     // The other way round, and with itself.
     let fewer = compare(&new, &old);
     assert_eq!((count(&fewer, "newly"), count(&fewer, "noLonger")), (0, 1), "{fewer}");
     let same = compare(&new, &new);
-    assert_eq!((count(&same, "newly"), count(&same, "noLonger"), count(&same, "stay")), (0, 0, 2), "{same}");
+    assert_eq!(
+        (count(&same, "newly"), count(&same, "noLonger"), count(&same, "stay")),
+        (0, 0, 2),
+        "{same}"
+    );
     // A rule of another name that opens the same opens nothing new.
     let renamed = write("renamed.yaml", &RULES.replace("every-failure", "each-failure"));
     let renamed = compare(&old, &renamed);

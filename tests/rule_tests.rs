@@ -57,7 +57,12 @@ fn programs_get_the_differences_and_every_decision_with_its_clauses() {
     let clause = &first["moments"][0]["decisions"][0]["detail"]["clauses"][3];
     assert_eq!(clause["text"], "history.passed_before(event)");
     assert_eq!(clause["matched"], "false");
-    assert!(report["results"][4]["error"].as_str().unwrap().contains("no-such-message.json"));
+    assert!(
+        report["results"][4]["error"]
+            .as_str()
+            .unwrap()
+            .contains("no-such-message.json")
+    );
 }
 
 #[test]
@@ -74,7 +79,14 @@ fn test_reporters_get_junit_with_a_case_a_test() {
 
 #[test]
 fn a_name_chooses_tests() {
-    let report = json(&["test", "tests/rule_tests/holds.yaml", "--name", "budget", "--format", "json"]);
+    let report = json(&[
+        "test",
+        "tests/rule_tests/holds.yaml",
+        "--name",
+        "budget",
+        "--format",
+        "json",
+    ]);
     assert_eq!(report["tests"], 1);
 }
 
@@ -143,5 +155,9 @@ tests:
 fn rules_that_cannot_be_used_are_not_tested() {
     let output = sheriffd(&["test", "tests/check/mode-misspelt.yaml"]);
     assert_eq!(output.status.code(), Some(78));
-    assert!(errors(&output).contains("tests/check/mode-misspelt.yaml:6:11"), "{}", errors(&output));
+    assert!(
+        errors(&output).contains("tests/check/mode-misspelt.yaml:6:11"),
+        "{}",
+        errors(&output)
+    );
 }

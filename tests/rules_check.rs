@@ -244,7 +244,10 @@ fn every_sarif_log_is_one_by_the_standard_and_names_only_rules_that_it_lists() {
     for result in results {
         assert!(listed.contains(result["ruleId"].as_str().unwrap()), "{result}");
         let region = &result["locations"][0]["physicalLocation"]["region"];
-        assert!(region["endColumn"].as_u64() > region["startColumn"].as_u64(), "{region}");
+        assert!(
+            region["endColumn"].as_u64() > region["startColumn"].as_u64(),
+            "{region}"
+        );
     }
 }
 
@@ -311,5 +314,8 @@ fn mistakes_in_documents_and_configurations_are_said_with_their_places_there() {
     assert_eq!(found[..4], expected, "{said}");
     assert_eq!((found[4].0.as_str(), found[4].3), ("c.toml", "toml-syntax"), "{said}");
     assert_eq!(code, NOT_FINE);
-    assert!(said.contains("did you mean `broker.prefetch`?") || said.contains("did you mean `prefetch`?"), "{said}");
+    assert!(
+        said.contains("did you mean `broker.prefetch`?") || said.contains("did you mean `prefetch`?"),
+        "{said}"
+    );
 }

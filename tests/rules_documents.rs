@@ -41,7 +41,9 @@ fn the_tables_of_the_reference_are_those_of_the_code() {
 fn blocks_of_the_reference() -> Vec<String> {
     let text = std::fs::read_to_string(DOCUMENT).unwrap();
     let blocks = text.split("```yaml\n").skip(1);
-    blocks.map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+    blocks
+        .map(|rest| rest.split("```").next().unwrap().to_owned())
+        .collect()
 }
 
 #[test]
@@ -195,7 +197,10 @@ fn mutations(whole: &serde_json::Value) -> Vec<serde_json::Value> {
                 places(value, format!("{pointer}/{key}"), found);
             }),
             // One element of a list is like the others.
-            Value::Array(list) => list.iter().take(1).for_each(|value| places(value, format!("{pointer}/0"), found)),
+            Value::Array(list) => list
+                .iter()
+                .take(1)
+                .for_each(|value| places(value, format!("{pointer}/0"), found)),
             _ => {}
         }
         found.push(pointer);
@@ -212,7 +217,12 @@ fn mutations(whole: &serde_json::Value) -> Vec<serde_json::Value> {
         if let Some(Value::Object(map)) = whole.pointer(&pointer) {
             for key in map.keys() {
                 let mut mutant = whole.clone();
-                mutant.pointer_mut(&pointer).unwrap().as_object_mut().unwrap().remove(key);
+                mutant
+                    .pointer_mut(&pointer)
+                    .unwrap()
+                    .as_object_mut()
+                    .unwrap()
+                    .remove(key);
                 all.push(mutant);
             }
             let mut mutant = whole.clone();
@@ -259,5 +269,8 @@ fn schema_and_parser_agree_on_every_change_in_one_place_of_every_file() {
     }
     disagreements.truncate(20);
     assert!(disagreements.is_empty(), "{}", disagreements.join("\n"));
-    assert!(refused > 1_000 && accepted > 100, "{refused} refused, {accepted} accepted");
+    assert!(
+        refused > 1_000 && accepted > 100,
+        "{refused} refused, {accepted} accepted"
+    );
 }

@@ -45,14 +45,19 @@ fn run(folder: &Path, command: &str) -> (bool, String) {
         .env_remove("SHERIFFD_CONFIG")
         .output()
         .expect("sh can be started");
-    (output.status.success(), String::from_utf8(output.stdout).expect("what it says is text"))
+    (
+        output.status.success(),
+        String::from_utf8(output.stdout).expect("what it says is text"),
+    )
 }
 
 /// Whether a line is the one that is shown.
 fn is_line(shown: &str, said: &str) -> bool {
     let mut parts = shown.split('…');
     let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = said.strip_prefix(first) else { return false };
+    let Some(mut rest) = said.strip_prefix(first) else {
+        return false;
+    };
     let mut last = None;
     for part in parts {
         let Some(at) = rest.find(part) else { return false };
@@ -67,7 +72,9 @@ fn is_shown(shown: &[&str], said: &[&str]) -> bool {
     match shown.split_first() {
         None => said.is_empty(),
         Some((&"…", rest)) => (0..=said.len()).any(|skipped| is_shown(rest, &said[skipped..])),
-        Some((first, rest)) => said.split_first().is_some_and(|(line, more)| is_line(first, line) && is_shown(rest, more)),
+        Some((first, rest)) => said
+            .split_first()
+            .is_some_and(|(line, more)| is_line(first, line) && is_shown(rest, more)),
     }
 }
 
@@ -98,7 +105,11 @@ fn walk(block: &Block<'_>, folder: &Path) -> Result<String, String> {
         }
         let said: Vec<&str> = said.lines().collect();
         if !is_shown(&shown, &said) && std::env::var_os("SHERIFFD_BLESS").is_none() {
-            return Err(format!("$ {command}\nshown:\n{}\nsaid:\n{}", shown.join("\n"), said.join("\n")));
+            return Err(format!(
+                "$ {command}\nshown:\n{}\nsaid:\n{}",
+                shown.join("\n"),
+                said.join("\n")
+            ));
         }
     }
     Ok(anew)

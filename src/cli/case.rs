@@ -164,7 +164,10 @@ fn show(out: &mut dyn Write, case: &CaseRow, requests: &[serde_json::Value]) -> 
         writeln!(out, "  for        {each}")?;
     }
     if let Some(approval) = &case.approval {
-        let hours = approval.estimate.hours.map(|hours| format!(", {hours:.1} machine-hours"));
+        let hours = approval
+            .estimate
+            .hours
+            .map(|hours| format!(", {hours:.1} machine-hours"));
         let cost = format!("up to {} jobs{}", approval.estimate.jobs, hours.unwrap_or_default());
         match &approval.approved {
             Some((who, at)) => writeln!(out, "  approved   {at} by {who} ({cost})")?,

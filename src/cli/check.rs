@@ -101,7 +101,10 @@ fn look_at(paths: &[&Path], configured: Option<Vec<Diagnostic>>) -> Checked {
     let is = |path: &&&Path, extension: &str| path.extension().is_some_and(|found| found == extension);
     let documents: Vec<&&Path> = paths.iter().filter(|path| is(path, "md")).collect();
     let configurations: Vec<&&Path> = paths.iter().filter(|path| is(path, "toml")).collect();
-    let rules: Vec<&&Path> = paths.iter().filter(|path| !is(path, "md") && !is(path, "toml")).collect();
+    let rules: Vec<&&Path> = paths
+        .iter()
+        .filter(|path| !is(path, "md") && !is(path, "toml"))
+        .collect();
     let mut checked = Checked {
         diagnostics: Diagnostics::default(),
         set: None,

@@ -98,7 +98,9 @@ impl FormatArgs {
 /// The file cannot be read, or something in it is no recorded message: as a sentence with the place.
 pub fn deliveries(path: &Path) -> Result<Vec<Delivery>, String> {
     let wrong = |what: String| format!("{}: {what}", path.display());
-    let size = std::fs::metadata(path).map(|metadata| metadata.len()).unwrap_or_default();
+    let size = std::fs::metadata(path)
+        .map(|metadata| metadata.len())
+        .unwrap_or_default();
     if size > MAX_RECORDING {
         return Err(wrong(format!(
             "it has {size} bytes, more than the {MAX_RECORDING} that are read at once: `sheriffd replay` reads any size"

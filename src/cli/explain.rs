@@ -94,7 +94,9 @@ pub async fn run(args: &ExplainArgs, config: &ConfigArgs, out: &mut dyn Write) -
     match (&args.id, &args.file) {
         (Some(Subject::Event(what)), Some(file)) => message::explain(file, Some(what), args, config, out).await,
         (None, Some(file)) => message::explain(file, None, args, config, out).await,
-        (Some(_), Some(_)) => Err(CliError::usage("a recording has no cases and no actions: name an event of it")),
+        (Some(_), Some(_)) => Err(CliError::usage(
+            "a recording has no cases and no actions: name an event of it",
+        )),
         (Some(Subject::Case(id)), None) => case::explain(*id, args, config, out),
         (Some(Subject::Action(key)), None) => case::explain_action(*key, args, config, out),
         (Some(Subject::Event(what)), None) => event::explain(what, args, config, out),

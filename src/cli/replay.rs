@@ -133,8 +133,14 @@ async fn compare(
     [old, new]: [&PathBuf; 2],
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
-    if args.recordings.iter().any(|recording| matches!(recording, Recording::Stdin)) {
-        return Err(CliError::usage("standard input can be read only once: --diff needs recordings in files"));
+    if args
+        .recordings
+        .iter()
+        .any(|recording| matches!(recording, Recording::Stdin))
+    {
+        return Err(CliError::usage(
+            "standard input can be read only once: --diff needs recordings in files",
+        ));
     }
     let (before, now) = (rules(std::slice::from_ref(old))?, rules(std::slice::from_ref(new))?);
     let mut sides = [diff::Side::default(), diff::Side::default()];
@@ -211,11 +217,7 @@ fn rules(paths: &[PathBuf]) -> Result<RuleSet, CliError> {
 ///
 /// # Errors
 /// A file cannot be used.
-pub(super) fn facts(
-    tasks: &[PathBuf],
-    pushes: &[PathBuf],
-    project: Option<&str>,
-) -> Result<RecordedSource, CliError> {
+pub(super) fn facts(tasks: &[PathBuf], pushes: &[PathBuf], project: Option<&str>) -> Result<RecordedSource, CliError> {
     let project = project.map(Project::from);
     let mut facts = RecordedSource::default();
     for path in tasks {

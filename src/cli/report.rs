@@ -55,11 +55,16 @@ struct RuleLine {
 pub fn run(args: &ReportArgs, config: &ConfigArgs, out: &mut dyn Write) -> Result<(), CliError> {
     let since = SystemClock.now().minus(args.since);
     let (spending, cases) = config.with_store(|books| Ok((books.spending(since)?, books.cases_by_rule(since)?)))?;
-    let is_wanted = |rule: &str, shadow: bool| {
-        args.rule.as_ref().is_none_or(|wanted| wanted == rule) && (shadow || !args.shadow)
-    };
-    let spending: Vec<Spending> = spending.into_iter().filter(|line| is_wanted(&line.rule, line.shadow)).collect();
-    let cases: Vec<CasesOfRule> = cases.into_iter().filter(|line| is_wanted(&line.rule, line.shadow)).collect();
+    let is_wanted =
+        |rule: &str, shadow: bool| args.rule.as_ref().is_none_or(|wanted| wanted == rule) && (shadow || !args.shadow);
+    let spending: Vec<Spending> = spending
+        .into_iter()
+        .filter(|line| is_wanted(&line.rule, line.shadow))
+        .collect();
+    let cases: Vec<CasesOfRule> = cases
+        .into_iter()
+        .filter(|line| is_wanted(&line.rule, line.shadow))
+        .collect();
     let (mut live, mut shadow) = (Costs::default(), Costs::default());
     for line in &spending {
         let side = if line.shadow { &mut shadow } else { &mut live };
@@ -81,7 +86,10 @@ fn rules(spending: &[Spending], cases: Vec<CasesOfRule>) -> BTreeMap<Account, Ru
         rule.kind = line.kind;
         rule.shadow = line.shadow;
         rule.cases += line.count;
-        *rule.verdicts.entry(line.verdict.unwrap_or_else(|| "open".to_owned())).or_default() += line.count;
+        *rule
+            .verdicts
+            .entry(line.verdict.unwrap_or_else(|| "open".to_owned()))
+            .or_default() += line.count;
     }
     for line in spending {
         // Jobs of cases that were opened earlier count too.
@@ -106,7 +114,11 @@ fn text(rules: &BTreeMap<Account, RuleLine>, costs: &[CostLine], out: &mut dyn W
         return writeln!(out, "no case was opened and no job asked for");
     }
     for ((name, shadow), rule) in rules {
-        let verdicts: Vec<String> = rule.verdicts.iter().map(|(verdict, count)| format!("{verdict} {count}")).collect();
+        let verdicts: Vec<String> = rule
+            .verdicts
+            .iter()
+            .map(|(verdict, count)| format!("{verdict} {count}"))
+            .collect();
         writeln!(
             out,
             "{name}{}: {} cases ({}), {} jobs",

@@ -52,7 +52,11 @@ enum TestFormat {
 /// The rules cannot be used (78), a test does not hold (1), or the output is closed.
 pub async fn run(args: &TestArgs, config: &ConfigArgs, out: &mut dyn Write) -> Result<(), CliError> {
     let settings = config.load()?.config;
-    let paths = if args.rules.is_empty() { &settings.rules.paths } else { &args.rules };
+    let paths = if args.rules.is_empty() {
+        &settings.rules.paths
+    } else {
+        &args.rules
+    };
     let rules = RuleSet::load(paths).map_err(|wrong| CliError::config(format!("the rules cannot be used\n{wrong}")))?;
     let rules = Arc::new(rules);
     let engine = parts::engine_settings(&settings).map_err(|error| CliError::config(error.to_string()))?;

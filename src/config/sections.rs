@@ -105,6 +105,10 @@ section! {
         history_window: Duration [HOUR, 3_650 * DAY] = 14 * DAY;
         /// Whether what failed is read from artifacts before rules see a failure.
         read_failures: bool = false;
+        /// Labels that have to fail newly on one push to be taken for one storm, which one case looks into; 0: never.
+        storm_labels: u32 [0, 10_000] = 8;
+        /// How long after the first of them was noticed the others may be.
+        storm_window: Duration [MINUTE, DAY] = 2 * HOUR;
     }
 }
 
@@ -126,6 +130,8 @@ impl EngineSection {
             runs_end_within: self.runs_end_within,
             history_window: self.history_window,
             read_failures: self.read_failures,
+            storm_labels: self.storm_labels,
+            storm_window: self.storm_window,
             ..EngineSettings::default()
         })
     }
@@ -295,13 +301,17 @@ mod tests {
                 ours.jobs_appear_within,
                 ours.runs_end_within,
                 ours.history_window,
-                ours.read_failures
+                ours.read_failures,
+                ours.storm_labels,
+                ours.storm_window
             ),
             (
                 theirs.jobs_appear_within,
                 theirs.runs_end_within,
                 theirs.history_window,
-                theirs.read_failures
+                theirs.read_failures,
+                theirs.storm_labels,
+                theirs.storm_window
             )
         );
         for project in ["autoland", "try", "try-comm-central"] {

@@ -95,7 +95,7 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// Events that came by no message: of a test, or made by hand.
+    /// Events that came by another way than messages.
     pub fn of(events: Vec<Event>) -> Reading {
         Reading {
             events,

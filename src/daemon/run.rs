@@ -13,6 +13,7 @@ use tokio::sync::{Notify, watch};
 
 use super::intake::{BatchSettings, Intake, Step};
 use super::pipeline::{Pipeline, PipelineSettings};
+use super::reconcile::{check_at_start, messages_may_be_missing};
 use super::reload::{Reloader, Trigger};
 use super::{observe_notes, observe_round, observe_store, observe_taken, parts};
 use crate::bus::amqp::AmqpBus;
@@ -86,6 +87,8 @@ struct Shared {
     retention: Retention,
     /// Wakes the work loop: there is something to do.
     work: Notify,
+    /// Wakes the reconciliation: messages may be missing.
+    missing: Notify,
 }
 
 /// Runs the daemon until it is told to stop.
@@ -111,10 +114,12 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         ..config.dispatch.settings()
     };
     let dispatcher = Dispatcher::new(store.clone(), backend, Arc::clone(&clock), dispatch);
+    let facts = parts::facts(&config, &clock)?;
+    let reconciler = parts::reconciler(&config, Arc::clone(&facts), &clock)?;
     let pipeline = Arc::new(Pipeline::new(
         Engine::new(Arc::clone(&rules), parts::engine_settings(&config)?),
         store.clone(),
-        parts::facts(&config, &clock)?,
+        facts,
         dispatcher,
         super::brakes(config.limits.limits(), &rules),
         Arc::clone(&clock),
@@ -146,6 +151,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         backend: backend_name,
         retention: config.traces.retention(),
         work: Notify::new(),
+        missing: Notify::new(),
     });
     let state = WebState {
         store: store.clone(),
@@ -177,7 +183,12 @@ pub async fn run(config: Config) -> Result<(), RunError> {
             drop(last_act);
         }
     });
-    let reload = tokio::spawn(reload_loop(hangup, Arc::clone(&reloader), store.clone(), stopping.clone()));
+    let reload = tokio::spawn(reload_loop(
+        hangup,
+        Arc::clone(&reloader),
+        store.clone(),
+        stopping.clone(),
+    ));
     let watch = tokio::spawn({
         let (reloader, stopping, every) = (reloader, stopping.clone(), config.rules.watch_every);
         let is_wanted = config.rules.watch;
@@ -193,6 +204,23 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         config.store.keep_runs,
         stopping.clone(),
     ));
+    let reconcile = tokio::spawn({
+        let (shared, stopping) = (Arc::clone(&shared), stopping.clone());
+        async move {
+            reconciler
+                .watch(
+                    &shared.pipeline,
+                    shared.clock.as_ref(),
+                    &shared.missing,
+                    &shared.work,
+                    stopping,
+                )
+                .await;
+        }
+    });
+    if check_at_start(&store, config.reconcile.after, clock.now()).await? {
+        shared.missing.notify_one();
+    }
     let every = config.treestatus.every;
     let trees = tokio::spawn({
         let stopping = stopping.clone();
@@ -207,7 +235,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     // The intake may have ended by itself: then everything else ends with it.
     stop.send_replace(true);
     told(service::tell_stopping());
-    for task in [work, reload, watch, watchdog, prune, trees] {
+    for task in [work, reload, watch, watchdog, prune, reconcile, trees] {
         if let Err(error) = task.await {
             let failed = format!("a part of the daemon failed by a defect of it; please report this: {error}");
             ended = ended.and(Err(RunError::Unavailable(failed)));
@@ -319,6 +347,7 @@ async fn intake(
             }
             Step::Bus(Batch::PossibleLoss { reason }) => {
                 tracing::error!(%reason, "messages may have been lost");
+                reconcile(shared).await;
             }
             Step::Bus(_) => {}
             Step::End => break Ok(()),
@@ -332,6 +361,15 @@ async fn intake(
     }
     intake.bus().close().await;
     ended
+}
+
+/// Has what was lost fetched.
+async fn reconcile(shared: &Shared) {
+    match messages_may_be_missing(shared.pipeline.store()).await {
+        Ok(true) => shared.missing.notify_one(),
+        Ok(false) => {}
+        Err(error) => tracing::error!(%error, "what was lost will not be fetched"),
+    }
 }
 
 async fn remember_bindings(shared: &Shared, bound: String) {
@@ -502,12 +540,7 @@ async fn forget_notices(shared: &Shared) -> Result<(), LedgerError> {
 }
 
 /// Reads the rules again on SIGHUP.
-async fn reload_loop(
-    mut hangup: Signal,
-    reloader: Arc<Reloader>,
-    store: Handle,
-    mut stopping: watch::Receiver<bool>,
-) {
+async fn reload_loop(mut hangup: Signal, reloader: Arc<Reloader>, store: Handle, mut stopping: watch::Receiver<bool>) {
     loop {
         tokio::select! {
             _ = stopping.wait_for(|stop| *stop) => return,

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use super::apply::{Engine, FORWARD, Note};
 use super::evidence;
 use super::ledger::{ActionState, CaseRow, Ledger, LedgerError, NewAction, View, ViewQuery};
+use super::storm;
 use crate::cases::{self, Step};
 use crate::event::{ActionKey, CaseId, CaseParams, JobRequest, Label, Reason, Timestamp, Verdict, VerdictKind};
 
+/// Searches of a project that are looked at for those of a storm.
+pub(super) const SEARCHES_LOOKED_AT: u32 = 500;
 /// Pushes that a view goes back where no case says how far.
 pub(super) const BACK: u32 = 60;
 
@@ -99,6 +102,7 @@ impl Engine {
         }
         ledger.save_case(&case)?;
         if case.verdict.is_some() {
+            self.end_storm(ledger, &case, now, notes)?;
             notes.push(Note::Closed(Box::new(case)));
         } else if !requests.is_empty() {
             notes.push(Note::Asked(Box::new(case), requests));
@@ -119,6 +123,34 @@ impl Engine {
         let view = ledger.view(&self.query_of(case))?;
         let actions = ledger.actions_of(case.id)?;
         Ok(evidence::of_case(case, &view, &actions, self.settings(), now))
+    }
+
+    /// When the case of a storm has named the push, nobody else has to look for it.
+    fn end_storm(
+        &self,
+        ledger: &mut dyn Ledger,
+        head: &CaseRow,
+        now: Timestamp,
+        notes: &mut Vec<Note>,
+    ) -> Result<(), LedgerError> {
+        let named = head
+            .verdict
+            .as_ref()
+            .filter(|verdict| verdict.kind == VerdictKind::Culprit);
+        let (Some(verdict), true) = (named, head.storm == Some(head.id)) else {
+            return Ok(());
+        };
+        let pushes: Vec<String> = verdict.pushes.iter().map(|named| named.push.to_string()).collect();
+        let since = head.opened_at.minus(storm::REMEMBERED);
+        for mut case in ledger.recent_searches(&head.subject.project, since, SEARCHES_LOOKED_AT)? {
+            if case.storm == Some(head.id) && case.id != head.id && case.verdict.is_none() {
+                let why = format!("{} of the same storm named push {}", head.id, pushes.join(", "));
+                supersede(&mut case, why, now);
+                ledger.save_case(&case)?;
+                notes.push(Note::Closed(Box::new(case)));
+            }
+        }
+        Ok(())
     }
 
     /// What to look at around a case.
@@ -184,6 +216,17 @@ fn close(case: &mut CaseRow, verdict: Verdict, now: Timestamp) {
     case.verdict = Some(verdict);
     case.closed_at = Some(now);
     case.wake_at = None;
+}
+
+/// Closes a case because another one has made it moot.
+pub(super) fn supersede(case: &mut CaseRow, why: String, now: Timestamp) {
+    let verdict = Verdict {
+        kind: VerdictKind::Superseded,
+        pushes: Vec::new(),
+        probability: None,
+        why,
+    };
+    close(case, verdict, now);
 }
 
 /// The requests of a step, numbered by round and slot.

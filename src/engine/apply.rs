@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::batch::Batch;
 use super::consider::Occasion;
-use super::ledger::{CaseRow, Decision, GroupRow, Lack, Ledger, LedgerError, ViewQuery};
+use super::ledger::{CaseRow, Decision, GroupRow, Lack, Ledger, LedgerError, MayBeOurs, ViewQuery};
 use super::opening::{self, Placed};
 use super::settings::EngineSettings;
 use crate::event::{CausedBy, Event, JobEvent, JobRequest, Outcome, Reason, RequestKind, TaskId, Timestamp};
@@ -270,10 +270,9 @@ impl Engine {
     /// Whether events of this task that no rule looks at are kept, so that somebody can ask why: the same tasks always.
     fn is_sampled(&self, task: &TaskId) -> bool {
         // FNV-1a (Fowler, Noll, Vo): task ids differ in every bit, and this is asked of every event.
-        let hash = task
-            .as_str()
-            .bytes()
-            .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        let hash = task.as_str().bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+        });
         f64::from(hash) < self.settings.sample * f64::from(u32::MAX)
     }
 
@@ -346,15 +345,19 @@ impl Engine {
             let Some(parent) = &job.facts.parent else {
                 return Ok(Some(Lack::Task));
             };
-            if ledger.action_of(parent)?.is_some() {
+            let is_ours = ledger.action_of(parent)?.is_some() || ledger.action_of(&job.run.task)?.is_some();
+            if is_ours {
                 job.facts.caused_by = CausedBy::Sheriffd;
-            } else if let Some(placed) = Placed::of(job)
-                && ledger.is_sending(placed.project, placed.label, placed.push)?
+            } else if job.group.as_ref() != Some(parent)
+                && let Some(placed) = Placed::of(job)
             {
-                return Ok(Some(Lack::Lineage));
-            } else {
-                job.facts.caused_by = CausedBy::Person;
+                match ledger.may_be_ours(placed.project, placed.label, placed.push)? {
+                    MayBeOurs::No => job.facts.caused_by = CausedBy::Person,
+                    MayBeOurs::SoonKnown => return Ok(Some(Lack::Lineage)),
+                    MayBeOurs::NeverKnown => {}
+                }
             }
+            // A run that an action made, and whose parent is the push's own task: whose action it was is not known.
         }
         let has_outcome = matches!(job.outcome(), Some(Outcome::Failed | Outcome::Passed));
         let may_fail = job.outcome() == Some(Outcome::Failed) || is_evidence;

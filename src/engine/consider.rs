@@ -10,7 +10,7 @@ use super::ledger::{CaseRow, Decision, DecisionResult, Ledger, LedgerError, View
 use super::opening::{self, Draft, Opening, Placed, by_hand, failure};
 use crate::event::{CaseId, CaseParams, Cause, CausedBy, Event, Reason, RequestKind, Timestamp};
 use crate::rules::{
-    Facts, MAX_ELEMENTS, Matched, Mode, NoFacts, Object, Rule, RuleIndex, RuleSet, Stop, Tracing, Value,
+    Facts, Guard, MAX_ELEMENTS, Matched, Mode, NoFacts, Object, Rule, RuleIndex, RuleSet, Stop, Tracing, Value,
 };
 
 /// How an event comes to a rule.
@@ -34,7 +34,10 @@ pub(super) struct Asked<'a> {
 
 impl Engine {
     /// One rule on one failure: opens a case, or several, or says why not.
-    #[expect(clippy::too_many_arguments, reason = "one call's whole context, and only two callers")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one call's whole context, and only two callers"
+    )]
     pub(super) fn consider_job(
         &mut self,
         ledger: &mut dyn Ledger,
@@ -87,8 +90,16 @@ impl Engine {
                 subject: &subject,
                 relaxed: &rule.relaxed,
             };
-            let (opening, around) = failure::consider(placed, wanted, view, self.settings(), now);
+            let (mut opening, around) = failure::consider(placed, wanted, view, self.settings(), now);
             explain_pushes(&mut decision.detail, &around);
+            if let Opening::Open(draft) = &mut opening
+                && !rule.relaxed.contains(&Guard::Storm)
+                && let Some((reason, head)) = self.shelter(ledger, batch, draft, now)?
+            {
+                decision.case = Some(head);
+                batch.note_decision(ledger, decision.because(reason))?;
+                continue;
+            }
             self.conclude(ledger, batch, &asked, &facts, each, decision, opening)?;
         }
         Ok(())
@@ -283,7 +294,9 @@ impl Engine {
         let awaits_approval = case.awaits_approval().is_some();
         batch.notes.push(Note::Opened(Box::new(case.clone())));
         if awaits_approval {
-            batch.notes.push(Note::HeldBack(Box::new(case), Reason::AwaitingApproval));
+            batch
+                .notes
+                .push(Note::HeldBack(Box::new(case), Reason::AwaitingApproval));
         }
         self.advance(ledger, id, now, &mut batch.notes)
     }
@@ -298,6 +311,8 @@ impl Engine {
             opened_by,
             targets,
             unable,
+            span,
+            storm,
         } = draft;
         CaseRow {
             id: CaseId(0),
@@ -321,6 +336,8 @@ impl Engine {
             each: None,
             approval: None,
             notify: None,
+            span,
+            storm,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::ledger::{ActionRow, ActionState, CaseRow, Counts, PushRow, RunRow, View};
 use super::settings::EngineSettings;
 use crate::cases::{Evidence, PushEvidence, TargetEvidence};
-use crate::event::{RunKey, CausedBy, Label, Outcome, PushId, Reason, RunState, Signature, Timestamp};
+use crate::event::{CausedBy, Label, Outcome, PushId, Reason, RunKey, RunState, Signature, Timestamp};
 
 /// What one run says of a subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -268,7 +268,7 @@ fn targets(case: &CaseRow, view: &View, actions: &[ActionRow], lost_before: Time
                 counts,
                 pending: asked().map(still_to_come).fold(pending, u32::saturating_add),
                 refused: asked()
-                    .find(|action| action.state == ActionState::Refused)
+                    .find(|action| action.state == ActionState::Refused || is_given_up(action) && action.arrived == 0)
                     .map(|action| action.detail.clone().unwrap_or_else(|| "the CI refused it".into())),
             }
         })

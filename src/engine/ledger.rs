@@ -8,9 +8,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::storm::Span;
 use crate::event::{
-    ActionKey, CaseId, CaseKind, CaseParams, Cause, CausedBy, Duration, Event, JobEvent, JobRequest, Label, Project, PushEvent,
-    PushId, Reason, Revision, RunKey, RunState, Signature, Subject, Target, TaskId, Timestamp, Unable, Verdict,
+    ActionKey, CaseId, CaseKind, CaseParams, Cause, CausedBy, Duration, Event, JobEvent, JobRequest, Label, Project,
+    PushEvent, PushId, Reason, Revision, RunKey, RunState, Signature, Subject, Target, TaskId, Timestamp, Unable,
+    Verdict, VerdictKind,
 };
 pub use crate::rules::Mode;
 use crate::rules::{Bug, Estimate, Rule};
@@ -119,6 +121,12 @@ pub struct CaseRow {
     /// The webhook that is told of its verdict, by name; `None`: the common one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notify: Option<Arc<str>>,
+    /// For searches: between which pushes it broke, as far as was known when the case was opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span: Option<Span>,
+    /// The case of the storm that it stands for or was closed with; its own number if it is that case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storm: Option<CaseId>,
 }
 
 /// That a person must approve a case before it asks for anything.
@@ -153,6 +161,15 @@ pub struct Held {
 }
 
 impl CaseRow {
+    /// Whether it was closed because another case looks into the same storm.
+    pub fn was_closed_with_storm(&self) -> bool {
+        let is_moot = self
+            .verdict
+            .as_ref()
+            .is_some_and(|verdict| verdict.kind == VerdictKind::Superseded);
+        is_moot && self.storm.is_some_and(|head| head != self.id)
+    }
+
     /// Whether it only decides and asks for nothing.
     pub fn is_shadow(&self) -> bool {
         self.mode != Mode::Live
@@ -441,6 +458,18 @@ pub struct GroupRow {
     pub revision: Option<Revision>,
 }
 
+/// Whether a run whose parent is in no receipt may be ours all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MayBeOurs {
+    /// No.
+    No,
+    /// A request of ours for its push is on its way: its answer will tell. An action makes builds too, so that the label
+    /// says nothing.
+    SoonKnown,
+    /// We asked for the label on the push, and the CI did not name the task that makes the jobs.
+    NeverKnown,
+}
+
 /// The books inside one transaction.
 pub trait Ledger {
     /// Writes runs into the history: a later state replaces an earlier one, never the other way round; known
@@ -465,8 +494,8 @@ pub trait Ledger {
     /// The action whose receipt names this task.
     fn action_of(&mut self, receipt: &TaskId) -> Result<Option<ActionKey>, LedgerError>;
 
-    /// Whether an action for this label and push is on its way, so that a run of unknown parentage may be ours.
-    fn is_sending(&mut self, project: &Project, label: &Label, push: PushId) -> Result<bool, LedgerError>;
+    /// Whether a run of this label on this push, made by an action that is in no receipt, may be ours.
+    fn may_be_ours(&mut self, project: &Project, label: &Label, push: PushId) -> Result<MayBeOurs, LedgerError>;
 
     /// Project and label of everything that an open case is about: its subject and its targets.
     fn open_subjects(&mut self) -> Result<Vec<(Project, Label)>, LedgerError>;
@@ -499,12 +528,22 @@ pub trait Ledger {
     /// dropped, and a notice of the verdict is due.
     fn save_case(&mut self, case: &CaseRow) -> Result<(), LedgerError>;
 
+    /// The searches for a culprit that were opened in a project since a moment, oldest first, at most `limit` of the
+    /// newest.
+    fn recent_searches(&mut self, project: &Project, since: Timestamp, limit: u32)
+    -> Result<Vec<CaseRow>, LedgerError>;
+
     /// Cases that a rule opened since a moment with this throttle key, at most `limit`.
     fn cases_opened(&mut self, rule: &str, key: &str, since: Timestamp, limit: u32) -> Result<u32, LedgerError>;
 
     /// When a rule last opened a case about this subject and, where it opens one for each element of a list, this
     /// element.
-    fn last_opened(&mut self, rule: &str, subject: &Subject, each: Option<&str>) -> Result<Option<Timestamp>, LedgerError>;
+    fn last_opened(
+        &mut self,
+        rule: &str,
+        subject: &Subject,
+        each: Option<&str>,
+    ) -> Result<Option<Timestamp>, LedgerError>;
 
     /// How long the runs of a label take on a machine, in the mean; `None` while none has told.
     fn mean_duration(&mut self, project: &Project, label: &Label) -> Result<Option<Duration>, LedgerError>;

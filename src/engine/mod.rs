@@ -14,6 +14,8 @@ mod facts;
 pub mod ledger;
 pub mod opening;
 pub mod settings;
+mod shelter;
+pub mod storm;
 
 pub use answer::Answer;
 pub use apply::{Discarded, Engine, Note, Patience};

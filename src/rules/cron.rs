@@ -99,7 +99,11 @@ impl Cron {
                 return None;
             }
             if self.names_day(date) {
-                let until = if date == last.date() { last.time() } else { jiff::civil::Time::MAX };
+                let until = if date == last.date() {
+                    last.time()
+                } else {
+                    jiff::civil::Time::MAX
+                };
                 if let Some(time) = self.last_time(until) {
                     let moment = jiff::tz::TimeZone::UTC.to_timestamp(date.to_datetime(time)).ok()?;
                     let moment = Timestamp(moment.as_millisecond());
@@ -125,7 +129,11 @@ impl Cron {
     fn names_day(&self, date: jiff::civil::Date) -> bool {
         let day = has(self.days, date.day());
         let weekday = has(self.weekdays, date.weekday().to_sunday_zero_offset());
-        let named = if self.either_day { day || weekday } else { day && weekday };
+        let named = if self.either_day {
+            day || weekday
+        } else {
+            day && weekday
+        };
         named && has(self.months, date.month())
     }
 }

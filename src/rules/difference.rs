@@ -67,7 +67,11 @@ fn meaning(rule: &Rule) -> String {
 }
 
 fn only_first<V>(first: &BTreeMap<String, V>, second: &BTreeMap<String, V>) -> Vec<String> {
-    first.keys().filter(|name| !second.contains_key(*name)).cloned().collect()
+    first
+        .keys()
+        .filter(|name| !second.contains_key(*name))
+        .cloned()
+        .collect()
 }
 
 fn changed<V: PartialEq>(old: &BTreeMap<String, V>, new: &BTreeMap<String, V>) -> Vec<String> {

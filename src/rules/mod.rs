@@ -46,8 +46,9 @@ pub use field_table::{FIELDS, OBJECT_FIELDS};
 pub use fields::{EventKind, Field, ObjectField, fields_of};
 pub use matching::{FieldMatch, Glob, Matched, Range, Test};
 pub use rule::{
-    Approve, Budget, BudgetScope, By, Condition, Counted, Debounce, ExpectedCases, Guard, MinuteOfDay, Mode, Notify,
-    NO_MATCH, QuietHours, Rule, RuleIndex, RuleTest, TestAction, TestExpectation, TestPush, TestRun, TestStep, Throttle, Unfilled,
+    Approve, Budget, BudgetScope, By, Condition, Counted, Debounce, ExpectedCases, Guard, MinuteOfDay, Mode, NO_MATCH,
+    Notify, QuietHours, Rule, RuleIndex, RuleTest, TestAction, TestExpectation, TestPush, TestRun, TestStep, Throttle,
+    Unfilled,
 };
 pub use schema::json_schema;
 pub use set::{Approval, BindingHint, Clause, Evaluation, MAX_ELEMENTS, RuleSet, Tracing, rule_files};

@@ -168,7 +168,9 @@ impl Reader<'_> {
         };
         let when = self.condition(node.get("when"), scope);
         let for_each = self.list_expression(node.get("for_each"), scope);
-        let element = for_each.as_ref().and_then(|list| list.as_ref().map(|(_, element)| element));
+        let element = for_each
+            .as_ref()
+            .and_then(|list| list.as_ref().map(|(_, element)| element));
         let scope = Scope { each: element, ..scope };
         let approve = self.approve(
             node.get("approve"),
@@ -272,7 +274,10 @@ impl Reader<'_> {
         };
         let mut kinds: Vec<EventKind> = Vec::new();
         for item in on.items() {
-            let kind = item.text().and_then(EventKind::from_word).filter(|kind| *kind != EventKind::Timer)?;
+            let kind = item
+                .text()
+                .and_then(EventKind::from_word)
+                .filter(|kind| *kind != EventKind::Timer)?;
             if kinds.contains(&kind) {
                 self.gathering.error(
                     Code::DuplicateName,

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::expr::Expr;
-use super::fields::{EventKind, field};
 use super::expr::{Run, Stop};
 use super::facts::Facts;
+use super::fields::{EventKind, field};
 use super::matching::FieldMatch;
 use super::text::FilledText;
 use super::value::Value;
@@ -185,7 +185,8 @@ impl QuietHours {
         };
         let clock = self.tz.to_datetime(moment).time();
         // Hours and minutes of a clock are not negative.
-        let minute = MinuteOfDay::from(clock.hour().unsigned_abs()) * 60 + MinuteOfDay::from(clock.minute().unsigned_abs());
+        let minute =
+            MinuteOfDay::from(clock.hour().unsigned_abs()) * 60 + MinuteOfDay::from(clock.minute().unsigned_abs());
         let (from, to) = self.span;
         let inside = match from < to {
             true => (from..to).contains(&minute),

@@ -154,7 +154,10 @@ impl RuleSet {
 
     /// The place of the rule of this name.
     pub fn find(&self, name: &str) -> Option<RuleIndex> {
-        self.rules.iter().position(|rule| rule.name.as_str() == name).map(RuleIndex)
+        self.rules
+            .iter()
+            .position(|rule| rule.name.as_str() == name)
+            .map(RuleIndex)
     }
 
     /// All budgets, by name.

@@ -8,13 +8,11 @@ use serde_json::{Value as Json, json};
 
 use super::code::Code;
 use super::diagnostic::{Gathering, closest, one_of};
-use super::fields::{EventKind, Field, field, fields_of};
 use super::field_table::OBJECT_FIELDS;
+use super::fields::{EventKind, Field, field, fields_of};
 use super::keys::TEST_STEP;
 use super::read::duration;
-use super::rule::{
-    ExpectedCases, NO_MATCH, RuleTest, TestAction, TestExpectation, TestPush, TestRun, TestStep,
-};
+use super::rule::{ExpectedCases, NO_MATCH, RuleTest, TestAction, TestExpectation, TestPush, TestRun, TestStep};
 use super::value::{ObjectType, Type};
 use super::yaml::{Node, Yaml};
 use crate::event::{Reason, RuleName, Timestamp, VerdictKind};
@@ -47,7 +45,11 @@ pub(super) fn read(node: &Node, rules: &[&str], gathering: &mut Gathering) -> Op
         history: parts("history").iter().map(run).collect::<Option<_>>()?,
         pushes: parts("pushes").iter().map(push).collect::<Option<_>>()?,
         limits: limits(node),
-        tasks: parts("tasks").iter().filter_map(Node::text).map(str::to_owned).collect(),
+        tasks: parts("tasks")
+            .iter()
+            .filter_map(Node::text)
+            .map(str::to_owned)
+            .collect(),
         steps: steps.into_iter().collect::<Option<_>>()?,
         expectations: expectations.into_iter().collect::<Option<_>>()?,
     })
@@ -174,7 +176,12 @@ fn element(of: &Type, item: &Node, field: &Field, gathering: &mut Gathering) {
         (Type::Object(ObjectType::Signature), Yaml::Text(_)) => true,
         (Type::Object(of), Yaml::Map(entries)) => {
             for (key, _) in entries {
-                let fields = || OBJECT_FIELDS.iter().filter(|field| field.of == *of).map(|field| field.name);
+                let fields = || {
+                    OBJECT_FIELDS
+                        .iter()
+                        .filter(|field| field.of == *of)
+                        .map(|field| field.name)
+                };
                 if !fields().any(|name| name == key.name) {
                     let message = format!("a {} has no field `{}`", of.as_str(), key.name);
                     let note = gathering.error(Code::UnknownField, key.span, message);
@@ -186,7 +193,11 @@ fn element(of: &Type, item: &Node, field: &Field, gathering: &mut Gathering) {
         _ => false,
     };
     if !fits {
-        let message = format!("`{}` holds elements of type {of}, and this is {}", field.name, item.kind());
+        let message = format!(
+            "`{}` holds elements of type {of}, and this is {}",
+            field.name,
+            item.kind()
+        );
         gathering.error(Code::TypeMismatch, item.span, message);
     }
 }

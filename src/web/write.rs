@@ -14,7 +14,7 @@ use serde_json::json;
 use subtle::ConstantTimeEq as _;
 
 use super::{Failure, WebState};
-use crate::rules::{Difference, Diagnostics};
+use crate::rules::{Diagnostics, Difference};
 use crate::secret::Secret;
 
 /// What came of reading the rules again.

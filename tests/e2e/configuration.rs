@@ -63,8 +63,17 @@ async fn rules_that_change_take_effect_unless_they_are_broken() {
     assert!(new.to_string().contains("another-rule"), "{new}");
     // The case that was open goes on under the rule and the version that opened it.
     assert!(old.to_string().contains("backfill-new-orange"), "{old}");
-    assert_ne!(old.to_string().replace("backfill-new-orange", "another-rule"), new.to_string());
-    assert!(daemon.log().contains("added: another-rule; removed: backfill-new-orange"), "{}", daemon.log());
+    assert_ne!(
+        old.to_string().replace("backfill-new-orange", "another-rule"),
+        new.to_string()
+    );
+    assert!(
+        daemon
+            .log()
+            .contains("added: another-rule; removed: backfill-new-orange"),
+        "{}",
+        daemon.log()
+    );
     let reloads = |result: &str| format!("sheriffd_rules_reloads_total{{result=\"{result}\"}}");
     assert!(daemon.metric(&reloads("refused")).await >= 1.0);
     assert!(daemon.metric(&reloads("applied")).await >= 1.0);
@@ -115,7 +124,10 @@ async fn the_api_reads_the_rules_again_for_who_knows_the_token_and_for_nobody_el
         let answer = request.send().await.expect("the daemon answers");
         let status = answer.status().as_u16();
         let text = answer.text().await.expect("the answer is text");
-        (status, serde_json::from_str::<serde_json::Value>(&text).expect("the answer is JSON"))
+        (
+            status,
+            serde_json::from_str::<serde_json::Value>(&text).expect("the answer is JSON"),
+        )
     };
     installation.write_rules(&one_rule("other"));
     for wrong in [None, Some("open"), Some("open sesame!"), Some("")] {
@@ -130,7 +142,10 @@ async fn the_api_reads_the_rules_again_for_who_knows_the_token_and_for_nobody_el
     assert_eq!(status, 422, "{answer}");
     assert_eq!(answer["diagnostics"][0]["line"], 1, "{answer}");
     let version = &post(Some("open sesame")).await.1;
-    assert_eq!(version["result"], "refused", "the last good rules stay until the files are sound: {version}");
+    assert_eq!(
+        version["result"], "refused",
+        "the last good rules stay until the files are sound: {version}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -79,7 +79,9 @@ fn environment() -> Vec<(String, String)> {
 }
 
 fn read(path: &Path) -> Result<String, Diagnostic> {
-    let size = std::fs::metadata(path).map(|metadata| metadata.len()).unwrap_or_default();
+    let size = std::fs::metadata(path)
+        .map(|metadata| metadata.len())
+        .unwrap_or_default();
     let wrong = |why: String| at(path, 1, 1, "", Code::Unreadable, why);
     if size > MAX_DOCUMENT {
         return Err(wrong(format!(
@@ -112,8 +114,17 @@ fn diagnostic(error: &ConfigError, path: &Path, text: &str) -> Diagnostic {
         _ => (path, 1),
     };
     // A drop-in is another text.
-    let other = if file == path { None } else { std::fs::read_to_string(file).ok() };
-    let source = other.as_deref().unwrap_or(text).lines().nth(line - 1).unwrap_or_default();
+    let other = if file == path {
+        None
+    } else {
+        std::fs::read_to_string(file).ok()
+    };
+    let source = other
+        .as_deref()
+        .unwrap_or(text)
+        .lines()
+        .nth(line - 1)
+        .unwrap_or_default();
     let key_of = |key: &str| {
         let name = key.rsplit('.').next().unwrap_or(key).trim_matches('"').to_owned();
         let before = source.find(&name).map_or(0, |at| source[..at].chars().count());
@@ -171,7 +182,10 @@ fn blocks(text: &str) -> Vec<Block> {
         let mut body = String::new();
         for (_, line) in lines.by_ref() {
             let trimmed = line.trim();
-            if trimmed.len() >= fence.len() && trimmed.starts_with(fence) && trimmed.trim_matches(marker(fence)).is_empty() {
+            if trimmed.len() >= fence.len()
+                && trimmed.starts_with(fence)
+                && trimmed.trim_matches(marker(fence)).is_empty()
+            {
                 break;
             }
             body.push_str(line);
@@ -208,7 +222,10 @@ fn language(info: &str, body: &str) -> Option<Language> {
         return None;
     }
     let is_marked = marks.contains(&"sheriffd");
-    let first = body.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
+    let first = body
+        .lines()
+        .map(str::trim)
+        .find(|line| !line.is_empty() && !line.starts_with('#'));
     match language {
         "yaml" | "yml" if is_marked || first == Some("version: 1") => Some(Language::Rules),
         "toml" if is_marked => Some(Language::Configuration),

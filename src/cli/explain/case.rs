@@ -21,8 +21,14 @@ use crate::event::{ActionKey, CaseId, Cause, Reason};
 use crate::rules::RuleSet;
 
 /// Runs `sheriffd explain CASE`.
-pub(super) fn explain(id: CaseId, args: &ExplainArgs, config: &ConfigArgs, out: &mut dyn Write) -> Result<(), CliError> {
-    let settings = parts::engine_settings(&config.load()?.config).map_err(|error| CliError::config(error.to_string()))?;
+pub(super) fn explain(
+    id: CaseId,
+    args: &ExplainArgs,
+    config: &ConfigArgs,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
+    let settings =
+        parts::engine_settings(&config.load()?.config).map_err(|error| CliError::config(error.to_string()))?;
     // Cases stand for themselves: no rule is asked.
     let none = RuleSet::parse(&[]).map_err(|error| CliError::config(error.to_string()))?;
     let engine = Engine::new(none.into(), settings);
@@ -55,7 +61,10 @@ pub(super) fn explain(id: CaseId, args: &ExplainArgs, config: &ConfigArgs, out: 
             })
         })
         .collect();
-    let next = case.verdict.is_none().then(|| cases::decide(&case.params, &evidence, now).why);
+    let next = case
+        .verdict
+        .is_none()
+        .then(|| cases::decide(&case.params, &evidence, now).why);
     let answer = json!({
         "case": case,
         "decisions": decisions,
@@ -79,7 +88,9 @@ pub(super) fn explain_action(
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
     let found = config.with_store(|books| {
-        let Some(case) = books.case(key.case)? else { return Ok(None) };
+        let Some(case) = books.case(key.case)? else {
+            return Ok(None);
+        };
         let requests = books.case_requests(key.case.0)?;
         let runs = books.runs_of_action(key)?;
         let request = requests.into_iter().find(|request| key_of(request) == Some(key));
@@ -90,7 +101,12 @@ pub(super) fn explain_action(
         write_action(&action, "", out)?;
         writeln!(out, "decided     {}", shown(&action["createdAt"]))?;
         writeln!(out, "why         {}", shown(&action["request"]["why"]))?;
-        writeln!(out, "rule        {} in version {}", shown(&action["rule"]), shown(&action["ruleVersion"]))?;
+        writeln!(
+            out,
+            "rule        {} in version {}",
+            shown(&action["rule"]),
+            shown(&action["ruleVersion"])
+        )?;
         writeln!(out, "the case    sheriffd explain {}", key.case)
     })
 }
@@ -118,7 +134,11 @@ fn write_case(case: &CaseRow, answer: &Value, out: &mut dyn Write) -> std::io::R
     writeln!(out, "about       {}, seen on push {}", case.subject, case.push)?;
     match &case.cause {
         Cause::Rule { name, version } => {
-            writeln!(out, "opened      {} by rule {name} in version {version}", case.opened_at)?;
+            writeln!(
+                out,
+                "opened      {} by rule {name} in version {version}",
+                case.opened_at
+            )?;
         }
         Cause::Person { name } => writeln!(out, "opened      {} by {name}", case.opened_at)?,
     }
@@ -130,7 +150,11 @@ fn write_case(case: &CaseRow, answer: &Value, out: &mut dyn Write) -> std::io::R
         write_decision(decision, out)?;
     }
     if !joined.is_empty() {
-        let events: Vec<String> = joined.iter().take(5).map(|decision| shown(&decision["event"])).collect();
+        let events: Vec<String> = joined
+            .iter()
+            .take(5)
+            .map(|decision| shown(&decision["event"]))
+            .collect();
         writeln!(out, "joined by   {} events: {}", joined.len(), events.join(", "))?;
     }
     writeln!(
@@ -146,7 +170,11 @@ fn write_case(case: &CaseRow, answer: &Value, out: &mut dyn Write) -> std::io::R
             push["passed"],
             push["failed"],
             push["pending"],
-            if push["runnable"] == true { "" } else { ", cannot be asked for" }
+            if push["runnable"] == true {
+                ""
+            } else {
+                ", cannot be asked for"
+            }
         )?;
     }
     for number in answer["numbers"].as_array().into_iter().flatten() {
@@ -160,7 +188,11 @@ fn write_case(case: &CaseRow, answer: &Value, out: &mut dyn Write) -> std::io::R
     if let Some(next) = answer["next"].as_str() {
         writeln!(out, "next        {next}")?;
     }
-    writeln!(out, "asked for   {} jobs, waits for {}", answer["asked"], answer["awaited"])?;
+    writeln!(
+        out,
+        "asked for   {} jobs, waits for {}",
+        answer["asked"], answer["awaited"]
+    )?;
     for action in answer["actions"].as_array().into_iter().flatten() {
         write_action(action, "    ", out)?;
     }

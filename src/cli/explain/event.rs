@@ -43,7 +43,10 @@ pub(super) fn explain(
     }
     let (events, source) = if samples.is_empty() {
         let known = runs.iter().map(|(project, run)| as_remembered(project, run)).collect();
-        (known, "the history keeps only its project, label, push, state and cause")
+        (
+            known,
+            "the history keeps only its project, label, push, state and cause",
+        )
     } else {
         let sampled: Vec<Event> = samples.into_iter().map(|(_, event)| event).collect();
         (sampled, "it was kept as a sample of events that no rule looked at")
@@ -66,7 +69,8 @@ pub(super) fn explain(
     });
     args.format.write(out, &answer, |out| {
         writeln!(out, "no rule's `match` let it through; {source}")?;
-        told.iter().try_for_each(|(event, rules)| write_unmatched(event, rules, args.all, out))
+        told.iter()
+            .try_for_each(|(event, rules)| write_unmatched(event, rules, args.all, out))
     })
 }
 
@@ -100,8 +104,17 @@ fn as_remembered(project: &Project, run: &RunRow) -> Event {
 pub(super) fn name(event: &Event) -> String {
     match event {
         Event::Job(job) => {
-            let label = job.facts.label.as_ref().map(|label| format!(" {label}")).unwrap_or_default();
-            let push = job.facts.push.map(|push| format!(" on push {push}")).unwrap_or_default();
+            let label = job
+                .facts
+                .label
+                .as_ref()
+                .map(|label| format!(" {label}"))
+                .unwrap_or_default();
+            let push = job
+                .facts
+                .push
+                .map(|push| format!(" on push {push}"))
+                .unwrap_or_default();
             format!("{} {}{label}{push}: {}", event.name(), job.run, job.state.as_str())
         }
         other => other.name().to_owned(),
@@ -140,12 +153,7 @@ pub(super) fn write_decision(decision: &Value, out: &mut dyn Write) -> std::io::
 }
 
 /// The rules that an event did not reach.
-pub(super) fn write_unmatched(
-    event: &str,
-    rules: &[Unmatched],
-    all: bool,
-    out: &mut dyn Write,
-) -> std::io::Result<()> {
+pub(super) fn write_unmatched(event: &str, rules: &[Unmatched], all: bool, out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(out, "{event}")?;
     if rules.is_empty() {
         return writeln!(

@@ -84,7 +84,8 @@ impl Observer for Seen {
             return;
         }
         for (reason, count) in taken.ignored.iter().chain(&taken.dead) {
-            self.news.push(format!("messages that come to nothing ({reason}): {count}"));
+            self.news
+                .push(format!("messages that come to nothing ({reason}): {count}"));
         }
     }
 
@@ -98,7 +99,8 @@ impl Observer for Seen {
                 // What follows is not about one event.
                 _ if self.only.is_some() => {}
                 Note::Opened(case) => {
-                    self.news.push(format!("would open {} about {}", case.params.kind(), case.subject));
+                    self.news
+                        .push(format!("would open {} about {}", case.params.kind(), case.subject));
                 }
                 Note::HeldBack(_, reason) => self.news.push(format!("would ask for nothing: {}", reason.sentence())),
                 Note::Asked(case, requests) => {

@@ -9,8 +9,8 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::super::CliError;
-use super::Observer;
 use super::super::common::Format;
+use super::Observer;
 use crate::bus::file::BadLines;
 use crate::daemon::pipeline::Taken;
 use crate::engine::Note;

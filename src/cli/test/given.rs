@@ -10,8 +10,8 @@ use serde_json::Value as Json;
 
 use crate::event::{
     BackendName, CausedBy, Changeset, Chunk, Duration, Event, JobEvent, JobFacts, Label, Outcome, PerfAlert, Project,
-    PushEvent, PushId, RequestEvent, RequestKind, Revision, RunKey, RunState, Signature, TaskId, Tick, Timestamp, Worker,
-    parse_duration,
+    PushEvent, PushId, RequestEvent, RequestKind, Revision, RunKey, RunState, Signature, TaskId, Tick, Timestamp,
+    Worker, parse_duration,
 };
 use crate::rules::{EventKind, RuleTest, TestStep};
 
@@ -101,7 +101,9 @@ impl<'t> Given<'t> {
             note(push.project.as_deref(), push.push);
         }
         for step in &self.test.steps {
-            let TestStep::Event { kind, fields } = step else { continue };
+            let TestStep::Event { kind, fields } = step else {
+                continue;
+            };
             let project = text(fields, "project").unwrap_or_else(|| PROJECT.to_owned());
             let Some(push) = number(fields, "push").or((kind.is_job()).then_some(self.highest)) else {
                 continue;
@@ -121,7 +123,9 @@ impl<'t> Given<'t> {
             } else {
                 named.into_iter().collect()
             };
-            let of_project = all.into_iter().filter(|push| !landing.contains(&(project.clone(), *push)));
+            let of_project = all
+                .into_iter()
+                .filter(|push| !landing.contains(&(project.clone(), *push)));
             pushes.extend(of_project.map(|push| self.push(&project, push)));
         }
         pushes
@@ -225,13 +229,20 @@ impl<'t> Given<'t> {
         now: Timestamp,
         receipt: impl FnOnce(&Label, PushId) -> Option<TaskId>,
     ) -> Event {
-        let label = or(fields, "label", || text(fields, "series").or_else(|| Some(LABEL.to_owned())));
+        let label = or(fields, "label", || {
+            text(fields, "series").or_else(|| Some(LABEL.to_owned()))
+        });
         let mut facts = label.as_deref().map(facts_of_label).unwrap_or_default();
         facts.project = or(fields, "project", || Some(PROJECT.to_owned())).map(Project::from);
         facts.push = unless_written(fields, "push", |value| value.as_u64(), || Some(self.highest)).map(PushId);
         let of_push = facts.project.as_ref().zip(facts.push);
         let revision = of_push.map(|(project, push)| self.revision(project, push.0));
-        facts.revision = unless_written(fields, "revision", |value| value.as_str().map(Revision::from), || revision);
+        facts.revision = unless_written(
+            fields,
+            "revision",
+            |value| value.as_str().map(Revision::from),
+            || revision,
+        );
         let tier = |value: &Json| value.as_u64().and_then(|tier| u8::try_from(tier).ok());
         facts.tier = unless_written(fields, "tier", tier, || Some(1));
         let known = std::mem::take(&mut facts.platform);
@@ -287,7 +298,10 @@ impl<'t> Given<'t> {
     /// The run that an event is about: the one it names, else one of the same job that has begun, else a new one.
     fn run_of(&mut self, fields: &Fields, facts: &JobFacts, state: RunState) -> RunKey {
         let begun = self.begun.iter().position(|begun| {
-            begun.label == facts.label && begun.push == facts.push && begun.project == facts.project && begun.state < state
+            begun.label == facts.label
+                && begun.push == facts.push
+                && begun.project == facts.project
+                && begun.state < state
         });
         let mut run = match begun.map(|index| self.begun.remove(index).run) {
             Some(run) => run,
@@ -351,7 +365,9 @@ fn changesets(fields: &Fields, revision: &Revision) -> Vec<Changeset> {
         Vec::new()
     };
     if files.is_none() && description.is_none() && parents.is_empty() {
-        let says_no = ["is_backout", "is_merge", "is_uplift"].iter().any(|name| fields.contains_key(*name));
+        let says_no = ["is_backout", "is_merge", "is_uplift"]
+            .iter()
+            .any(|name| fields.contains_key(*name));
         if !says_no {
             return Vec::new();
         }
@@ -383,7 +399,9 @@ fn request(fields: &Fields) -> Event {
         let one = text(fields, "label").map(Label::from);
         many.iter().map(|label| Label::from(&**label)).chain(one).collect()
     };
-    let times = number(fields, "times").and_then(|times| u32::try_from(times).ok()).unwrap_or(1);
+    let times = number(fields, "times")
+        .and_then(|times| u32::try_from(times).ok())
+        .unwrap_or(1);
     let kind = match text(fields, "kind").as_deref() {
         Some("fill") => RequestKind::FillPush,
         Some("all-talos") => RequestKind::AllTalos { times },
@@ -405,7 +423,8 @@ fn request(fields: &Fields) -> Event {
 }
 
 fn alert(fields: &Fields, now: Timestamp) -> Event {
-    let own = |name: &str, otherwise: &str| Arc::<str>::from(text(fields, name).unwrap_or_else(|| otherwise.to_owned()));
+    let own =
+        |name: &str, otherwise: &str| Arc::<str>::from(text(fields, name).unwrap_or_else(|| otherwise.to_owned()));
     Event::PerfAlert(Box::new(PerfAlert {
         id: number(fields, "id").unwrap_or(1),
         project: Project::from(text(fields, "project").unwrap_or_else(|| PROJECT.to_owned())),
@@ -459,7 +478,9 @@ fn facts_of_label(label: &str) -> JobFacts {
         platform: platform.map(Into::into),
         option: option.map(Into::into),
         kind: Some(kind.into()),
-        chunk: number.filter(|_| kind == "test").map(|current| Chunk { current, total: 0 }),
+        chunk: number
+            .filter(|_| kind == "test")
+            .map(|current| Chunk { current, total: 0 }),
         ..JobFacts::default()
     }
 }

@@ -24,7 +24,11 @@ pub(super) struct Difference {
 /// Everything that is not as one expectation says.
 pub(super) fn judge(expectation: &TestExpectation, played: &Played) -> Vec<Difference> {
     let rule = expectation.rule.as_str();
-    let cases: Vec<&CaseRow> = played.cases.iter().filter(|case| case.cause.rule_name() == rule).collect();
+    let cases: Vec<&CaseRow> = played
+        .cases
+        .iter()
+        .filter(|case| case.cause.rule_name() == rule)
+        .collect();
     let requests: Vec<&Requested> = played.requests.iter().filter(|request| request.rule == rule).collect();
     let mut differences = Vec::new();
     let mut differ = |what: &'static str, expected: String, got: String| {
@@ -52,7 +56,11 @@ pub(super) fn judge(expectation: &TestExpectation, played: &Played) -> Vec<Diffe
     if let Some(because) = &expectation.because {
         let reasons = reasons(rule, played, &requests);
         if !reasons.iter().any(|reason| reason == because) {
-            let got = if reasons.is_empty() { "nothing held it back".to_owned() } else { reasons.join(", ") };
+            let got = if reasons.is_empty() {
+                "nothing held it back".to_owned()
+            } else {
+                reasons.join(", ")
+            };
             differ("because", because.clone(), got);
         }
     }
@@ -62,7 +70,11 @@ pub(super) fn judge(expectation: &TestExpectation, played: &Played) -> Vec<Diffe
             .map(|case| case.verdict.as_ref().map_or("open", |verdict| verdict.kind.as_str()))
             .collect();
         if !verdicts.contains(&verdict.as_str()) {
-            let got = if verdicts.is_empty() { "no case".to_owned() } else { verdicts.join(", ") };
+            let got = if verdicts.is_empty() {
+                "no case".to_owned()
+            } else {
+                verdicts.join(", ")
+            };
             differ("verdict", verdict.clone(), got);
         }
     }
@@ -128,8 +140,18 @@ fn reasons(rule: &str, played: &Played, requests: &[&Requested]) -> Vec<String> 
         let held = moment.held.iter().filter(|(name, _)| name == rule);
         words.extend(held.map(|(_, reason)| reason.as_str()));
     }
-    words.extend(requests.iter().flat_map(|request| &request.held).map(|reason| reason.as_str()));
-    let has_unmatched = || played.moments.iter().any(|moment| moment.unmatched.iter().any(|unmatched| unmatched.rule == rule));
+    words.extend(
+        requests
+            .iter()
+            .flat_map(|request| &request.held)
+            .map(|reason| reason.as_str()),
+    );
+    let has_unmatched = || {
+        played
+            .moments
+            .iter()
+            .any(|moment| moment.unmatched.iter().any(|unmatched| unmatched.rule == rule))
+    };
     if !was_asked && has_unmatched() {
         words.push(NO_MATCH);
     }

@@ -84,15 +84,28 @@ fn rule_of(expectation: &TestExpectation) -> &str {
 
 fn write_moment(moment: &Moment, rules: &[&str], out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "    {} {}", moment.at, moment.what)?;
-    for decision in moment.decisions.iter().filter(|decision| rules.contains(&decision.rule.as_str())) {
+    for decision in moment
+        .decisions
+        .iter()
+        .filter(|decision| rules.contains(&decision.rule.as_str()))
+    {
         let why = match decision.result {
             DecisionResult::Opened => "a case is opened",
             DecisionResult::No(reason) => reason.sentence(),
         };
-        writeln!(out, "      rule {}: {} - {why}", decision.rule, decision.result.as_str())?;
+        writeln!(
+            out,
+            "      rule {}: {} - {why}",
+            decision.rule,
+            decision.result.as_str()
+        )?;
         write_clauses(&decision.detail["clauses"], "        ", out)?;
     }
-    for unmatched in moment.unmatched.iter().filter(|unmatched| rules.contains(&unmatched.rule.as_str())) {
+    for unmatched in moment
+        .unmatched
+        .iter()
+        .filter(|unmatched| rules.contains(&unmatched.rule.as_str()))
+    {
         writeln!(out, "      rule {}: no-match - its `match` said no", unmatched.rule)?;
         write_clauses(&json!(unmatched.clauses), "        ", out)?;
     }
@@ -195,14 +208,25 @@ pub(super) fn junit(told: &[Told<'_>], out: &mut dyn Write) -> io::Result<()> {
             let line = one.test.line;
             let (tag, message) = match &one.outcome {
                 Outcome::Passed => {
-                    writeln!(out, r#"    <testcase name="{name}" classname="{class}" file="{class}" line="{line}"/>"#)?;
+                    writeln!(
+                        out,
+                        r#"    <testcase name="{name}" classname="{class}" file="{class}" line="{line}"/>"#
+                    )?;
                     continue;
                 }
                 Outcome::Broken(why) => ("error", why.clone()),
                 Outcome::Failed(differences, _) => ("failure", in_short(differences)),
             };
-            writeln!(out, r#"    <testcase name="{name}" classname="{class}" file="{class}" line="{line}">"#)?;
-            writeln!(out, r#"      <{tag} message="{}">{}</{tag}>"#, xml(&message), xml(&one.story()))?;
+            writeln!(
+                out,
+                r#"    <testcase name="{name}" classname="{class}" file="{class}" line="{line}">"#
+            )?;
+            writeln!(
+                out,
+                r#"      <{tag} message="{}">{}</{tag}>"#,
+                xml(&message),
+                xml(&one.story())
+            )?;
             writeln!(out, "    </testcase>")?;
         }
         writeln!(out, "  </testsuite>")?;

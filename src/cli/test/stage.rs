@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 
 use super::given::{BACKEND, Given};
+use crate::backends::{Backend, Found, Receipt, RequestError};
 use crate::cli::common::deliveries;
 use crate::cli::trace::{Unmatched, unmatched};
-use crate::backends::{Backend, Found, Receipt, RequestError};
 use crate::clock::{Clock, ManualClock};
 use crate::daemon::pipeline::{Pipeline, PipelineSettings, Reading};
 use crate::dispatch::limits::Limits;
@@ -21,9 +21,7 @@ use crate::engine::ledger::{ActionRow, ActionState, CaseRow, Decision, Ledger as
 use crate::engine::settings::EngineSettings;
 use crate::engine::{Engine, Note};
 use crate::enrich::RecordedSource;
-use crate::event::{
-    BackendName, Duration, Event, JobRequest, Label, PushId, Reason, TaskId, Timestamp,
-};
+use crate::event::{BackendName, Duration, Event, JobRequest, Label, PushId, Reason, TaskId, Timestamp};
 use crate::finding::Finding;
 use crate::rules::{Mode, RuleSet, RuleTest, TestStep};
 use crate::store::Handle;
@@ -158,11 +156,7 @@ impl Backend for TestCi {
 ///
 /// # Errors
 /// A file that it names cannot be used.
-pub(super) async fn play(
-    rules: &Arc<RuleSet>,
-    test: &RuleTest,
-    engine: &EngineSettings,
-) -> Result<Played, StageError> {
+pub(super) async fn play(rules: &Arc<RuleSet>, test: &RuleTest, engine: &EngineSettings) -> Result<Played, StageError> {
     let mut given = Given::new(test);
     let stage = Stage::new(rules, test, engine, given.beginning())?;
     stage.remember(&mut given).await?;
@@ -178,7 +172,9 @@ pub(super) async fn play(
             TestStep::Event { kind, fields } => {
                 let now = stage.clock.now();
                 let event = given.event(*kind, fields, now, |label, push| {
-                    stage.ci.takes(label, push, *kind == crate::rules::EventKind::JobFinished)
+                    stage
+                        .ci
+                        .takes(label, push, *kind == crate::rules::EventKind::JobFinished)
                 });
                 let moment = stage.happens(vec![event], &mut held).await?;
                 moments.push(moment);
@@ -271,7 +267,9 @@ impl Stage {
         let mut facts = RecordedSource::default();
         for name in &test.tasks {
             let path = beside(&test.file, name);
-            facts.add_tasks(&path).map_err(|error| StageError::File(error.to_string()))?;
+            facts
+                .add_tasks(&path)
+                .map_err(|error| StageError::File(error.to_string()))?;
         }
         let dispatcher = Dispatcher::new(
             store.clone(),
@@ -361,7 +359,8 @@ impl Stage {
     fn recorded(&self, path: &Path) -> Result<Vec<Event>, StageError> {
         let mut events = Vec::new();
         for delivery in deliveries(path).map_err(StageError::File)? {
-            let wrong = |what: String| StageError::File(format!("{}: message {}: {what}", path.display(), delivery.tag));
+            let wrong =
+                |what: String| StageError::File(format!("{}: message {}: {what}", path.display(), delivery.tag));
             match wire::decode(&delivery, &wire_settings()).map_err(|error| wrong(error.to_string()))? {
                 wire::Decoded::Events(decoded) => events.extend(decoded),
                 wire::Decoded::Ignored(why) => return Err(wrong(format!("it is of no use: {}", why.as_str()))),
@@ -385,19 +384,30 @@ impl Stage {
             match note {
                 Note::Decided(decision) => moment.decisions.push(*decision),
                 Note::Opened(case) => {
-                    moment.news.push(format!("{} {} is opened: {}", case.id, case.params.kind(), case.subject));
+                    moment.news.push(format!(
+                        "{} {} is opened: {}",
+                        case.id,
+                        case.params.kind(),
+                        case.subject
+                    ));
                 }
                 Note::Asked(case, requests) => {
                     let asked: Vec<String> = requests.iter().map(asked_for).collect();
-                    moment.news.push(format!("{} asks for {}: {}", case.id, asked.join(", "), case.why));
+                    moment
+                        .news
+                        .push(format!("{} asks for {}: {}", case.id, asked.join(", "), case.why));
                 }
                 Note::HeldBack(case, reason) => {
-                    moment.news.push(format!("{} asks for nothing: {}", case.id, reason.sentence()));
+                    moment
+                        .news
+                        .push(format!("{} asks for nothing: {}", case.id, reason.sentence()));
                     moment.held.push((case.cause.rule_name().to_owned(), reason));
                 }
                 Note::Closed(case) => {
                     let verdict = case.verdict.as_ref().map_or("", |verdict| verdict.kind.as_str());
-                    moment.news.push(format!("{} ends with {verdict}: {}", case.id, case.why));
+                    moment
+                        .news
+                        .push(format!("{} ends with {verdict}: {}", case.id, case.why));
                 }
                 Note::Discarded(why) => moment.news.push(format!("not kept: {}", why.as_str())),
                 Note::Waits(lack) => moment.news.push(format!("waits for facts: {}", lack.as_str())),
@@ -460,7 +470,8 @@ fn describe(event: &Event) -> String {
         }
         Event::Push(push) => format!(
             "{name} push {} of {}",
-            push.push.map_or_else(|| push.revision.to_string(), |number| number.to_string()),
+            push.push
+                .map_or_else(|| push.revision.to_string(), |number| number.to_string()),
             push.project
         ),
         Event::Request(request) => format!("{name} {} in {}", request.kind.as_str(), request.project),

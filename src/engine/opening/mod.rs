@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use super::ledger::{Lack, View};
 use super::settings::EngineSettings;
+use super::storm::Span;
 use crate::event::{
-    CaseId, CaseKind, CaseParams, CausedBy, JobEvent, Label, Outcome, Project, PushId, Reason, RunKey, Signature, Subject, Target,
-    Unable,
+    CaseId, CaseKind, CaseParams, CausedBy, JobEvent, Label, Outcome, Project, PushId, Reason, RunKey, Signature,
+    Subject, Target, Unable,
 };
 
 /// A job event whose place is known.
@@ -95,6 +96,10 @@ pub struct Draft {
     pub targets: Vec<Target>,
     /// What was asked for and cannot be done.
     pub unable: Vec<Unable>,
+    /// For searches: between which pushes it broke.
+    pub span: Option<Span>,
+    /// The case of the storm that it stands for.
+    pub storm: Option<CaseId>,
 }
 
 impl Draft {
@@ -109,6 +114,8 @@ impl Draft {
             opened_by: None,
             targets: Vec::new(),
             unable: Vec::new(),
+            span: None,
+            storm: None,
         }
     }
 }

@@ -80,8 +80,9 @@ impl Checker<'_> {
                     None => {
                         let message = format!("{text:?} is not a time");
                         self.fail(
-                            ExprError::new(Code::BadLiteral, arg.span.clone(), message)
-                                .expected("RFC 3339, with a time zone, in the years 1 to 9999: \"2026-06-01T10:00:00Z\""),
+                            ExprError::new(Code::BadLiteral, arg.span.clone(), message).expected(
+                                "RFC 3339, with a time zone, in the years 1 to 9999: \"2026-06-01T10:00:00Z\"",
+                            ),
                         )
                     }
                 }
@@ -262,7 +263,9 @@ impl Checker<'_> {
                     None => {
                         let message = format!("{zone_name:?} is not a time zone");
                         let error = ExprError::new(Code::BadLiteral, zone.span.clone(), message);
-                        return self.fail(error.expected("a name of the IANA database or an offset: \"Europe/Berlin\", \"UTC\", \"+05:30\""));
+                        return self.fail(error.expected(
+                            "a name of the IANA database or an offset: \"Europe/Berlin\", \"UTC\", \"+05:30\"",
+                        ));
                     }
                 }
             }

@@ -70,7 +70,11 @@ pub(in crate::rules) fn compile_value(text: &str, scope: Scope<'_>) -> (Option<(
     let mut checker = Checker {
         scope,
         errors: Vec::new(),
-        locals: scope.each.map(|ty| ("each".to_owned(), ty.clone())).into_iter().collect(),
+        locals: scope
+            .each
+            .map(|ty| ("each".to_owned(), ty.clone()))
+            .into_iter()
+            .collect(),
     };
     let compiled = checker.check(&ast);
     let failed = checker.errors.iter().any(|error| !error.is_warning);

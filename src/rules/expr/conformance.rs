@@ -21,9 +21,18 @@ const DOCUMENT: &str = "docs/cel.md";
 
 /// Why a case of the suite does not apply, by the word in the data.
 const LEFT_OUT: [(&str, &str); 13] = [
-    ("maps", "maps, messages and their fields: an event has fields, and nothing else has"),
-    ("dyn", "`dyn`, and types as values: every type is known when a rule is loaded"),
-    ("one-type", "values of several types in one place: an error when a rule is loaded"),
+    (
+        "maps",
+        "maps, messages and their fields: an event has fields, and nothing else has",
+    ),
+    (
+        "dyn",
+        "`dyn`, and types as values: every type is known when a rule is loaded",
+    ),
+    (
+        "one-type",
+        "values of several types in one place: an error when a rule is loaded",
+    ),
     ("unsigned", "unsigned numbers"),
     ("bytes", "bytes"),
     ("null", "`null`: whether a fact is known is asked with `has`"),
@@ -33,7 +42,10 @@ const LEFT_OUT: [(&str, &str); 13] = [
     ("literals", "`duration` and `timestamp` of something that is no literal"),
     ("nanoseconds", "times finer than a millisecond: they are rounded"),
     ("last-day", "the last 26 hours of the year 9999"),
-    ("deduced-types", "the type of an empty list, which nothing here can ask for"),
+    (
+        "deduced-types",
+        "the type of an empty list, which nothing here can ask for",
+    ),
 ];
 
 /// What is left out without being refused: the language has it, and says something else of it.
@@ -52,7 +64,11 @@ const WITHOUT_CASES: [(&str, usize, &str); 17] = [
     ("math_ext", 199, "the extension `math`"),
     ("namespace", 3, "containers of variables"),
     ("network_ext", 0, "an extension newer than the version named"),
-    ("optionals", 70, "optional values: a fact that is not known makes a condition unknown"),
+    (
+        "optionals",
+        70,
+        "optional values: a fact that is not known makes a condition unknown",
+    ),
     ("proto2", 108, "messages"),
     ("proto2_ext", 18, "messages"),
     ("proto3", 75, "messages"),
@@ -117,7 +133,10 @@ fn say(text: &str) -> Said {
     };
     match Run::new(&event, &NoFacts, None).eval(&program) {
         Ok(value) => {
-            assert!(ty.accepts(&type_of(&value)), "{text} is said to be {ty}, and is {value}");
+            assert!(
+                ty.accepts(&type_of(&value)),
+                "{text} is said to be {ty}, and is {value}"
+            );
             Said::Value(as_json(&value))
         }
         Err(_) => Said::Error,
@@ -215,7 +234,10 @@ fn table() -> String {
         let reasons: Vec<String> = LEFT_OUT
             .iter()
             .filter_map(|(word, _)| {
-                let count = cases.iter().filter(|case| case.left_out.as_deref() == Some(word)).count();
+                let count = cases
+                    .iter()
+                    .filter(|case| case.left_out.as_deref() == Some(word))
+                    .count();
                 (count > 0).then(|| format!("{word} {count}"))
             })
             .collect();
@@ -238,7 +260,8 @@ fn table() -> String {
         let row = format!("| `{file}` | {cases} | 0 | {why} | |\n");
         assert!(rows.insert(file, row).is_none(), "{file} has cases");
     }
-    let mut text = "| file | cases | apply | left out | sections with cases that apply |\n|---|---|---|---|---|\n".to_owned();
+    let mut text =
+        "| file | cases | apply | left out | sections with cases that apply |\n|---|---|---|---|---|\n".to_owned();
     text.extend(rows.into_values());
     text += "\n| word | what is left out |\n|---|---|\n";
     for (word, meaning) in LEFT_OUT {
@@ -257,6 +280,9 @@ fn the_list_of_what_applies_is_complete_and_current() {
     if std::env::var_os("SHERIFFD_BLESS").is_some() {
         std::fs::write(DOCUMENT, &wanted).unwrap();
     } else {
-        assert!(text == wanted, "{DOCUMENT} is not current: run this test with SHERIFFD_BLESS=1");
+        assert!(
+            text == wanted,
+            "{DOCUMENT} is not current: run this test with SHERIFFD_BLESS=1"
+        );
     }
 }

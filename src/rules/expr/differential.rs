@@ -156,10 +156,21 @@ impl Choices<'_> {
     fn any_int(&mut self) -> String {
         match self.pick(12) {
             0 => {
-                let literals = ["0", "1", "2", "-1", "7", "9223372036854775807", "-9223372036854775808", "0x10"];
+                let literals = [
+                    "0",
+                    "1",
+                    "2",
+                    "-1",
+                    "7",
+                    "9223372036854775807",
+                    "-9223372036854775808",
+                    "0x10",
+                ];
                 self.one(&literals).to_owned()
             }
-            1 | 2 => self.one(&["event.tier", "event.push", "event.run", "event.chunk"]).to_owned(),
+            1 | 2 => self
+                .one(&["event.tier", "event.push", "event.run", "event.chunk"])
+                .to_owned(),
             3..=5 => {
                 let op = self.one(&["+", "-", "*", "/", "%"]);
                 let (a, b) = (self.int(), self.int());
@@ -202,11 +213,25 @@ impl Choices<'_> {
     fn any_text(&mut self) -> String {
         match self.pick(9) {
             0 => {
-                let literals = ["''", "'a'", "\"test-\"", "'é\\u00e9'", "r'\\d'", "'\\n\\t\\x41\\101'", "'''b'c'''"];
+                let literals = [
+                    "''",
+                    "'a'",
+                    "\"test-\"",
+                    "'é\\u00e9'",
+                    "r'\\d'",
+                    "'\\n\\t\\x41\\101'",
+                    "'''b'c'''",
+                ];
                 self.one(&literals).to_owned()
             }
             1..=3 => {
-                let fields = ["event.label", "event.project", "event.platform", "event.kind", "event.variant"];
+                let fields = [
+                    "event.label",
+                    "event.project",
+                    "event.platform",
+                    "event.kind",
+                    "event.variant",
+                ];
                 self.one(&fields).to_owned()
             }
             4 => {
@@ -329,7 +354,11 @@ fn theirs(value: &Value<'_>) -> Option<cel::Value> {
         Value::Int(value) => cel::Value::Int(*value),
         Value::Double(value) => cel::Value::Float(*value),
         Value::Text(text) => text.as_ref().into(),
-        Value::List(list) => list.iter().filter_map(|value| theirs(&value)).collect::<Vec<_>>().into(),
+        Value::List(list) => list
+            .iter()
+            .filter_map(|value| theirs(&value))
+            .collect::<Vec<_>>()
+            .into(),
         Value::Object(object) => {
             let known = OBJECT_FIELDS.iter().filter_map(|field| {
                 let value = (field.get)(*object).filter(|_| matches!(object, Object::Signature(_)))?;

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::codec::{StoredTask, TaskColumn, cause_number, cause_of, state_number, state_of};
 use super::{LabelNumber, Names, json, sql};
 use crate::engine::ledger::{
-    ActionRow, ActionState, CaseRow, Counts, Decision, GroupRow, Held, Lack, Ledger, LedgerError, NewAction, PushRow, RunRow,
-    View, ViewQuery,
+    ActionRow, ActionState, CaseRow, Counts, Decision, GroupRow, Held, Lack, Ledger, LedgerError, MayBeOurs, NewAction,
+    PushRow, RunRow, View, ViewQuery,
 };
 use crate::event::{
     ActionKey, BackendName, CaseId, CaseKind, CausedBy, Duration, Event, JobEvent, JobFacts, Label, Project, PushEvent,
@@ -112,7 +112,9 @@ impl<'a> Books<'a> {
             .prepare_cached(&text)
             .and_then(|mut statement| {
                 statement
-                    .query_map(values, |row| Ok((Project::from(row.get::<_, String>(12)?), run_row(row)?)))?
+                    .query_map(values, |row| {
+                        Ok((Project::from(row.get::<_, String>(12)?), run_row(row)?))
+                    })?
                     .collect()
             })
             .map_err(sql)
@@ -524,16 +526,26 @@ impl Ledger for Books<'_> {
             .map_err(sql)
     }
 
-    fn is_sending(&mut self, project: &Project, label: &Label, push: PushId) -> Result<bool, LedgerError> {
-        self.tx
+    fn may_be_ours(&mut self, project: &Project, label: &Label, push: PushId) -> Result<MayBeOurs, LedgerError> {
+        let (is_on_its_way, is_nameless): (bool, bool) = self
+            .tx
             .prepare_cached(
-                "SELECT EXISTS (SELECT 1 FROM actions WHERE state IN ('sending', 'in-doubt')
-                 AND project = ?1 AND label = ?2 AND push = ?3)",
+                "SELECT
+                    EXISTS (SELECT 1 FROM actions WHERE state IN ('sending', 'in-doubt') AND project = ?1 AND push = ?3),
+                    EXISTS (SELECT 1 FROM actions WHERE state IN ('accepted', 'overdue') AND receipt IS NULL
+                        AND project = ?1 AND label = ?2 AND push = ?3)",
             )
             .and_then(|mut statement| {
-                statement.query_row(params![project.as_str(), label.as_str(), push.0], |row| row.get(0))
+                statement.query_row(params![project.as_str(), label.as_str(), push.0], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })
             })
-            .map_err(sql)
+            .map_err(sql)?;
+        Ok(match (is_on_its_way, is_nameless) {
+            (true, _) => MayBeOurs::SoonKnown,
+            (false, true) => MayBeOurs::NeverKnown,
+            (false, false) => MayBeOurs::No,
+        })
     }
 
     fn open_subjects(&mut self) -> Result<Vec<(Project, Label)>, LedgerError> {
@@ -593,8 +605,11 @@ impl Ledger for Books<'_> {
         let last = pushes.last().map_or(query.around, |row| row.push);
         let mut runs: Vec<RunRow> = Vec::new();
         let mut before = Counts::default();
-        let mut earlier: Vec<(Timestamp, Counts)> =
-            query.rates_since.iter().map(|since| (*since, Counts::default())).collect();
+        let mut earlier: Vec<(Timestamp, Counts)> = query
+            .rates_since
+            .iter()
+            .map(|since| (*since, Counts::default()))
+            .collect();
         let own_label = self.label_id(project, &query.label)?;
         let own = self.label_ids(project, query)?;
         let mut also = Vec::new();
@@ -774,6 +789,31 @@ impl Ledger for Books<'_> {
         Ok(())
     }
 
+    fn recent_searches(
+        &mut self,
+        project: &Project,
+        since: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<CaseRow>, LedgerError> {
+        let mut cases = self
+            .tx
+            .prepare_cached(
+                "SELECT id, body FROM cases WHERE project = ?1 AND opened_at > ?2 AND kind = ?3
+                 ORDER BY opened_at DESC, id DESC LIMIT ?4",
+            )
+            .and_then(|mut statement| {
+                let kind = CaseKind::FindCulprit.as_str();
+                statement
+                    .query_map(params![project.as_str(), since.0, kind, limit], |row| {
+                        Ok((row.get(0)?, row.get(1)?))
+                    })?
+                    .collect::<rusqlite::Result<Vec<(u64, String)>>>()
+            })
+            .map_err(sql)?;
+        cases.reverse();
+        cases.into_iter().map(|(id, body)| case_of(id, &body)).collect()
+    }
+
     fn cases_opened(&mut self, rule: &str, key: &str, since: Timestamp, limit: u32) -> Result<u32, LedgerError> {
         self.tx
             .prepare_cached(
@@ -784,7 +824,12 @@ impl Ledger for Books<'_> {
             .map_err(sql)
     }
 
-    fn last_opened(&mut self, rule: &str, subject: &Subject, each: Option<&str>) -> Result<Option<Timestamp>, LedgerError> {
+    fn last_opened(
+        &mut self,
+        rule: &str,
+        subject: &Subject,
+        each: Option<&str>,
+    ) -> Result<Option<Timestamp>, LedgerError> {
         self.opened_last(rule, subject, each)
     }
 

@@ -99,7 +99,9 @@ impl Books<'_> {
                     ORDER BY runs.push DESC LIMIT ?3)",
             )
             .and_then(|mut statement| {
-                statement.query_row(params![project.as_str(), label.as_str(), RUNS_MEASURED], |row| row.get(0))
+                statement.query_row(params![project.as_str(), label.as_str(), RUNS_MEASURED], |row| {
+                    row.get(0)
+                })
             })
             .map_err(sql)?;
         // Durations are never negative; what is not one was not written by this program.
@@ -140,7 +142,14 @@ impl Books<'_> {
                     count = excluded.count, event = excluded.event",
             )
             .and_then(|mut statement| {
-                statement.execute(params![held.rule, held.key, held.since.0, held.due.0, held.count, event])
+                statement.execute(params![
+                    held.rule,
+                    held.key,
+                    held.since.0,
+                    held.due.0,
+                    held.count,
+                    event
+                ])
             })
             .map(drop)
             .map_err(sql)
