@@ -4,12 +4,17 @@
 //! verdict, or a wait. Never: I/O, clocks, state between two calls. A case's evidence *is* its state, so a restart, a
 //! replay, an explanation and a simulation all run this code.
 
+mod baseline;
 mod find_culprit;
+mod find_perf_culprit;
 mod until_hit;
+mod wanted;
 
 pub use find_culprit::Gap;
 
-use crate::event::{CaseParams, Duration, PushId, Revision, Timestamp, Verdict, VerdictKind};
+use std::sync::Arc;
+
+use crate::event::{CaseParams, Duration, Found, Label, NamedPush, PushId, Revision, Timestamp, Unable, Verdict, VerdictKind};
 use crate::stats::rates::Counts;
 
 /// How long a case lives at most. Whatever it still waits for then does not come.
@@ -34,6 +39,67 @@ pub struct PushEvidence {
     pub backed_out_by: Option<usize>,
 }
 
+/// What is known of one job that a case is about besides its own label.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TargetEvidence {
+    /// The label.
+    pub label: Label,
+    /// Its platform.
+    pub platform: Arc<str>,
+    /// The push.
+    pub push: PushId,
+    /// Runs wanted in all; 0 where the kind decides that as it goes.
+    pub times: u32,
+    /// Runs that ended: infra and cancelled ones are not among them.
+    pub counts: Counts,
+    /// Runs asked for, waiting or running.
+    pub pending: u32,
+    /// What the CI said when it refused to run it for good.
+    pub refused: Option<String>,
+}
+
+/// What is known of the numbers on one push.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct PushNumbers {
+    /// The values of its runs.
+    pub values: Vec<f64>,
+    /// Jobs that the case asked for there and that appeared.
+    pub asked: u32,
+}
+
+/// One series that a target measures.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SeriesNumbers {
+    /// The series.
+    pub series: Arc<str>,
+    /// Its values on earlier pushes.
+    pub previous: Vec<f64>,
+    /// Its values on the target's push.
+    pub values: Vec<f64>,
+}
+
+/// What is known of the numbers of one target.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct TargetNumbers {
+    /// Jobs that the case asked for and that appeared.
+    pub asked: u32,
+    /// The series that it measures.
+    pub series: Vec<SeriesNumbers>,
+}
+
+/// What bears on a case about numbers.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Numbers {
+    /// For a case about one series: its values, one element a push of [`Evidence::pushes`].
+    pub pushes: Vec<PushNumbers>,
+    /// Its values on pushes before those, oldest first.
+    pub before: Vec<f64>,
+    /// For a case about several jobs: one element a target of [`Evidence::targets`].
+    pub targets: Vec<TargetNumbers>,
+    /// Runs that passed and whose results are still to be read.
+    pub unread: u32,
+}
+
 /// What bears on a case.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evidence {
@@ -43,25 +109,35 @@ pub struct Evidence {
     pub seen_on: usize,
     /// Runs on pushes before the first of `pushes`.
     pub before: Counts,
+    /// The jobs it is about besides its label, in the order of the case.
+    pub targets: Vec<TargetEvidence>,
+    /// What was asked for and could not be done from the start.
+    pub unable: Vec<Unable>,
     /// For `until-hit`: runs on the push since the case was opened, the opening one left out.
     pub since_opened: Counts,
     /// Jobs the case has asked for so far; what was refused or never came is not among them.
     pub asked: u32,
-    /// Jobs of its own that the case waits for.
+    /// Jobs of its own that the case waits for: those that have not appeared, and those that have not ended.
     pub awaited: u32,
+    /// Of those, the ones that have not appeared.
+    pub to_come: u32,
     /// The last round it asked in; 0: none yet.
     pub last_step: u32,
     /// When it was opened.
     pub opened_at: Timestamp,
     /// Whether it only decides and asks for nothing.
     pub shadow: bool,
+    /// What its runs measured, for kinds that are about numbers.
+    pub numbers: Numbers,
 }
 
 /// One thing to ask for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ask {
-    /// On which push: an index into [`Evidence::pushes`].
-    pub push: usize,
+    /// Which label; `None`: the case's own.
+    pub label: Option<Label>,
+    /// On which push.
+    pub push: PushId,
     /// How often.
     pub times: u32,
 }
@@ -75,6 +151,17 @@ pub struct Step {
     pub verdict: Option<Verdict>,
     /// What was decided and why, in one sentence.
     pub why: String,
+}
+
+impl Ask {
+    /// Runs of the case's own label.
+    fn own(push: PushId, times: u32) -> Ask {
+        Ask {
+            label: None,
+            push,
+            times,
+        }
+    }
 }
 
 impl Step {
@@ -117,6 +204,12 @@ pub fn decide(params: &CaseParams, evidence: &Evidence, now: Timestamp) -> Step 
     let step = match params {
         CaseParams::FindCulprit(params) => find_culprit::decide(params, evidence),
         CaseParams::UntilHit(params) => until_hit::decide(params, evidence),
+        CaseParams::Fill(_) | CaseParams::Add(_) | CaseParams::Range(_) => wanted::decide(params.max_jobs(), evidence),
+        CaseParams::FindPerfCulprit(params) => find_perf_culprit::decide(params, evidence),
+        CaseParams::Baseline(params) => baseline::decide(params, evidence),
+        CaseParams::Validate(_) => {
+            Step::end(VerdictKind::NotPossible, None, "this version cannot open such a case")
+        }
     };
     if step.verdict.is_none() && age >= MAX_AGE {
         return Step::end(
@@ -128,7 +221,89 @@ pub fn decide(params: &CaseParams, evidence: &Evidence, now: Timestamp) -> Step 
     step
 }
 
+/// A number that the next decision rests on.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Number {
+    /// What it is, for people.
+    pub what: String,
+    /// Its value.
+    pub value: f64,
+}
+
+/// What the evidence says, in numbers: for explanations. Empty where there is nothing to say yet.
+pub fn numbers(params: &CaseParams, evidence: &Evidence) -> Vec<Number> {
+    match params {
+        CaseParams::FindCulprit(params) => find_culprit::numbers(params, evidence),
+        CaseParams::UntilHit(params) => until_hit::numbers(params, evidence),
+        // These count jobs and reckon nothing.
+        CaseParams::Fill(_)
+        | CaseParams::Add(_)
+        | CaseParams::Range(_)
+        | CaseParams::Validate(_)
+        | CaseParams::FindPerfCulprit(_)
+        | CaseParams::Baseline(_) => Vec::new(),
+    }
+}
+
+/// What a case about numbers has found by the step it takes: established levels at any time, the interval of a step with
+/// its verdict.
+pub fn found(params: &CaseParams, evidence: &Evidence, step: &Step) -> Found {
+    match params {
+        CaseParams::FindPerfCulprit(params) => match &step.verdict {
+            Some(verdict) if verdict.kind == VerdictKind::Culprit => find_perf_culprit::found(params, evidence),
+            _ => Found::default(),
+        },
+        CaseParams::Baseline(params) => baseline::found(params, evidence),
+        _ => Found::default(),
+    }
+}
+
+/// `push 7 (0123456789ab) or push 8`.
+fn names(pushes: &[NamedPush]) -> String {
+    let one = |named: &NamedPush| match &named.revision {
+        Some(revision) => {
+            format!(
+                "push {} ({})",
+                named.push,
+                revision.as_str().get(..12).unwrap_or(revision.as_str())
+            )
+        }
+        None => format!("push {}", named.push),
+    };
+    pushes.iter().map(one).collect::<Vec<_>>().join(" or ")
+}
+
 /// The seed of a decision: the same evidence always gives the same one.
 fn seed(evidence: &Evidence) -> u64 {
     u64::from(evidence.asked) << 32 | u64::from(evidence.last_step)
+}
+
+/// `1 push`, `3 pushes`.
+fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod test_evidence {
+    use super::{Evidence, Timestamp};
+    use crate::stats::rates::Counts;
+
+    /// Evidence of a case that knows nothing yet.
+    pub fn evidence() -> Evidence {
+        Evidence {
+            pushes: Vec::new(),
+            seen_on: 0,
+            before: Counts::default(),
+            targets: Vec::new(),
+            unable: Vec::new(),
+            since_opened: Counts::default(),
+            asked: 0,
+            awaited: 0,
+            to_come: 0,
+            last_step: 0,
+            opened_at: Timestamp(0),
+            shadow: false,
+            numbers: super::Numbers::default(),
+        }
+    }
 }

@@ -8,21 +8,25 @@
 
 mod cached;
 mod files;
+mod groups;
 mod pace;
 mod pushlog;
 mod queue;
+mod treestatus;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::event::{BackendName, Duration, JobFacts, Project, PushEvent, PushId, Revision, RunKey, Signature, TaskId};
+use crate::event::{BackendName, Duration, JobFacts, Measurement, Project, PushEvent, PushId, Revision, RunKey, Signature, TaskId};
 use crate::net::ask::AskError;
 
 pub use cached::{CacheSettings, CachedSource};
 pub use files::{FilesError, RecordedSource};
+pub use groups::{GroupPage, GroupSource};
 pub use pushlog::{PushlogError, PushlogSettings, PushlogSource};
 pub use queue::{QueueSettings, QueueSource};
+pub use treestatus::{Tree, TreeStatusError, TreeStatusSource};
 
 /// Why a fact could not be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -81,6 +85,11 @@ pub trait FactSource: Send + Sync {
 
     /// Pushes of a project.
     async fn pushes(&self, project: &Project, query: &PushQuery) -> Result<Vec<PushEvent>, FactError>;
+
+    /// What a run measured, from its artifacts; empty where it measured nothing.
+    async fn values(&self, _run: &RunKey) -> Result<Vec<Measurement>, FactError> {
+        Err(FactError::NoSource("what runs measured"))
+    }
 }
 
 /// Sources of different kinds of facts as one.
@@ -104,6 +113,10 @@ impl FactSource for Sources {
 
     async fn pushes(&self, project: &Project, query: &PushQuery) -> Result<Vec<PushEvent>, FactError> {
         self.pushes.pushes(project, query).await
+    }
+
+    async fn values(&self, run: &RunKey) -> Result<Vec<Measurement>, FactError> {
+        self.tasks.values(run).await
     }
 }
 

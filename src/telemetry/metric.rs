@@ -216,7 +216,7 @@ metrics_table! {
     /// `budget`: its name in the configuration.
     BUDGET_REMAINING = gauge(
         "sheriffd_budget_remaining_jobs", &["budget"],
-        "Jobs that may still be asked for in the current period, by budget or limit.");
+        "What may still be asked for in the current period, by budget, in what the budget counts.");
     /// 1 or 0.
     AMQP_CONNECTED = gauge(
         "sheriffd_amqp_connected", &[],
@@ -233,10 +233,30 @@ metrics_table! {
     AMQP_POSSIBLE_LOSSES = counter(
         "sheriffd_amqp_possible_losses_total", &[],
         "Times that messages may have been lost because the queue had been deleted.");
+    /// `what`: `push`, `group` or `run`.
+    RECONCILED = counter(
+        "sheriffd_reconciled_total", &["what"],
+        "What was fetched because messages may have been lost: pushes, task groups, runs.");
     /// Includes waiting for the lock.
     STORE_TRANSACTION = seconds(
         "sheriffd_store_transaction_duration_seconds", &[], TRANSACTION_BUCKETS,
         "How long a transaction of the store took.");
+    /// `result`: `applied`, `unchanged`, `refused`.
+    RULES_RELOADS = counter(
+        "sheriffd_rules_reloads_total", &["result"],
+        "Times the rules were read again while running, by result.");
+    /// From the first look at the files to the rules being in force.
+    RULES_RELOAD_DURATION = seconds(
+        "sheriffd_rules_reload_duration_seconds", &[], TRANSACTION_BUCKETS,
+        "How long reading the rules again took.");
+    /// Seconds since 1970.
+    RULES_LOADED = gauge(
+        "sheriffd_rules_loaded_timestamp_seconds", &[],
+        "When the rules in force were put in force, in seconds since 1970.");
+    /// `version`: the hash of the rule set.
+    RULES_INFO = gauge(
+        "sheriffd_rules_info", &["version"],
+        "The version of the rules: 1 for those in force, 0 for earlier ones of this process.");
     /// Always 1; `version`: of the program.
     BUILD_INFO = gauge(
         "sheriffd_build_info", &["version"],
@@ -245,6 +265,14 @@ metrics_table! {
     PAUSED = gauge(
         "sheriffd_paused", &["scope"],
         "Pauses that are in force, by what they pause.");
+    /// `scope`: `backend` or `platform`.
+    BREAKERS_OPEN = gauge(
+        "sheriffd_breakers_open", &["scope"],
+        "Breakers that are open because requests or runs fail by infrastructure, by what they stop.");
+    /// `backend`: its name in the configuration.
+    BACKEND_REFUSED = gauge(
+        "sheriffd_backend_refused", &["backend"],
+        "Whether the CI refuses our credentials (1) or not (0).");
 }
 
 #[cfg(test)]
