@@ -18,7 +18,7 @@ use super::{observe_notes, observe_round, observe_store, observe_taken, parts};
 use crate::bus::amqp::AmqpBus;
 use crate::bus::bindings::Binding;
 use crate::bus::{Batch, Bus, BusError};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SteadyClock};
 use crate::config::Config;
 use crate::dispatch::Dispatcher;
 use crate::dispatch::limits::Limits;
@@ -87,7 +87,7 @@ struct Shared {
 /// # Errors
 /// It cannot start: see [`RunError`]. Once it runs, trouble is logged and counted, and tried again.
 pub async fn run(config: Config) -> Result<(), RunError> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let clock: Arc<dyn Clock> = Arc::new(SteadyClock::start());
     let metrics = crate::telemetry::install_metrics().map_err(|error| RunError::Unavailable(error.to_string()))?;
     metric::BUILD_INFO.gauge(&[env!("CARGO_PKG_VERSION")]).set(1.0);
     let rules = Arc::new(RuleSet::load(&config.rules.paths).map_err(|error| RunError::Config(error.to_string()))?);

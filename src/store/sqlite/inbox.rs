@@ -70,11 +70,7 @@ impl Books<'_> {
                 Ok(Waiting {
                     id,
                     event: serde_json::from_str(&event).map_err(json)?,
-                    lack: if lack == Lack::Failures.as_str() {
-                        Lack::Failures
-                    } else {
-                        Lack::Task
-                    },
+                    lack: serde_json::from_value(serde_json::Value::String(lack)).map_err(json)?,
                     since: Timestamp(since),
                     attempts,
                     applied,
@@ -83,6 +79,35 @@ impl Books<'_> {
             .collect::<Result<Vec<_>, LedgerError>>()?;
         taken.sort_by_key(|waiting| waiting.id);
         Ok(taken)
+    }
+
+    /// Whether an event waits for facts, by its identity.
+    ///
+    /// # Errors
+    /// The store is busy or damaged.
+    pub fn is_waiting(&mut self, what: &str) -> Result<bool, LedgerError> {
+        self.tx
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM inbox WHERE what = ?1)")
+            .and_then(|mut statement| statement.query_row([what], |row| row.get(0)))
+            .map_err(sql)
+    }
+
+    /// When the next thing is due that needs no message: a request to send or to look for, facts to fetch, a case to
+    /// wake. For whoever lets time stand still in between.
+    ///
+    /// # Errors
+    /// The store is busy or damaged.
+    pub fn next_due(&mut self) -> Result<Option<Timestamp>, LedgerError> {
+        self.tx
+            .prepare_cached(
+                "SELECT MIN(due) FROM (
+                    SELECT MIN(not_before) AS due FROM actions WHERE state IN ('queued', 'in-doubt')
+                    UNION ALL SELECT MIN(lease) FROM actions WHERE state = 'sending'
+                    UNION ALL SELECT MIN(next_try) FROM inbox
+                    UNION ALL SELECT MIN(wake_at) FROM cases WHERE verdict IS NULL)",
+            )
+            .and_then(|mut statement| statement.query_row([], |row| Ok(row.get::<_, Option<i64>>(0)?.map(Timestamp))))
+            .map_err(sql)
     }
 
     /// Takes an event out of the inbox: it was applied with its facts.

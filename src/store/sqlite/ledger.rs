@@ -476,7 +476,8 @@ impl Ledger for Books<'_> {
     fn is_sending(&mut self, project: &Project, label: &Label, push: PushId) -> Result<bool, LedgerError> {
         self.tx
             .prepare_cached(
-                "SELECT EXISTS (SELECT 1 FROM actions WHERE state IN ('sending', 'in-doubt')
+                "SELECT EXISTS (SELECT 1 FROM actions
+                 WHERE (state IN ('sending', 'in-doubt') OR (state = 'overdue' AND receipt IS NULL))
                  AND project = ?1 AND label = ?2 AND push = ?3)",
             )
             .and_then(|mut statement| {

@@ -24,9 +24,10 @@ use crate::engine::ledger::LedgerError;
 use crate::event::Label;
 
 /// Migrations in order, never edited once landed: a store of version `n` has had the first `n` of them.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_runs_by_arrival.sql"),
+    include_str!("migrations/0030_sends.sql"),
 ];
 
 /// Pages in the write-ahead log (4 KiB each) after which they are moved into the database: the more there are, the
@@ -44,6 +45,7 @@ const NAMES_KEPT: usize = 200_000;
 pub struct SqliteStore {
     connection: Connection,
     names: Names,
+    refuses_next_commit: bool,
 }
 
 /// Numbers of interned names. Nested, so that a look-up borrows the name it looks for.
@@ -191,7 +193,13 @@ impl SqliteStore {
         Ok(SqliteStore {
             connection,
             names: Names::default(),
+            refuses_next_commit: false,
         })
+    }
+
+    /// Lets the next transaction do its work and then fail, as on a disk that is full: for simulations.
+    pub fn refuse_next_commit(&mut self) {
+        self.refuses_next_commit = true;
     }
 
     /// Forgets the names in memory: those that were interned in a transaction that did not commit do not exist.
@@ -208,6 +216,7 @@ impl SqliteStore {
         work: impl FnOnce(&mut Books<'_>) -> Result<R, LedgerError>,
     ) -> Result<R, LedgerError> {
         self.names.bound();
+        let is_refused = std::mem::take(&mut self.refuses_next_commit);
         let outcome = (|| {
             let transaction = self
                 .connection
@@ -215,6 +224,9 @@ impl SqliteStore {
                 .map_err(sql)?;
             let mut books = Books::new(&transaction, &mut self.names);
             let answer = work(&mut books)?;
+            if is_refused {
+                return Err(LedgerError::Busy("the simulated disk is full".into()));
+            }
             transaction.commit().map_err(sql)?;
             Ok(answer)
         })();

@@ -5,7 +5,10 @@ use rusqlite::{Row, params};
 use super::codec::{StoredTask, TaskColumn};
 use super::{Books, json, sql};
 use crate::engine::ledger::LedgerError;
-use crate::event::{ActionKey, JobRequest, Reason, TaskId, Timestamp};
+use crate::event::{ActionKey, Duration, JobRequest, Reason, TaskId, Timestamp};
+
+/// How long it is remembered that a request went out: the longest window of a rate that is kept.
+const SENDS_KEPT: Duration = Duration::from_secs(24 * 3600);
 
 /// A request in the outbox.
 #[derive(Debug, Clone, PartialEq)]
@@ -116,19 +119,24 @@ impl Books<'_> {
         )
     }
 
-    /// Requests whose fate is not known and which may be looked for now: those in doubt, and those whose
-    /// dispatcher did not come back within its lease.
+    /// Takes the requests whose fate is not known and which may be looked for now: those in doubt, and those whose
+    /// dispatcher did not come back within its lease. Nobody else looks for them until `lease` has passed.
     ///
     /// # Errors
     /// The store is busy or damaged.
-    pub fn doubtful(&mut self, now: Timestamp, limit: u32) -> Result<Vec<Due>, LedgerError> {
-        self.dues(
+    pub fn take_doubtful(&mut self, now: Timestamp, lease: Timestamp, limit: u32) -> Result<Vec<Due>, LedgerError> {
+        let mut taken = self.dues(
             &format!(
-                "SELECT {DUE} FROM actions WHERE (state = 'in-doubt' AND not_before <= ?1)
-                 OR (state = 'sending' AND lease < ?1) ORDER BY id LIMIT ?2"
+                "UPDATE actions SET state = 'in-doubt', reason = 'in-doubt', lease = NULL, not_before = ?2,
+                    attempts = attempts + 1
+                 WHERE id IN (SELECT id FROM actions WHERE (state = 'in-doubt' AND not_before <= ?1)
+                    OR (state = 'sending' AND lease < ?1) ORDER BY id LIMIT ?3)
+                 RETURNING {DUE}"
             ),
-            params![now.0, limit],
-        )
+            params![now.0, lease.0, limit],
+        )?;
+        taken.sort_by_key(|due| due.request.key);
+        Ok(taken)
     }
 
     /// Requests being sent now.
@@ -143,13 +151,13 @@ impl Books<'_> {
             .map_err(sql)
     }
 
-    /// Requests sent since a moment.
+    /// Requests sent since a moment, whatever became of them: what the CI turned away reached it too.
     ///
     /// # Errors
     /// The store is busy or damaged.
     pub fn requests_since(&mut self, since: Timestamp) -> Result<u32, LedgerError> {
         self.tx
-            .prepare_cached("SELECT COUNT(*) FROM actions WHERE sent_at > ?1")
+            .prepare_cached("SELECT COUNT(*) FROM sends WHERE at > ?1")
             .and_then(|mut statement| statement.query_row([since.0], |row| row.get(0)))
             .map_err(sql)
     }
@@ -219,7 +227,8 @@ impl Books<'_> {
         now: Timestamp,
         lease: Timestamp,
     ) -> Result<bool, LedgerError> {
-        self.tx
+        let changed = self
+            .tx
             .prepare_cached(
                 "UPDATE actions SET state = 'sending', reason = NULL, detail = NULL, backend = ?4, sent_at = ?5,
                     lease = ?6, attempts = attempts + 1
@@ -228,8 +237,19 @@ impl Books<'_> {
             .and_then(|mut statement| {
                 statement.execute(params![key.case.0, key.step, key.slot, backend, now.0, lease.0])
             })
-            .map(|changed| changed == 1)
-            .map_err(sql)
+            .map_err(sql)?;
+        if changed == 0 {
+            return Ok(false);
+        }
+        self.tx
+            .prepare_cached("DELETE FROM sends WHERE at <= ?1")
+            .and_then(|mut statement| statement.execute([now.minus(SENDS_KEPT).0]))
+            .map_err(sql)?;
+        self.tx
+            .prepare_cached("INSERT INTO sends (at) VALUES (?1)")
+            .and_then(|mut statement| statement.execute([now.0]))
+            .map_err(sql)?;
+        Ok(true)
     }
 
     /// Holds a queued request back: the reason is shown, and it is not looked at before `not_before`.
@@ -274,40 +294,23 @@ impl Books<'_> {
             .map_err(sql)
     }
 
-    /// The CI said no, for good: nothing was asked for, nothing is charged.
+    /// The CI said no to this attempt, for good: nothing was asked for, nothing is charged.
     ///
     /// # Errors
     /// The store is busy or damaged.
-    pub fn refused(&mut self, key: ActionKey, reason: Reason, detail: &str, now: Timestamp) -> Result<(), LedgerError> {
+    pub fn refused(
+        &mut self,
+        key: ActionKey,
+        attempt: u32,
+        reason: Reason,
+        detail: &str,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
         self.tx
             .prepare_cached(
                 "UPDATE actions SET state = 'refused', reason = ?4, detail = ?5, sent_at = NULL, lease = NULL,
                     settled_at = ?6
-                 WHERE case_id = ?1 AND step = ?2 AND slot = ?3 AND state IN ('queued', 'sending', 'in-doubt')",
-            )
-            .and_then(|mut statement| {
-                statement.execute(params![key.case.0, key.step, key.slot, reason.as_str(), detail, now.0])
-            })
-            .map(drop)
-            .map_err(sql)
-    }
-
-    /// Nothing was asked for, for certain: the request goes back into the queue and is not charged.
-    ///
-    /// # Errors
-    /// The store is busy or damaged.
-    pub fn requeue(
-        &mut self,
-        key: ActionKey,
-        reason: Reason,
-        detail: &str,
-        not_before: Timestamp,
-    ) -> Result<(), LedgerError> {
-        self.tx
-            .prepare_cached(
-                "UPDATE actions SET state = 'queued', reason = ?4, detail = ?5, sent_at = NULL, lease = NULL,
-                    not_before = ?6
-                 WHERE case_id = ?1 AND step = ?2 AND slot = ?3 AND state IN ('sending', 'in-doubt')",
+                 WHERE case_id = ?1 AND step = ?2 AND slot = ?3 AND state IN ('sending', 'in-doubt') AND attempts = ?7",
             )
             .and_then(|mut statement| {
                 statement.execute(params![
@@ -316,26 +319,66 @@ impl Books<'_> {
                     key.slot,
                     reason.as_str(),
                     detail,
-                    not_before.0
+                    now.0,
+                    attempt
                 ])
             })
             .map(drop)
             .map_err(sql)
     }
 
-    /// The request was sent and what became of it is not known: it stays charged, and is looked for at `not_before`.
+    /// Nothing came of this attempt, for certain: the request goes back into the queue and is not charged. Where somebody
+    /// else has taken it up since, what became of this attempt says nothing.
     ///
     /// # Errors
     /// The store is busy or damaged.
-    pub fn in_doubt(&mut self, key: ActionKey, detail: &str, not_before: Timestamp) -> Result<(), LedgerError> {
+    pub fn requeue(
+        &mut self,
+        key: ActionKey,
+        attempt: u32,
+        reason: Reason,
+        detail: &str,
+        not_before: Timestamp,
+    ) -> Result<(), LedgerError> {
         self.tx
             .prepare_cached(
-                "UPDATE actions SET state = 'in-doubt', reason = 'in-doubt', detail = ?4, lease = NULL, not_before = ?5,
-                    attempts = attempts + 1
-                 WHERE case_id = ?1 AND step = ?2 AND slot = ?3 AND state IN ('sending', 'in-doubt')",
+                "UPDATE actions SET state = 'queued', reason = ?4, detail = ?5, sent_at = NULL, lease = NULL,
+                    not_before = ?6
+                 WHERE case_id = ?1 AND step = ?2 AND slot = ?3 AND state IN ('sending', 'in-doubt') AND attempts = ?7",
             )
             .and_then(|mut statement| {
-                statement.execute(params![key.case.0, key.step, key.slot, detail, not_before.0])
+                statement.execute(params![
+                    key.case.0,
+                    key.step,
+                    key.slot,
+                    reason.as_str(),
+                    detail,
+                    not_before.0,
+                    attempt
+                ])
+            })
+            .map(drop)
+            .map_err(sql)
+    }
+
+    /// This attempt was sent and what became of it is not known: it stays charged, and is looked for at `not_before`.
+    ///
+    /// # Errors
+    /// The store is busy or damaged.
+    pub fn in_doubt(
+        &mut self,
+        key: ActionKey,
+        attempt: u32,
+        detail: &str,
+        not_before: Timestamp,
+    ) -> Result<(), LedgerError> {
+        self.tx
+            .prepare_cached(
+                "UPDATE actions SET state = 'in-doubt', reason = 'in-doubt', detail = ?4, lease = NULL, not_before = ?5
+                 WHERE case_id = ?1 AND step = ?2 AND slot = ?3 AND state IN ('sending', 'in-doubt') AND attempts = ?6",
+            )
+            .and_then(|mut statement| {
+                statement.execute(params![key.case.0, key.step, key.slot, detail, not_before.0, attempt])
             })
             .map(drop)
             .map_err(sql)
