@@ -3,7 +3,7 @@
 //! In: text of messages, services and files (labels, failures, words of a CI). Out: the same text, with control characters
 //! shown instead of obeyed. Never: hiding that they were there.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io::{self, Write};
 
 /// Writes text on one line: each control character as its escape (`\n`, `\u{1b}`).

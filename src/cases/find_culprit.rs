@@ -6,7 +6,7 @@
 //! those are the runs the CI left out, each tells the most that a first run can, and a sheriff would ask for the same.
 //! From then on, and for wider gaps from the start, the runs are those of [`crate::stats::culprit`].
 
-use super::{Ask, Evidence, PushEvidence, Step};
+use super::{Ask, Evidence, PushEvidence, Step, count};
 use crate::event::{FindCulpritParams, NamedPush, Verdict, VerdictKind};
 use crate::stats::culprit;
 use crate::stats::rates::Counts;
@@ -92,7 +92,10 @@ pub(super) fn decide(params: &FindCulpritParams, evidence: &Evidence) -> Step {
                     .map_or_else(|| "(none)".into(), |index| push_name(evidence, index)),
                 push_name(evidence, gap.first_bad),
             );
-            let asks = missing.into_iter().map(|push| Ask { push, times: 1 }).collect();
+            let asks = missing
+                .into_iter()
+                .filter_map(|index| Some(Ask::own(evidence.pushes.get(index)?.push, 1)))
+                .collect();
             return Step {
                 asks,
                 verdict: None,
@@ -202,12 +205,7 @@ fn adopt(step: culprit::Step, evidence: &Evidence) -> Step {
     let asks = step
         .run
         .iter()
-        .filter_map(|(number, times)| {
-            Some(Ask {
-                push: number.checked_sub(1)?,
-                times: *times,
-            })
-        })
+        .filter_map(|(number, times)| Some(Ask::own(evidence.pushes.get(number.checked_sub(1)?)?.push, *times)))
         .collect();
     let why = verdict.as_ref().map_or(step.why, |verdict| verdict.why.clone());
     Step { asks, verdict, why }
@@ -232,8 +230,4 @@ fn push_name(evidence: &Evidence, index: usize) -> String {
         .pushes
         .get(index)
         .map_or_else(|| "(unknown)".into(), |push| push.push.to_string())
-}
-
-fn count(number: usize, one: &str, many: &str) -> String {
-    format!("{number} {}", if number == 1 { one } else { many })
 }

@@ -6,10 +6,13 @@
 
 mod find_culprit;
 mod until_hit;
+mod wanted;
 
 pub use find_culprit::Gap;
 
-use crate::event::{CaseParams, Duration, PushId, Revision, Timestamp, Verdict, VerdictKind};
+use std::sync::Arc;
+
+use crate::event::{CaseParams, Duration, Label, PushId, Revision, Timestamp, Unable, Verdict, VerdictKind};
 use crate::stats::rates::Counts;
 
 /// How long a case lives at most. Whatever it still waits for then does not come.
@@ -34,6 +37,25 @@ pub struct PushEvidence {
     pub backed_out_by: Option<usize>,
 }
 
+/// What is known of one job that a case is about besides its own label.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TargetEvidence {
+    /// The label.
+    pub label: Label,
+    /// Its platform.
+    pub platform: Arc<str>,
+    /// The push.
+    pub push: PushId,
+    /// Runs wanted in all; 0 where the kind decides that as it goes.
+    pub times: u32,
+    /// Runs that ended: infra and cancelled ones are not among them.
+    pub counts: Counts,
+    /// Runs asked for, waiting or running.
+    pub pending: u32,
+    /// What the CI said when it refused to run it for good.
+    pub refused: Option<String>,
+}
+
 /// What bears on a case.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evidence {
@@ -43,12 +65,18 @@ pub struct Evidence {
     pub seen_on: usize,
     /// Runs on pushes before the first of `pushes`.
     pub before: Counts,
+    /// The jobs it is about besides its label, in the order of the case.
+    pub targets: Vec<TargetEvidence>,
+    /// What was asked for and could not be done from the start.
+    pub unable: Vec<Unable>,
     /// For `until-hit`: runs on the push since the case was opened, the opening one left out.
     pub since_opened: Counts,
     /// Jobs the case has asked for so far; what was refused or never came is not among them.
     pub asked: u32,
-    /// Jobs of its own that the case waits for.
+    /// Jobs of its own that the case waits for: those that have not appeared, and those that have not ended.
     pub awaited: u32,
+    /// Of those, the ones that have not appeared.
+    pub to_come: u32,
     /// The last round it asked in; 0: none yet.
     pub last_step: u32,
     /// When it was opened.
@@ -58,10 +86,12 @@ pub struct Evidence {
 }
 
 /// One thing to ask for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ask {
-    /// On which push: an index into [`Evidence::pushes`].
-    pub push: usize,
+    /// Which label; `None`: the case's own.
+    pub label: Option<Label>,
+    /// On which push.
+    pub push: PushId,
     /// How often.
     pub times: u32,
 }
@@ -75,6 +105,17 @@ pub struct Step {
     pub verdict: Option<Verdict>,
     /// What was decided and why, in one sentence.
     pub why: String,
+}
+
+impl Ask {
+    /// Runs of the case's own label.
+    fn own(push: PushId, times: u32) -> Ask {
+        Ask {
+            label: None,
+            push,
+            times,
+        }
+    }
 }
 
 impl Step {
@@ -117,6 +158,10 @@ pub fn decide(params: &CaseParams, evidence: &Evidence, now: Timestamp) -> Step 
     let step = match params {
         CaseParams::FindCulprit(params) => find_culprit::decide(params, evidence),
         CaseParams::UntilHit(params) => until_hit::decide(params, evidence),
+        CaseParams::Fill(_) | CaseParams::Add(_) | CaseParams::Range(_) => wanted::decide(params.max_jobs(), evidence),
+        CaseParams::Validate(_) | CaseParams::FindPerfCulprit(_) | CaseParams::Baseline(_) => {
+            Step::end(VerdictKind::NotPossible, None, "this version cannot open such a case")
+        }
     };
     if step.verdict.is_none() && age >= MAX_AGE {
         return Step::end(
@@ -131,4 +176,33 @@ pub fn decide(params: &CaseParams, evidence: &Evidence, now: Timestamp) -> Step 
 /// The seed of a decision: the same evidence always gives the same one.
 fn seed(evidence: &Evidence) -> u64 {
     u64::from(evidence.asked) << 32 | u64::from(evidence.last_step)
+}
+
+/// `1 push`, `3 pushes`.
+fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod test_evidence {
+    use super::{Evidence, Timestamp};
+    use crate::stats::rates::Counts;
+
+    /// Evidence of a case that knows nothing yet.
+    pub fn evidence() -> Evidence {
+        Evidence {
+            pushes: Vec::new(),
+            seen_on: 0,
+            before: Counts::default(),
+            targets: Vec::new(),
+            unable: Vec::new(),
+            since_opened: Counts::default(),
+            asked: 0,
+            awaited: 0,
+            to_come: 0,
+            last_step: 0,
+            opened_at: Timestamp(0),
+            shadow: false,
+        }
+    }
 }

@@ -53,19 +53,18 @@ pub(super) fn decide(params: &UntilHitParams, evidence: &Evidence) -> Step {
                 evidence.since_opened.passed
             ),
         ),
-        None if evidence.pushes.get(evidence.seen_on).is_none_or(|push| !push.runnable) => Step::end(
-            VerdictKind::NotPossible,
-            None,
-            "the job cannot be asked for on the push where it failed",
-        ),
-        None if step.times == 0 => Step::wait(step.why),
-        None => Step {
-            asks: vec![Ask {
-                push: evidence.seen_on,
-                times: step.times,
-            }],
-            verdict: None,
-            why: step.why,
+        None => match evidence.pushes.get(evidence.seen_on).filter(|push| push.runnable) {
+            None => Step::end(
+                VerdictKind::NotPossible,
+                None,
+                "the job cannot be asked for on the push where it failed",
+            ),
+            Some(_) if step.times == 0 => Step::wait(step.why),
+            Some(push) => Step {
+                asks: vec![Ask::own(push.push, step.times)],
+                verdict: None,
+                why: step.why,
+            },
         },
     }
 }

@@ -33,7 +33,7 @@ pub use self::sections::{
     BackendChoice, DispatchSection, EngineSection, LimitsSection, ProjectsSection, RulesSection, StoreSection,
     TelemetrySection, TopSection, WebSection,
 };
-pub use self::services::{EnrichSection, NotifySection, TaskclusterSection, WebhookSection};
+pub use self::services::{EnrichSection, NotifySection, TaskclusterSection, TreestatusSection, WebhookSection};
 pub use self::setting::{HttpUrl, JobLimit, PrivateText, ProjectPattern};
 use crate::event::Project;
 use crate::telemetry::check_log_filter;
@@ -67,6 +67,8 @@ pub struct Config {
     pub taskcluster: TaskclusterSection,
     /// `[backends.webhook]`
     pub webhook: WebhookSection,
+    /// `[treestatus]`
+    pub treestatus: TreestatusSection,
     /// `[notify]`
     pub notify: NotifySection,
     /// `[web]`
@@ -139,6 +141,7 @@ impl Config {
             dispatch: Section::read(reader, &["dispatch"]),
             taskcluster: Section::read(reader, &["backends", "taskcluster"]),
             webhook: Section::read(reader, &["backends", "webhook"]),
+            treestatus: Section::read(reader, &["treestatus"]),
             notify: Section::read(reader, &["notify"]),
             web: Section::read(reader, &["web"]),
             telemetry: Section::read(reader, &["telemetry"]),

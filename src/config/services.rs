@@ -220,6 +220,18 @@ impl EnrichSection {
 }
 
 section! {
+    /// A service that knows which trees are open.
+    pub struct TreestatusSection {
+        /// The service, as `https://treestatus.mozilla-releng.net`; not set: every tree counts as open.
+        url: Option<HttpUrl> = None;
+        /// How often it is asked.
+        every: Duration [10 * SECOND, HOUR] = MINUTE;
+        /// How long one exchange may take.
+        timeout: Duration [SECOND, LONGEST_EXCHANGE] = 30 * SECOND;
+    }
+}
+
+section! {
     /// Who learns of verdicts.
     pub struct NotifySection {
         /// Where each verdict is sent. Never shown: such addresses often are secrets.

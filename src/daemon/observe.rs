@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::pipeline::Taken;
 use crate::dispatch::limits::Brakes;
-use crate::dispatch::{Outcome, Round};
+use crate::dispatch::{Outcome, Round, are_credentials_refused, open_breakers};
 use crate::engine::Note;
 use crate::engine::ledger::{DecisionResult, LedgerError};
 use crate::event::{BackendName, Timestamp};
@@ -92,7 +92,12 @@ pub fn observe_round(round: &Round, backend: &BackendName) {
 ///
 /// # Errors
 /// The store is busy or damaged.
-pub fn observe_store(books: &mut Books<'_>, brakes: &Brakes, now: Timestamp) -> Result<(), LedgerError> {
+pub fn observe_store(
+    books: &mut Books<'_>,
+    brakes: &Brakes,
+    backend: &BackendName,
+    now: Timestamp,
+) -> Result<(), LedgerError> {
     let (depth, oldest) = books.outbox_depth()?;
     metric::OUTBOX_DEPTH.gauge(&[]).set(depth as f64);
     metric::OUTBOX_OLDEST
@@ -109,6 +114,13 @@ pub fn observe_store(books: &mut Books<'_>, brakes: &Brakes, now: Timestamp) -> 
     for (budget, left) in brakes.budgets_left(books, now)? {
         metric::BUDGET_REMAINING.gauge(&[&budget]).set(left as f64);
     }
+    for (scope, open) in open_breakers(books, brakes, backend.as_str(), now)? {
+        metric::BREAKERS_OPEN.gauge(&[scope.as_str()]).set(open as f64);
+    }
+    let refused = are_credentials_refused(books, backend.as_str(), now)?;
+    metric::BACKEND_REFUSED
+        .gauge(&[backend.as_str()])
+        .set(if refused { 1.0 } else { 0.0 });
     let pauses = books.pauses(now)?;
     for scope in PauseScope::ALL {
         let count = pauses.iter().filter(|pause| pause.scope == scope).count();

@@ -7,7 +7,7 @@ use crate::bus::bindings::{Binding, bindings_for};
 use crate::clock::Clock;
 use crate::config::{BackendChoice, Config};
 use crate::engine::settings::EngineSettings;
-use crate::enrich::{CachedSource, FactSource, PushlogSource, QueueSource, RecordedSource, Sources};
+use crate::enrich::{CachedSource, FactSource, PushlogSource, QueueSource, RecordedSource, Sources, TreeStatusSource};
 use crate::event::BackendName;
 use crate::notify::VerdictHook;
 use crate::rules::{EventKind, Mode, RuleSet};
@@ -91,6 +91,18 @@ pub fn facts(config: &Config, clock: &Arc<dyn Clock>) -> Result<Arc<dyn FactSour
         None => Arc::new(RecordedSource::default()),
     };
     Ok(Arc::new(Sources { tasks, pushes }))
+}
+
+/// Who knows which trees are open, where somebody does.
+///
+/// # Errors
+/// Its section cannot work.
+pub fn trees(config: &Config, clock: &Arc<dyn Clock>) -> Result<Option<TreeStatusSource>, PartError> {
+    let section = &config.treestatus;
+    let Some(url) = &section.url else { return Ok(None) };
+    TreeStatusSource::new(url.as_str(), section.timeout, net_clock(clock))
+        .map(Some)
+        .map_err(wrong("treestatus"))
 }
 
 /// What the engine is told.

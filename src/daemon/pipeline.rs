@@ -14,7 +14,7 @@ use crate::dispatch::{Dispatcher, Round};
 use crate::engine::ledger::{Lack, LedgerError};
 use crate::engine::{Engine, Note, Patience};
 use crate::enrich::{FactError, FactSource, PushQuery};
-use crate::event::{Delivery, Duration, Event, JobEvent, PushId, Timestamp};
+use crate::event::{Delivery, Duration, Event, JobEvent, PushId, RequestEvent, Timestamp};
 use crate::store::Handle;
 use crate::store::sqlite::{Books, Waiting};
 use crate::wire::{self, DecodeError, Decoded, WireSettings};
@@ -406,8 +406,10 @@ fn lock(engine: &Mutex<Engine>) -> MutexGuard<'_, Engine> {
 
 /// Asks for what an event lacks, and fills it in. Returns events that are to be applied before it.
 async fn fetch(facts: &dyn FactSource, waiting: &mut Waiting) -> Result<Vec<Event>, FactError> {
-    let Event::Job(job) = &mut waiting.event else {
-        return Ok(Vec::new());
+    let job = match &mut waiting.event {
+        Event::Job(job) => job,
+        Event::Request(request) => return fetch_for_request(facts, request, waiting.lack).await,
+        Event::Push(_) | Event::PerfAlert(_) => return Ok(Vec::new()),
     };
     match waiting.lack {
         Lack::Lineage => Ok(Vec::new()),
@@ -441,6 +443,22 @@ async fn fetch(facts: &dyn FactSource, waiting: &mut Waiting) -> Result<Vec<Even
             job.facts.groups = (!found.groups.is_empty()).then_some(found.groups);
             Ok(Vec::new())
         }
+    }
+}
+
+/// Asks for what a request lacks. Returns events that are to be applied before it.
+async fn fetch_for_request(
+    facts: &dyn FactSource,
+    request: &RequestEvent,
+    lack: Lack,
+) -> Result<Vec<Event>, FactError> {
+    match (lack, &request.revision) {
+        (Lack::Push, Some(revision)) => {
+            let query = PushQuery::Revision(revision.clone());
+            let pushes = facts.pushes(&request.project, &query).await?;
+            Ok(pushes.into_iter().map(|push| Event::Push(Box::new(push))).collect())
+        }
+        _ => Ok(Vec::new()),
     }
 }
 

@@ -1,28 +1,19 @@
 //! Applies events to the books.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::evidence;
-use super::facts::HistoryFacts;
-use super::ledger::{
-    ActionState, CaseRow, Decision, DecisionResult, GroupRow, Lack, Ledger, LedgerError, NewAction, View, ViewQuery,
-};
-use super::opening::{self, Opening, Placed};
+use super::batch::Batch;
+use super::ledger::{CaseRow, Decision, GroupRow, Lack, Ledger, LedgerError, ViewQuery};
+use super::opening::{self, Placed};
 use super::settings::EngineSettings;
-use crate::cases::{self, Step};
-use crate::event::{
-    ActionKey, CaseId, CaseParams, Cause, CausedBy, Event, JobEvent, JobRequest, Label, Outcome, Project, Reason,
-    RunState, TaskId, Timestamp, Verdict, VerdictKind,
-};
-use crate::rules::{Matched, Rule, RuleIndex, RuleSet, Tracing};
+use crate::event::{CausedBy, Event, JobEvent, JobRequest, Outcome, Reason, RequestKind, TaskId, Timestamp};
+use crate::rules::{RuleIndex, RuleSet};
 
 /// Task groups remembered in memory; past this they are forgotten and looked up again.
 const GROUPS_KEPT: usize = 20_000;
 /// Pushes after the one in question that a view shows: enough tail to tell a permanent failure from a passing one.
-const FORWARD: u32 = 60;
-/// Pushes that a view goes back where no case says how far.
-const BACK: u32 = 60;
+pub(super) const FORWARD: u32 = 60;
 
 /// Why a sound event was not kept. A closed list: each is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -78,7 +69,8 @@ pub enum Patience {
 }
 
 impl Patience {
-    fn waits_for(self, lack: Lack) -> bool {
+    /// Whether the event may wait for this.
+    pub(super) fn waits_for(self, lack: Lack) -> bool {
         match self {
             Patience::Fresh => true,
             Patience::Settled => false,
@@ -145,52 +137,51 @@ impl Engine {
         for event in events {
             match event {
                 Event::Job(_) => self.apply_job(ledger, &mut batch, event, patience, now)?,
-                Event::Push(push) => {
-                    batch.write(ledger)?;
-                    ledger.record_push(&push)?;
+                Event::Push(_) | Event::Request(_) | Event::PerfAlert(_) => {
+                    self.apply_other(ledger, &mut batch, event, patience, now)?;
                 }
-                Event::Request(_) | Event::PerfAlert(_) => batch.notes.push(Note::Discarded(Discarded::NoCaseKind)),
             }
         }
         batch.write(ledger)?;
         Ok(batch.notes)
     }
 
-    /// Looks again at cases whose time has come.
-    ///
-    /// # Errors
-    /// The books are busy or damaged.
-    pub fn wake(&mut self, ledger: &mut dyn Ledger, now: Timestamp, limit: u32) -> Result<Vec<Note>, LedgerError> {
-        let mut notes = Vec::new();
-        for id in ledger.waking(now, limit)? {
-            self.advance(ledger, id, now, &mut notes)?;
-        }
-        Ok(notes)
-    }
-
-    /// Closes a case by hand. `None` when there is no such open case.
-    ///
-    /// # Errors
-    /// The books are busy or damaged.
-    pub fn withdraw(
+    /// Applies what is not about a run: a push, a request, an alert.
+    fn apply_other(
         &mut self,
         ledger: &mut dyn Ledger,
-        id: CaseId,
-        why: &str,
+        batch: &mut Batch,
+        mut event: Event,
+        patience: Patience,
         now: Timestamp,
-    ) -> Result<Option<CaseRow>, LedgerError> {
-        let Some(mut case) = ledger.case(id)?.filter(|case| case.verdict.is_none()) else {
-            return Ok(None);
-        };
-        let verdict = Verdict {
-            kind: VerdictKind::Withdrawn,
-            pushes: Vec::new(),
-            probability: None,
-            why: why.to_owned(),
-        };
-        close(&mut case, verdict, now);
-        ledger.save_case(&case)?;
-        Ok(Some(case))
+    ) -> Result<(), LedgerError> {
+        batch.write(ledger)?;
+        match &mut event {
+            Event::Push(push) => ledger.record_push(push)?,
+            Event::Request(request) => {
+                if let (None, Some(revision)) = (request.push, &request.revision) {
+                    request.push = ledger.push_of(&request.project, revision)?;
+                }
+            }
+            Event::Job(_) | Event::PerfAlert(_) => {}
+        }
+        if event.project().is_some_and(|project| !self.settings.watches(project)) {
+            batch.notes.push(Note::Discarded(Discarded::NotWatched));
+            return Ok(());
+        }
+        if let Event::Request(request) = &event
+            && let RequestKind::Open(_) = request.kind
+        {
+            return self.open_by_hand(ledger, batch, &event, patience, now);
+        }
+        let candidates = self.rules.candidates(&event);
+        if candidates.is_empty() && !matches!(event, Event::Push(_)) {
+            batch.notes.push(Note::Discarded(Discarded::NoCaseKind));
+        }
+        for rule in candidates {
+            self.consider_other(ledger, batch, &event, rule, now)?;
+        }
+        Ok(())
     }
 
     fn apply_job(
@@ -242,7 +233,7 @@ impl Engine {
         let Event::Job(job) = &event else { return Ok(()) };
         let Some(placed) = Placed::of(job) else {
             for rule in candidates.iter().filter_map(|index| self.rules.rule(*index)) {
-                let decision = Decision::no(rule, job, Reason::FactsUnknown, now);
+                let decision = Decision::no(rule, &event, Reason::FactsUnknown, now);
                 batch.note_decision(ledger, decision)?;
             }
             batch.notes.push(Note::Discarded(Discarded::FactsUnknown));
@@ -257,12 +248,12 @@ impl Engine {
             return Ok(());
         }
         for rule in candidates {
-            self.consider(ledger, batch, &event, &placed, rule, now)?;
+            self.consider_job(ledger, batch, &event, &placed, rule, now)?;
         }
         if is_evidence {
-            let view = ledger.view(&self.query(&placed, BACK, now))?;
-            for case in view.open {
-                self.advance(ledger, case.id, now, &mut batch.notes)?;
+            let series = job.facts.series().unwrap_or_else(|| placed.label.clone());
+            for case in ledger.open_about(placed.project, placed.label, &series)? {
+                self.advance(ledger, case, now, &mut batch.notes)?;
             }
         }
         Ok(())
@@ -343,6 +334,10 @@ impl Engine {
                 && ledger.is_sending(placed.project, placed.label, placed.push)?
             {
                 return Ok(Some(Lack::Lineage));
+            } else if let Some(placed) = Placed::of(job)
+                && ledger.has_nameless(placed.project, placed.label, placed.push)?
+            {
+                // It may be ours: it stays unknown whose it is, and opens nothing.
             } else {
                 job.facts.caused_by = CausedBy::Person;
             }
@@ -366,10 +361,7 @@ impl Engine {
     ) -> Result<bool, LedgerError> {
         let depth = candidates
             .iter()
-            .filter_map(|index| match &self.rules.rule(*index)?.open {
-                CaseParams::FindCulprit(params) => Some(params.max_depth),
-                CaseParams::UntilHit(_) => None,
-            })
+            .filter_map(|index| self.rules.rule(*index)?.open.max_depth())
             .max();
         let Some(depth) = depth.filter(|_| self.settings.has_pushlog && self.settings.is_linear(placed.project)) else {
             return Ok(false);
@@ -381,274 +373,17 @@ impl Engine {
         Ok(opening::has_holes(&view, placed.push))
     }
 
-    fn query(&self, placed: &Placed<'_>, back: u32, now: Timestamp) -> ViewQuery {
+    pub(super) fn query(&self, placed: &Placed<'_>, back: u32, now: Timestamp) -> ViewQuery {
         ViewQuery {
             project: placed.project.clone(),
             label: placed.label.clone(),
             series: placed.job.facts.series().unwrap_or_else(|| placed.label.clone()),
             spans_series: placed.subject().signature.is_some(),
+            also: Vec::new(),
             around: placed.push,
             back,
             forward: FORWARD,
             since: now.minus(self.settings.history_window),
         }
-    }
-
-    /// One rule on one event: opens a case, or says why not.
-    fn consider(
-        &mut self,
-        ledger: &mut dyn Ledger,
-        batch: &mut Batch,
-        event: &Event,
-        placed: &Placed<'_>,
-        index: RuleIndex,
-        now: Timestamp,
-    ) -> Result<(), LedgerError> {
-        let rules = Arc::clone(&self.rules);
-        let Some(rule) = rules.rule(index) else { return Ok(()) };
-        let kind = rule.open.kind();
-        let allows_person = rule.caused_by.contains(&CausedBy::Person);
-        if let Some(reason) = opening::guards(placed, kind, allows_person, &self.settings) {
-            return batch.note_decision(ledger, Decision::no(rule, placed.job, reason, now));
-        }
-        let view = ledger.view(&self.query(placed, depth(&rule.open), now))?;
-        let facts = HistoryFacts::new(placed, &view, &self.settings, now);
-        let evaluation = rules.evaluate(index, event, &facts, Tracing::On);
-        let mut decision = Decision::no(rule, placed.job, Reason::Joined, now);
-        decision.detail = serde_json::json!({ "clauses": evaluation.trace });
-        match evaluation.matched {
-            Matched::True => {}
-            Matched::False => return batch.note_decision(ledger, decision.because(Reason::ConditionFalse)),
-            Matched::Unknown => return batch.note_decision(ledger, decision.because(Reason::ConditionUnknown)),
-        }
-        let (opening, around) = opening::consider(placed, kind, &view, &self.settings, now);
-        explain_pushes(&mut decision.detail, &around);
-        match opening {
-            Opening::No(reason) => return batch.note_decision(ledger, decision.because(reason)),
-            Opening::Join(case) => {
-                decision.case = Some(case.id);
-                return batch.note_decision(ledger, decision);
-            }
-            Opening::Open => {}
-        }
-        let throttle_key = rule
-            .throttle
-            .as_ref()
-            .map(|throttle| throttle.by.key(event))
-            .unwrap_or_default();
-        if let Some(throttle) = &rule.throttle {
-            let since = now.minus(throttle.per);
-            let opened = ledger.cases_opened(rule.name.as_str(), &throttle_key, since, throttle.max)?;
-            if opened >= throttle.max {
-                return batch.note_decision(ledger, decision.because(Reason::Throttled));
-            }
-        }
-        let mut case = self.new_case(rule, &rules, placed, now);
-        case.throttle_key = throttle_key;
-        case.id = ledger.open_case(&case)?;
-        batch
-            .open
-            .insert((case.subject.project.clone(), case.subject.label.clone()));
-        decision.result = DecisionResult::Opened;
-        decision.case = Some(case.id);
-        batch.note_decision(ledger, decision)?;
-        let id = case.id;
-        batch.notes.push(Note::Opened(Box::new(case)));
-        self.advance(ledger, id, now, &mut batch.notes)
-    }
-
-    fn new_case(&self, rule: &Rule, rules: &RuleSet, placed: &Placed<'_>, now: Timestamp) -> CaseRow {
-        CaseRow {
-            id: CaseId(0),
-            cause: Cause::Rule {
-                name: rule.name.clone(),
-                version: rules.version().into(),
-            },
-            mode: self.settings.mode.unwrap_or(rule.mode),
-            budget: rule.budget.as_ref().map(|name| name.to_string()),
-            subject: placed.subject(),
-            label: placed.label.clone(),
-            platform: placed.job.facts.platform.clone().unwrap_or_else(|| "unknown".into()),
-            params: rule.open.clone(),
-            push: placed.push,
-            opened_by: Some(placed.job.run.clone()),
-            opened_at: now,
-            wake_at: None,
-            verdict: None,
-            closed_at: None,
-            why: String::new(),
-            throttle_key: String::new(),
-        }
-    }
-
-    /// Takes the next step of a case, if there is one to take.
-    fn advance(
-        &mut self,
-        ledger: &mut dyn Ledger,
-        id: CaseId,
-        now: Timestamp,
-        notes: &mut Vec<Note>,
-    ) -> Result<(), LedgerError> {
-        let Some(mut case) = ledger.case(id)?.filter(|case| case.verdict.is_none()) else {
-            return Ok(());
-        };
-        ledger.mark_overdue(id, now.minus(self.settings.jobs_appear_within))?;
-        let view = ledger.view(&ViewQuery {
-            project: case.subject.project.clone(),
-            label: case.label.clone(),
-            series: case.subject.label.clone(),
-            spans_series: case.subject.signature.is_some(),
-            around: case.push,
-            back: depth(&case.params),
-            forward: FORWARD,
-            since: case.opened_at.minus(self.settings.history_window),
-        })?;
-        let evidence = evidence::of_case(&case, &view, &self.settings, now);
-        let step = cases::decide(&case.params, &evidence, now);
-        case.why.clone_from(&step.why);
-        let requests = requests(&case, &view, &evidence, &step);
-        for request in &requests {
-            ledger.add_action(
-                &NewAction {
-                    request: request.clone(),
-                    state: if case.is_shadow() {
-                        ActionState::Shadow
-                    } else {
-                        ActionState::Queued
-                    },
-                    rule: case.cause.rule_name().to_owned(),
-                    budget: case.budget.clone(),
-                    platform: Arc::clone(&case.platform),
-                },
-                now,
-            )?;
-        }
-        case.wake_at = Some(self.wake_at(&case, &evidence, &step, now));
-        if let Some(verdict) = step.verdict {
-            close(&mut case, verdict, now);
-        }
-        ledger.save_case(&case)?;
-        if case.verdict.is_some() {
-            notes.push(Note::Closed(Box::new(case)));
-        } else if !requests.is_empty() {
-            notes.push(Note::Asked(Box::new(case), requests));
-        }
-        Ok(())
-    }
-
-    /// When to look at a case again without a message: no case waits for ever on something that never comes.
-    fn wake_at(&self, case: &CaseRow, evidence: &cases::Evidence, step: &Step, now: Timestamp) -> Timestamp {
-        if case.is_shadow() {
-            return case
-                .opened_at
-                .plus(cases::SHADOW_AGE)
-                .max(now.plus(self.settings.jobs_appear_within));
-        }
-        let is_waiting = evidence.awaited > 0 || !step.asks.is_empty();
-        let soon = now.plus(self.settings.jobs_appear_within);
-        let end = case.opened_at.plus(cases::MAX_AGE).max(soon);
-        if is_waiting { soon } else { end }
-    }
-}
-
-/// Pushes that a case of this kind looks back.
-fn depth(params: &CaseParams) -> u32 {
-    match params {
-        CaseParams::FindCulprit(params) => params.max_depth,
-        CaseParams::UntilHit(_) => BACK,
-    }
-}
-
-fn close(case: &mut CaseRow, verdict: Verdict, now: Timestamp) {
-    case.why.clone_from(&verdict.why);
-    case.verdict = Some(verdict);
-    case.closed_at = Some(now);
-    case.wake_at = None;
-}
-
-/// The requests of a step, numbered by round and slot.
-fn requests(case: &CaseRow, view: &View, evidence: &cases::Evidence, step: &Step) -> Vec<JobRequest> {
-    let round = evidence.last_step + 1;
-    (1..)
-        .zip(&step.asks)
-        .filter_map(|(slot, ask)| {
-            let row = view.pushes.get(ask.push)?;
-            // A task of the very same label on the push can be retriggered.
-            let existing = view
-                .runs
-                .iter()
-                .filter(|run| run.push == row.push && run.label == case.label)
-                .map(|run| run.key.task.clone())
-                .next_back();
-            Some(JobRequest {
-                key: ActionKey {
-                    case: case.id,
-                    step: round,
-                    slot,
-                },
-                project: case.subject.project.clone(),
-                push: row.push,
-                revision: row.revision.clone()?,
-                label: case.label.clone(),
-                times: ask.times,
-                existing,
-                group: row.group.clone(),
-                input: case.params.input().clone(),
-                why: format!("{} {}: {}", case.params.kind(), case.subject, step.why),
-            })
-        })
-        .collect()
-}
-
-fn explain_pushes(detail: &mut serde_json::Value, around: &opening::Surroundings) {
-    let Some(gap) = &around.gap else { return };
-    let number = |index: usize| around.pushes.get(index).map(|push| push.push.0);
-    detail["lastGood"] = gap.last_good.and_then(number).into();
-    detail["firstBad"] = number(gap.first_bad).into();
-    detail["missing"] = gap
-        .missing
-        .iter()
-        .filter_map(|index| number(*index))
-        .collect::<Vec<_>>()
-        .into();
-    detail["inFlight"] = gap.in_flight.into();
-}
-
-/// What one call to [`Engine::apply`] carries from event to event.
-struct Batch {
-    open: HashSet<(Project, Label)>,
-    unwritten: Vec<JobEvent>,
-    notes: Vec<Note>,
-}
-
-impl Batch {
-    /// Writes the history that was held back, so that what reads the books next sees it.
-    fn write(&mut self, ledger: &mut dyn Ledger) -> Result<(), LedgerError> {
-        if !self.unwritten.is_empty() {
-            let jobs: Vec<&JobEvent> = self.unwritten.iter().collect();
-            ledger.record_runs(&jobs)?;
-            self.unwritten.clear();
-        }
-        Ok(())
-    }
-
-    fn note_decision(&mut self, ledger: &mut dyn Ledger, decision: Decision) -> Result<(), LedgerError> {
-        ledger.note_decision(&decision)?;
-        self.notes.push(Note::Decided(Box::new(decision)));
-        Ok(())
-    }
-
-    fn is_about_open_case(&self, job: &JobEvent) -> bool {
-        let (Some(project), Some(label)) = (&job.facts.project, &job.facts.label) else {
-            return false;
-        };
-        if self.open.is_empty() || matches!(job.state, RunState::Finished(_)) && job.facts.push.is_none() {
-            return false;
-        }
-        self.open.contains(&(project.clone(), label.clone()))
-            || job
-                .facts
-                .series()
-                .is_some_and(|series| self.open.contains(&(project.clone(), series)))
     }
 }

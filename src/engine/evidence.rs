@@ -1,10 +1,11 @@
 //! From the books to what bears on a case. Pure.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::ledger::{ActionRow, ActionState, CaseRow, Counts, PushRow, RunRow, View};
 use super::settings::EngineSettings;
-use crate::cases::{Evidence, PushEvidence};
+use crate::cases::{Evidence, PushEvidence, TargetEvidence};
 use crate::event::{CausedBy, Label, Outcome, PushId, Reason, RunState, Signature, Timestamp};
 
 /// What one run says of a subject.
@@ -96,6 +97,17 @@ fn still_to_come(action: &ActionRow) -> u32 {
     }
 }
 
+/// Whether a request says that asking for the job on its push again is of no use: the CI cannot do it, took it and ran
+/// nothing, or a person does not want it.
+fn is_given_up(action: &ActionRow) -> bool {
+    matches!(
+        (action.state, action.reason),
+        (ActionState::Refused, Some(Reason::NotPossible))
+            | (ActionState::Overdue, Some(Reason::NotAppeared | Reason::InDoubt))
+            | (ActionState::Dropped, Some(Reason::Paused))
+    )
+}
+
 /// The pushes of a view with what is known of each.
 pub fn pushes(view: &View, tally: &Tally, actions: &[ActionRow]) -> Vec<PushEvidence> {
     view.pushes
@@ -103,12 +115,11 @@ pub fn pushes(view: &View, tally: &Tally, actions: &[ActionRow]) -> Vec<PushEvid
         .map(|row| {
             let (counts, running) = tally.on(row.push);
             let on_push = || actions.iter().filter(|action| action.push == row.push);
-            let refused = on_push()
-                .any(|action| action.state == ActionState::Refused && action.reason == Some(Reason::NotPossible));
+            let gave_up = on_push().any(is_given_up) && !on_push().any(|action| action.arrived > 0);
             PushEvidence {
                 push: row.push,
                 revision: row.revision.clone(),
-                runnable: row.revision.is_some() && !refused,
+                runnable: row.revision.is_some() && !gave_up,
                 counts,
                 pending: on_push().map(still_to_come).fold(running, u32::saturating_add),
                 backed_out_by: backed_out_by(row, &view.pushes),
@@ -131,12 +142,12 @@ fn backed_out_by(row: &PushRow, pushes: &[PushRow]) -> Option<usize> {
 
 /// A CI that does not name the task that makes the jobs leaves it to us to see which they are: runs of the label on the
 /// push that came after the request and were not scheduled with the push.
-fn with_inferred_arrivals(action: &ActionRow, case: &CaseRow, view: &View) -> ActionRow {
+fn with_inferred_arrivals(action: &ActionRow, view: &View) -> ActionRow {
     let mut action = action.clone();
     if let (false, Some(sent_at)) = (action.has_receipt, action.sent_at) {
         let came = view.runs.iter().filter(|run| {
             run.push == action.push
-                && run.label == case.label
+                && run.label == action.label
                 && run.key.run == 0
                 && run.at >= sent_at
                 && run.caused_by != CausedBy::Push
@@ -147,13 +158,17 @@ fn with_inferred_arrivals(action: &ActionRow, case: &CaseRow, view: &View) -> Ac
 }
 
 /// Gathers what bears on an open case. `view` is taken around the case's push.
-pub fn of_case(case: &CaseRow, view: &View, settings: &EngineSettings, now: Timestamp) -> Evidence {
+pub fn of_case(
+    case: &CaseRow,
+    view: &View,
+    actions: &[ActionRow],
+    settings: &EngineSettings,
+    now: Timestamp,
+) -> Evidence {
     let tally = Tally::of(view, &case.label, case.subject.signature.as_ref(), settings, now);
-    let actions: Vec<ActionRow> = view
-        .actions
+    let actions: Vec<ActionRow> = actions
         .iter()
-        .filter(|action| action.key.case == case.id)
-        .map(|action| with_inferred_arrivals(action, case, view))
+        .map(|action| with_inferred_arrivals(action, view))
         .collect();
     let pushes = pushes(view, &tally, &actions);
     let seen_on = pushes
@@ -184,10 +199,13 @@ pub fn of_case(case: &CaseRow, view: &View, settings: &EngineSettings, now: Time
                 Says::Pending | Says::Nothing => sum,
             }
         });
+    let to_come = actions.iter().map(still_to_come).sum::<u32>();
     Evidence {
         pushes,
         seen_on,
         before: view.before,
+        targets: targets(case, view, &actions, lost_before),
+        unable: case.unable.clone(),
         since_opened,
         asked: actions
             .iter()
@@ -197,13 +215,42 @@ pub fn of_case(case: &CaseRow, view: &View, settings: &EngineSettings, now: Time
                 _ => action.times,
             })
             .sum(),
-        awaited: actions
-            .iter()
-            .map(still_to_come)
-            .sum::<u32>()
-            .saturating_add(own_running as u32),
+        awaited: to_come.saturating_add(own_running as u32),
+        to_come,
         last_step: actions.iter().map(|action| action.key.step).max().unwrap_or(0),
         opened_at: case.opened_at,
         shadow: case.is_shadow(),
     }
+}
+
+/// What is known of the jobs that a case is about besides its label: each as a whole.
+fn targets(case: &CaseRow, view: &View, actions: &[ActionRow], lost_before: Timestamp) -> Vec<TargetEvidence> {
+    case.targets
+        .iter()
+        .map(|target| {
+            let mut counts = Counts::default();
+            let mut pending = 0;
+            let on_target = |label: &Label, push: PushId| *label == target.label && push == target.push;
+            for run in view.runs.iter().filter(|run| on_target(&run.label, run.push)) {
+                match says(run, None, false, lost_before) {
+                    Says::Failed => counts.failed += 1,
+                    Says::Passed => counts.passed += 1,
+                    Says::Pending => pending += 1,
+                    Says::Nothing => {}
+                }
+            }
+            let asked = || actions.iter().filter(|action| on_target(&action.label, action.push));
+            TargetEvidence {
+                label: target.label.clone(),
+                platform: Arc::clone(&target.platform),
+                push: target.push,
+                times: target.times,
+                counts,
+                pending: asked().map(still_to_come).fold(pending, u32::saturating_add),
+                refused: asked()
+                    .find(|action| action.state == ActionState::Refused)
+                    .map(|action| action.detail.clone().unwrap_or_else(|| "the CI refused it".into())),
+            }
+        })
+        .collect()
 }

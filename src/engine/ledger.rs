@@ -9,8 +9,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{
-    ActionKey, CaseId, CaseParams, Cause, CausedBy, Event, JobEvent, JobRequest, Label, Project, PushEvent, PushId,
-    Reason, Revision, RunKey, RunState, Signature, Subject, TaskId, Timestamp, Verdict,
+    ActionKey, CaseId, CaseKind, CaseParams, Cause, CausedBy, Event, JobEvent, JobRequest, Label, Project, PushEvent,
+    PushId, Reason, Revision, RunKey, RunState, Signature, Subject, Target, TaskId, Timestamp, Unable, Verdict,
 };
 pub use crate::rules::Mode;
 use crate::rules::Rule;
@@ -88,6 +88,12 @@ pub struct CaseRow {
     pub platform: Arc<str>,
     /// What it was given.
     pub params: CaseParams,
+    /// The jobs it is about besides its label, for kinds that are about several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<Target>,
+    /// What was asked for and cannot be done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unable: Vec<Unable>,
     /// The push on which the failure that opened it was seen.
     pub push: PushId,
     /// The run that opened it.
@@ -131,7 +137,7 @@ pub enum ActionState {
     Shadow,
     /// Given up before it was sent: its case ended first.
     Dropped,
-    /// Accepted or in doubt, but its jobs never appeared.
+    /// Accepted or in doubt, but its jobs did not all appear: those that did not are not waited for.
     Overdue,
 }
 
@@ -172,8 +178,12 @@ pub struct ActionRow {
     pub state: ActionState,
     /// Why it is there, for states that need a reason.
     pub reason: Option<Reason>,
+    /// What the CI said, for states that need a reason.
+    pub detail: Option<String>,
     /// The push it is for.
     pub push: PushId,
+    /// The label it asks for.
+    pub label: Label,
     /// Jobs it asks for.
     pub times: u32,
     /// Jobs of it that have been seen, in whatever state.
@@ -197,6 +207,8 @@ pub struct ViewQuery {
     pub series: Label,
     /// Whether runs of the whole series are wanted: for a subject with a signature, which moves between chunks.
     pub spans_series: bool,
+    /// Further labels whose runs are wanted, each whole.
+    pub also: Vec<Label>,
     /// The push in the middle.
     pub around: PushId,
     /// Pushes before it, at most.
@@ -256,6 +268,9 @@ pub enum Lack {
 }
 
 impl Lack {
+    /// All of them.
+    pub const ALL: [Lack; 5] = [Lack::Task, Lack::Push, Lack::Failures, Lack::Pushes, Lack::Lineage];
+
     /// The word used in the store and in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -294,18 +309,34 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// A rule opened nothing on a run, for this reason.
-    pub fn no(rule: &Rule, job: &JobEvent, reason: Reason, at: Timestamp) -> Decision {
+    /// A rule opened nothing on an event, for this reason.
+    pub fn no(rule: &Rule, event: &Event, reason: Reason, at: Timestamp) -> Decision {
         Decision {
             at,
-            event: job.run.to_string(),
-            on: job.event_name(),
-            project: job.facts.project.clone(),
-            label: job.facts.label.clone(),
-            push: job.facts.push,
+            event: event.id(),
+            on: event.name(),
+            project: event.project().cloned(),
+            label: event.label().cloned(),
+            push: event.push(),
             rule: rule.name.to_string(),
             result: DecisionResult::No(reason),
             case: None,
+            detail: serde_json::Value::Null,
+        }
+    }
+
+    /// What came of a person's request to open a case: the case that was opened or joined, or the reason why none was.
+    pub fn by_hand(event: &Event, reason: Option<Reason>, case: Option<CaseId>, at: Timestamp) -> Decision {
+        Decision {
+            at,
+            event: event.id(),
+            on: event.name(),
+            project: event.project().cloned(),
+            label: event.label().cloned(),
+            push: event.push(),
+            rule: Cause::BY_HAND.to_owned(),
+            result: reason.map_or(DecisionResult::Opened, DecisionResult::No),
+            case,
             detail: serde_json::Value::Null,
         }
     }
@@ -376,14 +407,33 @@ pub trait Ledger {
     /// Whether an action for this label and push is on its way, so that a run of unknown parentage may be ours.
     fn is_sending(&mut self, project: &Project, label: &Label, push: PushId) -> Result<bool, LedgerError>;
 
-    /// Project and label of every open case.
+    /// Whether an action for this label and push was taken, or given up, without the CI naming the task that makes its
+    /// jobs: a run of unknown parentage may be one of them, and nobody will ever tell.
+    fn has_nameless(&mut self, project: &Project, label: &Label, push: PushId) -> Result<bool, LedgerError>;
+
+    /// Project and label of everything that an open case is about: its subject and its targets.
     fn open_subjects(&mut self) -> Result<Vec<(Project, Label)>, LedgerError>;
+
+    /// Open cases whose subject or one of whose targets is this label or its series, in the order of their numbers.
+    fn open_about(&mut self, project: &Project, label: &Label, series: &Label) -> Result<Vec<CaseId>, LedgerError>;
+
+    /// What a case asked for, in the order of its steps.
+    fn actions_of(&mut self, case: CaseId) -> Result<Vec<ActionRow>, LedgerError>;
 
     /// The books around a subject.
     fn view(&mut self, query: &ViewQuery) -> Result<View, LedgerError>;
 
     /// One case.
     fn case(&mut self, id: CaseId) -> Result<Option<CaseRow>, LedgerError>;
+
+    /// The newest case of this kind about this subject: on this push, open or closed, or, where no push is named, an open
+    /// one.
+    fn case_about(
+        &mut self,
+        kind: CaseKind,
+        subject: &Subject,
+        push: Option<PushId>,
+    ) -> Result<Option<CaseId>, LedgerError>;
 
     /// Opens a case; gives it its number (the row's own is ignored).
     fn open_case(&mut self, case: &CaseRow) -> Result<CaseId, LedgerError>;
@@ -398,7 +448,8 @@ pub trait Ledger {
     /// Puts a request into the outbox. Returns false, and does nothing, when the key is there already.
     fn add_action(&mut self, action: &NewAction, now: Timestamp) -> Result<bool, LedgerError>;
 
-    /// Marks actions that were accepted before `before` and whose jobs did not all come as overdue.
+    /// Marks actions that were sent before `before`, are in doubt, and whose jobs did not all come as overdue. Those that
+    /// were accepted are the dispatcher's: it looks for their jobs at the CI first.
     fn mark_overdue(&mut self, case: CaseId, before: Timestamp) -> Result<u32, LedgerError>;
 
     /// Cases whose time to wake has come, the most overdue first, at most `limit`.

@@ -3,7 +3,10 @@
 //! In: events, the books ([`ledger::Ledger`]), rules, `now`. Out: changed books. Never: I/O of its own, a clock,
 //! randomness that is not seeded: the same events on the same books always give the same books.
 
+mod advance;
 mod apply;
+mod batch;
+mod consider;
 pub mod evidence;
 mod facts;
 pub mod ledger;

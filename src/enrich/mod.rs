@@ -11,6 +11,7 @@ mod files;
 mod pace;
 mod pushlog;
 mod queue;
+mod treestatus;
 
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ pub use cached::{CacheSettings, CachedSource};
 pub use files::{FilesError, RecordedSource};
 pub use pushlog::{PushlogError, PushlogSettings, PushlogSource};
 pub use queue::{QueueSettings, QueueSource};
+pub use treestatus::{Tree, TreeStatusError, TreeStatusSource};
 
 /// Why a fact could not be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,5 @@
 //! Cases: what an investigation is about, what it was given, and how it can end.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -16,17 +15,44 @@ pub enum CaseKind {
     FindCulprit,
     /// Re-run an intermittent until it fails once.
     UntilHit,
+    /// Whether a new test is stable, on every platform that runs it.
+    Validate,
+    /// Which push made a performance series step.
+    FindPerfCulprit,
+    /// The level of performance series after an uplift.
+    Baseline,
+    /// What was meant to run on a push, or ran on its neighbours, and is missing there.
+    Fill,
+    /// Jobs that somebody wants on a push.
+    Add,
+    /// Labels on a range of pushes.
+    Range,
 }
 
 impl CaseKind {
     /// All kinds, in the order of the documentation.
-    pub const ALL: [CaseKind; 2] = [CaseKind::FindCulprit, CaseKind::UntilHit];
+    pub const ALL: [CaseKind; 8] = [
+        CaseKind::FindCulprit,
+        CaseKind::UntilHit,
+        CaseKind::Validate,
+        CaseKind::FindPerfCulprit,
+        CaseKind::Baseline,
+        CaseKind::Fill,
+        CaseKind::Add,
+        CaseKind::Range,
+    ];
 
     /// The word used in rules, commands and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             CaseKind::FindCulprit => "find-culprit",
             CaseKind::UntilHit => "until-hit",
+            CaseKind::Validate => "validate",
+            CaseKind::FindPerfCulprit => "find-perf-culprit",
+            CaseKind::Baseline => "baseline",
+            CaseKind::Fill => "fill",
+            CaseKind::Add => "add",
+            CaseKind::Range => "range",
         }
     }
 }
@@ -59,164 +85,28 @@ impl fmt::Display for Subject {
     }
 }
 
-/// Extra input for the action that runs a job, for debugging: passed through to the CI.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RunInput {
-    /// Environment variables to add.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub env: BTreeMap<String, String>,
-    /// Preferences to set.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub preferences: BTreeMap<String, String>,
-    /// Another action than the usual one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub action: Option<String>,
+/// A job that a case is about besides its own label: this label on this push.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// The label, whole.
+    pub label: Label,
+    /// Its platform, for limits and verdicts by platform; `unknown` where nothing told.
+    pub platform: Arc<str>,
+    /// The push.
+    pub push: PushId,
+    /// Runs wanted in all, those that are there already counted; 0 where the case decides that as it goes.
+    pub times: u32,
 }
 
-/// Parameters of `find-culprit`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct FindCulpritParams {
-    /// Pushes to look back for a last good one, 1 to 1,000.
-    pub max_depth: u32,
-    /// Posterior probability a verdict needs, 0.5 to 0.9999.
-    pub confidence: f64,
-    /// Jobs asked for together at most, 1 to 100.
-    pub parallel: u32,
-    /// The price of a round (one wait for the CI), counted in jobs, 0 to 1,000.
-    pub round_price: f64,
-    /// Jobs the case may ask for in all, 1 to 10,000. Mandatory in rules.
-    pub max_jobs: u32,
-    /// Prior probability that the range holds no culprit, 0 to 0.99.
-    pub no_culprit_prior: f64,
-    /// Extra input for the runs.
-    pub input: RunInput,
-}
-
-impl Default for FindCulpritParams {
-    fn default() -> Self {
-        FindCulpritParams {
-            max_depth: 25,
-            confidence: 0.95,
-            parallel: 8,
-            round_price: 4.0,
-            max_jobs: 40,
-            no_culprit_prior: 0.4,
-            input: RunInput::default(),
-        }
-    }
-}
-
-/// Parameters of `until-hit`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct UntilHitParams {
-    /// Jobs in a batch: `None` is `auto`, growing by what was learned; else 1 to 100.
-    pub batch: Option<u32>,
-    /// Posterior probability that `not-reproducible` needs, 0.5 to 0.9999.
-    pub confidence: f64,
-    /// The failure rate below which a failure is called not reproducible, over 0 and under 1.
-    pub rate: f64,
-    /// The price of a round, counted in jobs, 0 to 1,000.
-    pub round_price: f64,
-    /// Jobs the case may ask for in all, 1 to 10,000. Mandatory in rules.
-    pub max_jobs: u32,
-    /// Extra input for the runs.
-    pub input: RunInput,
-}
-
-impl Default for UntilHitParams {
-    fn default() -> Self {
-        UntilHitParams {
-            batch: None,
-            confidence: 0.95,
-            rate: 0.02,
-            round_price: 1.0,
-            max_jobs: 50,
-            input: RunInput::default(),
-        }
-    }
-}
-
-/// What a case was given to work with, by kind.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "kind")]
-pub enum CaseParams {
-    /// See [`FindCulpritParams`].
-    FindCulprit(FindCulpritParams),
-    /// See [`UntilHitParams`].
-    UntilHit(UntilHitParams),
-}
-
-/// A parameter is out of its range.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error("`{field}` is {got}, but must be {want}")]
-pub struct ParamsError {
-    /// The parameter's name as written in a rule.
-    pub field: &'static str,
-    /// What was given.
-    pub got: String,
-    /// What is allowed.
-    pub want: &'static str,
-}
-
-impl CaseParams {
-    /// The kind these parameters are for.
-    pub fn kind(&self) -> CaseKind {
-        match self {
-            CaseParams::FindCulprit(_) => CaseKind::FindCulprit,
-            CaseParams::UntilHit(_) => CaseKind::UntilHit,
-        }
-    }
-
-    /// Jobs the case may ask for in all.
-    pub fn max_jobs(&self) -> u32 {
-        match self {
-            CaseParams::FindCulprit(p) => p.max_jobs,
-            CaseParams::UntilHit(p) => p.max_jobs,
-        }
-    }
-
-    /// Extra input for the runs.
-    pub fn input(&self) -> &RunInput {
-        match self {
-            CaseParams::FindCulprit(p) => &p.input,
-            CaseParams::UntilHit(p) => &p.input,
-        }
-    }
-
-    /// Checks every parameter against its range; returns every breach, not the first.
-    pub fn check(&self) -> Vec<ParamsError> {
-        let mut errors = Vec::new();
-        let mut range = |field, value: f64, low: f64, high: f64, want| {
-            if !(low..=high).contains(&value) {
-                errors.push(ParamsError {
-                    field,
-                    got: value.to_string(),
-                    want,
-                });
-            }
-        };
-        match self {
-            CaseParams::FindCulprit(p) => {
-                range("max_depth", p.max_depth.into(), 1.0, 1_000.0, "1 to 1000");
-                range("confidence", p.confidence, 0.5, 0.9999, "0.5 to 0.9999");
-                range("parallel", p.parallel.into(), 1.0, 100.0, "1 to 100");
-                range("round_price", p.round_price, 0.0, 1_000.0, "0 to 1000");
-                range("max_jobs", p.max_jobs.into(), 1.0, 10_000.0, "1 to 10000");
-                range("no_culprit_prior", p.no_culprit_prior, 0.0, 0.99, "0 to 0.99");
-            }
-            CaseParams::UntilHit(p) => {
-                range("batch", p.batch.unwrap_or(1).into(), 1.0, 100.0, "auto, or 1 to 100");
-                range("confidence", p.confidence, 0.5, 0.9999, "0.5 to 0.9999");
-                range("rate", p.rate, 1e-6, 0.999_999, "over 0 and under 1");
-                range("round_price", p.round_price, 0.0, 1_000.0, "0 to 1000");
-                range("max_jobs", p.max_jobs.into(), 1.0, 10_000.0, "1 to 10000");
-            }
-        }
-        errors
-    }
+/// Something that was asked for and that a case cannot do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unable {
+    /// The label, as asked for.
+    pub label: Label,
+    /// The push; `None` where it is about every push.
+    pub push: Option<PushId>,
+    /// Why, in one sentence; for an unknown label, with the nearest known ones.
+    pub why: String,
 }
 
 /// Where a case came from.
@@ -238,11 +128,14 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// What stands in place of a rule's name where a person opened the case.
+    pub const BY_HAND: &str = "by-hand";
+
     /// The rule's name, or `by-hand`: for limits and metrics.
     pub fn rule_name(&self) -> &str {
         match self {
             Cause::Rule { name, .. } => name.as_str(),
-            Cause::Person { .. } => "by-hand",
+            Cause::Person { .. } => Cause::BY_HAND,
         }
     }
 }
@@ -282,6 +175,24 @@ pub enum VerdictKind {
 }
 
 impl VerdictKind {
+    /// Every word, in the order of the documentation.
+    pub const ALL: [VerdictKind; 14] = [
+        VerdictKind::Culprit,
+        VerdictKind::NoCulprit,
+        VerdictKind::Undecided,
+        VerdictKind::Superseded,
+        VerdictKind::Withdrawn,
+        VerdictKind::NotPossible,
+        VerdictKind::Hit,
+        VerdictKind::NotReproducible,
+        VerdictKind::Stable,
+        VerdictKind::Flaky,
+        VerdictKind::Broken,
+        VerdictKind::NoChange,
+        VerdictKind::Established,
+        VerdictKind::Done,
+    ];
+
     /// The word used in commands, webhooks and metrics.
     pub fn as_str(self) -> &'static str {
         match self {

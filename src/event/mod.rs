@@ -9,22 +9,24 @@ mod case;
 mod delivery;
 mod ids;
 mod job;
+mod params;
 mod push;
 mod reason;
 mod request;
 mod time;
 
 pub use action::{ActionKey, JobRequest};
-pub use case::{
-    CaseKind, CaseParams, Cause, FindCulpritParams, NamedPush, ParamsError, RunInput, Subject, UntilHitParams, Verdict,
-    VerdictKind,
-};
+pub use case::{CaseKind, Cause, NamedPush, Subject, Target, Unable, Verdict, VerdictKind};
 pub use delivery::Delivery;
 pub use ids::{BackendName, CaseId, Label, Project, PushId, Revision, RuleName, RunKey, TaskId};
 pub use job::{CausedBy, Chunk, JobEvent, JobFacts, Outcome, RunState, Signature, Worker};
+pub use params::{
+    AddParams, BaselineParams, CaseParams, FillParams, FindCulpritParams, FindPerfCulpritParams, ParamsError,
+    RangeParams, RunInput, UntilHitParams, ValidateParams,
+};
 pub use push::{Changeset, PushEvent};
 pub use reason::Reason;
-pub use request::{PerfAlert, RequestEvent, RequestKind};
+pub use request::{OpenRequest, PerfAlert, RequestEvent, RequestKind};
 pub use time::{Duration, Timestamp};
 
 /// One decoded, normalised message.
@@ -50,6 +52,50 @@ impl Event {
             Event::Push(_) => "push.created",
             Event::Request(_) => "request.received",
             Event::PerfAlert(_) => "perf.alert",
+        }
+    }
+
+    /// What the event is called in explanations: `task/run` for a job, `push/autoland/1234`, `request/try/567/add`,
+    /// `alert/89`. The same for every message about the same thing.
+    pub fn id(&self) -> String {
+        let on = |push: Option<PushId>, revision: Option<&Revision>| match (push, revision) {
+            (Some(push), _) => push.to_string(),
+            (None, Some(revision)) => revision.to_string(),
+            (None, None) => "?".to_owned(),
+        };
+        match self {
+            Event::Job(job) => job.run.to_string(),
+            Event::Push(push) => format!("push/{}/{}", push.project, on(push.push, Some(&push.revision))),
+            Event::Request(request) => format!(
+                "request/{}/{}/{}",
+                request.project,
+                on(request.push, request.revision.as_ref()),
+                request.kind.as_str()
+            ),
+            Event::PerfAlert(alert) => format!("alert/{}", alert.id),
+        }
+    }
+
+    /// The push the event is about, when it has a number.
+    pub fn push(&self) -> Option<PushId> {
+        match self {
+            Event::Job(job) => job.facts.push,
+            Event::Push(push) => push.push,
+            Event::Request(request) => request.push,
+            Event::PerfAlert(alert) => alert.push,
+        }
+    }
+
+    /// The label the event is about, when it is about one.
+    pub fn label(&self) -> Option<&Label> {
+        match self {
+            Event::Job(job) => job.facts.label.as_ref(),
+            Event::Request(request) => match &request.kind {
+                RequestKind::Backfill { label, .. } => label.as_ref(),
+                RequestKind::Open(open) => open.label.as_ref(),
+                _ => None,
+            },
+            Event::Push(_) | Event::PerfAlert(_) => None,
         }
     }
 

@@ -54,13 +54,25 @@ pub enum Reason {
     NotPossible,
     /// The answer to a request was lost, and what became of it is not known.
     InDoubt,
+    /// The project's tree is closed, and the rule waits for it.
+    TreeClosed,
+    /// Most runs on the platform end by infrastructure, or most requests to the CI fail.
+    Breaker,
+    /// Too many jobs wait for a machine on the platform.
+    Backlog,
+    /// Our own runs have failed too often today: people have enough to look at.
+    Attention,
+    /// The CI took the request, and its jobs did not appear.
+    NotAppeared,
+    /// Many labels fail on one push: one case looks for the cause, for a few of them.
+    Storm,
     /// The rule acted on the same key too short a while ago.
     Throttled,
 }
 
 impl Reason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Reason; 24] = [
+    pub const ALL: [Reason; 30] = [
         Reason::ConditionFalse,
         Reason::ConditionUnknown,
         Reason::Lineage,
@@ -84,6 +96,12 @@ impl Reason {
         Reason::NotYet,
         Reason::NotPossible,
         Reason::InDoubt,
+        Reason::TreeClosed,
+        Reason::Breaker,
+        Reason::Backlog,
+        Reason::Attention,
+        Reason::NotAppeared,
+        Reason::Storm,
         Reason::Throttled,
     ];
 
@@ -113,6 +131,12 @@ impl Reason {
             Reason::NotYet => "not-yet",
             Reason::NotPossible => "not-possible",
             Reason::InDoubt => "in-doubt",
+            Reason::TreeClosed => "tree-closed",
+            Reason::Breaker => "breaker",
+            Reason::Backlog => "backlog",
+            Reason::Attention => "attention",
+            Reason::NotAppeared => "not-appeared",
+            Reason::Storm => "storm",
             Reason::Throttled => "throttled",
         }
     }
@@ -143,6 +167,12 @@ impl Reason {
             Reason::NotYet => "the push's decision task is not there yet",
             Reason::NotPossible => "the CI cannot do it",
             Reason::InDoubt => "the answer to the request was lost",
+            Reason::TreeClosed => "the project's tree is closed",
+            Reason::Breaker => "most runs on the platform, or most requests to the CI, fail by infrastructure",
+            Reason::Backlog => "too many jobs wait for machines on the platform",
+            Reason::Attention => "our own runs have made people look at enough failures today",
+            Reason::NotAppeared => "the CI took the request, and its jobs did not appear",
+            Reason::Storm => "many labels fail on one push: one case looks for the cause",
             Reason::Throttled => "the rule acted on the same key a short while ago",
         }
     }

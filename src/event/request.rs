@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Label, Project, PushId, Revision, TaskId, Timestamp};
+use super::{CaseParams, Label, Project, PushId, Revision, Signature, TaskId, Timestamp};
 
 /// What a person asks for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum RequestKind {
     /// Run one job on earlier pushes.
@@ -31,6 +31,8 @@ pub enum RequestKind {
         /// The labels, as written by the requester.
         labels: Vec<Label>,
     },
+    /// Open a case with these parameters, by hand: at the command line or through the API.
+    Open(Box<OpenRequest>),
     /// Cancel everything on a push: never ours to do; counted and left alone.
     CancelAll,
 }
@@ -43,9 +45,27 @@ impl RequestKind {
             RequestKind::FillPush => "fill",
             RequestKind::AllTalos { .. } => "all-talos",
             RequestKind::AddJobs { .. } => "add",
+            RequestKind::Open(open) => open.params.kind().as_str(),
             RequestKind::CancelAll => "cancel-all",
         }
     }
+}
+
+/// A case that a person opens by hand. What it is about stands in the request around it: project and push.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OpenRequest {
+    /// Its kind and parameters.
+    pub params: CaseParams,
+    /// The label, whole, for kinds that are about one.
+    pub label: Option<Label>,
+    /// What fails, when it is known.
+    pub signature: Option<Signature>,
+    /// The performance series, for kinds that are about one.
+    pub series: Option<Arc<str>>,
+    /// The bug that it came from.
+    pub bug: Option<u64>,
+    /// Whether it only decides and asks for nothing.
+    pub shadow: bool,
 }
 
 /// A person asked for something.

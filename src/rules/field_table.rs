@@ -510,6 +510,7 @@ fn request_labels(kind: &RequestKind) -> &[Label] {
     match kind {
         RequestKind::Backfill { label, .. } => label.as_slice(),
         RequestKind::AddJobs { labels } => labels,
+        RequestKind::Open(open) => open.label.as_slice(),
         RequestKind::FillPush | RequestKind::AllTalos { .. } | RequestKind::CancelAll => &[],
     }
 }

@@ -43,8 +43,8 @@ pub use field_table::{FIELDS, OBJECT_FIELDS};
 pub use fields::{EventKind, Field, ObjectField, fields_of};
 pub use matching::{FieldMatch, Glob, Matched, Range, Test};
 pub use rule::{
-    Approve, Budget, BudgetScope, By, Condition, Debounce, ExpectedCases, Guard, MinuteOfDay, Mode, Notify, QuietHours,
-    Rule, RuleIndex, RuleTest, TestAction, TestExpectation, TestRun, TestStep, Throttle,
+    Approve, Budget, BudgetScope, By, Condition, Counted, Debounce, ExpectedCases, Guard, MinuteOfDay, Mode, Notify,
+    QuietHours, Rule, RuleIndex, RuleTest, TestAction, TestExpectation, TestRun, TestStep, Throttle,
 };
 pub use schema::json_schema;
 pub use set::{BindingHint, Clause, Evaluation, RuleSet, Tracing};

@@ -12,7 +12,7 @@ use super::diagnostic::{Gathering, closest, one_of};
 use super::fields::EventKind;
 use super::shape::{Key, Keys, Shape};
 use super::yaml::{Node, Yaml};
-use crate::event::{CaseKind, CaseParams, FindCulpritParams, UntilHitParams};
+use crate::event::{CaseKind, CaseParams};
 
 /// What a rule can open.
 pub(super) struct KindOfCase {
@@ -248,11 +248,7 @@ pub(super) fn default_of(kind: CaseKind, param: &str) -> Option<String> {
     if matches!(param, "kind" | "max_jobs" | "input") {
         return None;
     }
-    let params = match kind {
-        CaseKind::FindCulprit => serde_json::to_value(FindCulpritParams::default()),
-        CaseKind::UntilHit => serde_json::to_value(UntilHitParams::default()),
-    };
-    match params.ok()?.get(param)? {
+    match serde_json::to_value(CaseParams::default_of(kind)).ok()?.get(param)? {
         Json::Null => Some("auto".to_owned()),
         value => Some(value.to_string()),
     }

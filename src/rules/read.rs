@@ -226,6 +226,7 @@ impl Reader<'_> {
                     webhook: Arc::from(webhook),
                 }),
             relaxed: relaxed(node.get("guards")),
+            waits_for_tree: node.get("when_closed").and_then(Node::text) != Some("go-on"),
         };
         Some((
             rule,

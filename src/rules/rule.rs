@@ -57,21 +57,51 @@ pub enum BudgetScope {
     All,
 }
 
-/// A daily allowance of jobs.
+/// What a budget counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Counted {
+    /// Jobs of the rules that name it.
+    #[default]
+    Jobs,
+    /// Hours of machine time of the rules that name it.
+    MachineHours,
+    /// Failures of our own runs, of all rules: what people have to look at because of us. Runs that have not ended may
+    /// fail yet, and count as if they did.
+    Failures,
+}
+
+impl Counted {
+    /// All words.
+    pub const ALL: [Counted; 3] = [Counted::Jobs, Counted::MachineHours, Counted::Failures];
+
+    /// The word used in rules.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Counted::Jobs => "jobs",
+            Counted::MachineHours => "machine-hours",
+            Counted::Failures => "failures",
+        }
+    }
+}
+
+/// A daily allowance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Budget {
     /// Its name, unique over all files.
     pub name: Arc<str>,
+    /// What it counts.
+    pub counts: Counted,
     /// What has an account of its own.
     pub per: BudgetScope,
-    /// Jobs a day (UTC) for accounts that `special` does not name. `None`: none.
+    /// What may be spent in 24 hours by accounts that `special` does not name. `None`: nothing.
     pub default: Option<u32>,
-    /// Jobs a day by the beginning of the account's name.
+    /// What may be spent in 24 hours, by the beginning of the account's name.
     pub special: BTreeMap<String, u32>,
 }
 
 impl Budget {
-    /// Jobs a day for an account: the longest beginning of its name that is listed, else the default, else none.
+    /// The daily allowance of an account: the longest beginning of its name that is listed, else the default, else none.
     pub fn daily(&self, account: &str) -> u32 {
         let fitting = self
             .special
@@ -229,6 +259,8 @@ pub struct Rule {
     pub notify: Option<Notify>,
     /// Guards it relaxes.
     pub relaxed: Vec<Guard>,
+    /// Whether it waits while a project's tree is closed.
+    pub waits_for_tree: bool,
 }
 
 /// A run that a test gives as history.

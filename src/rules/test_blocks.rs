@@ -161,9 +161,9 @@ fn expectation(node: &Node, rules: &[&str], gathering: &mut Gathering) -> Option
     }
     if let Some(verdict) = node.get("verdict")
         && let Some(word) = verdict.text()
-        && !VERDICTS.iter().any(|known| known.as_str() == word)
+        && !VerdictKind::ALL.iter().any(|known| known.as_str() == word)
     {
-        let words = VERDICTS.iter().map(|known| known.as_str());
+        let words = VerdictKind::ALL.iter().map(|known| known.as_str());
         let note = gathering.error(
             Code::InvalidValue,
             verdict.span,
@@ -211,21 +211,3 @@ fn expectation(node: &Node, rules: &[&str], gathering: &mut Gathering) -> Option
         actions,
     })
 }
-
-/// Every verdict that a test can expect.
-const VERDICTS: [VerdictKind; 14] = [
-    VerdictKind::Culprit,
-    VerdictKind::NoCulprit,
-    VerdictKind::Undecided,
-    VerdictKind::Superseded,
-    VerdictKind::Withdrawn,
-    VerdictKind::NotPossible,
-    VerdictKind::Hit,
-    VerdictKind::NotReproducible,
-    VerdictKind::Stable,
-    VerdictKind::Flaky,
-    VerdictKind::Broken,
-    VerdictKind::NoChange,
-    VerdictKind::Established,
-    VerdictKind::Done,
-];

@@ -214,11 +214,6 @@ impl World {
         &self.jobs
     }
 
-    /// The pushes so far, oldest first.
-    pub fn pushes(&self) -> &[Push] {
-        &self.pushes
-    }
-
     /// When the next thing happens; `None` at the end of the plan.
     pub fn next_at(&self) -> Option<Timestamp> {
         self.future.peek().map(|Reverse((at, _, _))| *at)

@@ -92,11 +92,6 @@ impl Broker {
         tags.len()
     }
 
-    /// Messages that nobody has acknowledged.
-    pub fn depth(&self) -> usize {
-        self.waiting.len() + self.late.len() + self.unacked.len()
-    }
-
     /// Messages that can be given out now.
     pub fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()

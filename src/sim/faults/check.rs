@@ -6,11 +6,11 @@ use std::sync::Mutex;
 use serde_json::Value;
 
 use super::chance::lock;
-use super::ci::{Ci, Deed, NAME};
+use super::ci::{Ci, Deed, NAME, Runs};
 use super::plan::{Fault, Scenario};
 use crate::dispatch::limits::Limits;
 use crate::engine::ledger::{ActionState, CaseRow, Ledger as _, LedgerError};
-use crate::event::{BackendName, CausedBy, Duration, Event, JobEvent, RunKey, TaskId, Timestamp};
+use crate::event::{BackendName, CausedBy, Duration, Event, JobEvent, RunKey, TaskId};
 use crate::store::sqlite::{Books, CaseFilter, SqliteStore};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -73,7 +73,9 @@ pub(super) fn limits_hold(scenario: &Scenario, ci: &Ci, from: usize) -> Vec<Stri
     } = scenario.limits;
     let is_timed = scenario.chance(Fault::ClockJump) == 0.0;
     let mut breaches = Vec::new();
-    for deed in ci.deeds.iter().skip(from) {
+    // What never runs is not charged once it is given up, and what runs after that nobody could expect.
+    let comes = |deed: &&Deed| deed.runs == Runs::Soon;
+    for deed in ci.deeds.iter().skip(from).filter(comes) {
         let mut over = |what: &str, limit: Option<u64>, window: Option<Duration>, same: &dyn Fn(&Deed) -> bool| {
             let Some(limit) = limit.filter(|_| is_timed || window.is_none()) else {
                 return;
@@ -82,6 +84,7 @@ pub(super) fn limits_hold(scenario: &Scenario, ci: &Ci, from: usize) -> Vec<Stri
             let jobs: u64 = ci
                 .deeds
                 .iter()
+                .filter(comes)
                 .filter(|other| same(other) && other.sent_at <= deed.sent_at)
                 .filter(|other| since.is_none_or(|since| other.sent_at > since))
                 .map(|other| u64::from(other.request.times))
@@ -118,15 +121,15 @@ pub(super) fn rate_holds(scenario: &Scenario, ci: &Ci, from: usize) -> Vec<Strin
         return Vec::new();
     }
     let rate = scenario.limits.requests_per_second;
-    let window = (1.0 / rate).max(1.0);
-    let allowed = (rate * window).floor() as usize;
-    let window = Duration::from_secs_f64(window);
+    let at_once = rate.floor().max(1.0);
     let mut breaches = Vec::new();
-    for (index, at) in ci.sent.iter().enumerate().skip(from) {
-        let since = at.minus(window);
-        let sent = ci.sent.iter().take(index + 1).filter(|other| **other > since).count();
-        if sent > allowed {
-            breaches.push(format!("{sent} requests went out within {window:?}, {allowed} are allowed"));
+    for (index, end) in ci.sent.iter().enumerate().skip(from) {
+        for (first, start) in ci.sent.iter().take(index + 1).enumerate() {
+            let sent = (index - first + 1) as f64;
+            let window = end.since(*start);
+            if sent > at_once + rate * window.as_secs_f64() + 1e-6 {
+                breaches.push(format!("{sent} requests went out within {window:?} at {rate} a second"));
+            }
         }
     }
     breaches

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use super::chance::{Chances, lock};
 use super::plan::{Fault, Scenario};
 use super::process::Process;
-use crate::backends::{Backend, Finding, Found, JobRequest, Receipt, RequestError};
+use crate::backends::{Backend, Finding, Found, JobRequest, Progress, Receipt, RequestError};
 use crate::enrich::{FactError, FactSource, FailureFacts, PushQuery};
 use crate::event::{
     ActionKey, BackendName, Delivery, Duration, JobFacts, Project, PushEvent, RunKey, TaskId, Timestamp,
@@ -137,6 +137,18 @@ impl Ci {
         Ok(task)
     }
 
+    /// How far the task is that makes the jobs of a request.
+    fn progress(&self, task: &TaskId) -> Progress {
+        let key = self.ours.get(task);
+        let deed = self.deeds.iter().find(|deed| Some(&deed.request.key) == key);
+        match deed.map(|deed| deed.runs) {
+            None => Progress::CannotTell("there is no such task".into()),
+            Some(_) if self.world.jobs().iter().any(|job| job.parent == *task) => Progress::Ended,
+            Some(Runs::Never) => Progress::Failed("malformed payload".into()),
+            Some(Runs::Soon | Runs::Late) => Progress::Working,
+        }
+    }
+
     /// The action task of a request that the CI acted on.
     fn found(&self, request: &JobRequest) -> Option<TaskId> {
         self.world.action_of(request)
@@ -239,6 +251,20 @@ impl Backend for FaultyCi {
         let found = lock(&self.ci).found(request);
         self.step(Fault::CrashAtCi).await;
         Ok(found.map_or(Found::NotDone, |task| Found::Done(self.receipt(task))))
+    }
+
+    async fn progress(&self, task: &TaskId) -> Result<Progress, RequestError> {
+        self.step(Fault::CrashAtCi).await;
+        if self.chances.strikes(Fault::FindFails) {
+            return Err(RequestError::Busy {
+                retry_after: None,
+                detail: "HTTP 503".into(),
+            });
+        }
+        Ok(match self.can_tell {
+            true => lock(&self.ci).progress(task),
+            false => Progress::CannotTell("this CI remembers nothing".into()),
+        })
     }
 
     async fn check(&self) -> Vec<Finding> {

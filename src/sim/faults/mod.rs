@@ -31,7 +31,6 @@ use crate::event::{Delivery, Duration, Timestamp, VerdictKind};
 use crate::rules::RuleSet;
 use crate::sim::world::World;
 use crate::store::sqlite::SqliteStore;
-use broker::Broker;
 use chance::{Chances, lock};
 use ci::Ci;
 use process::{Daemon, Surroundings, Turn, Wall};

@@ -194,6 +194,7 @@ impl Scenario {
             jobs_per_platform_per_day: is_tight.then(|| 3 + random.below(20) as u64),
             requests_per_second: [0.1, 1.0, 2.0, 100.0][random.below(4)],
             concurrency: [1, 2, 100][random.below(3)],
+            ..Limits::default()
         };
         let daemons = if random.chance(0.25) { 2 } else { 1 };
         let budget = if is_tight { 3 + random.below(20) as u32 } else { 500 };

@@ -45,6 +45,14 @@ fn waiting(row: &Row<'_>) -> rusqlite::Result<(i64, String, String, i64, u32, bo
     ))
 }
 
+fn lack_of(word: &str) -> Result<Lack, LedgerError> {
+    Lack::ALL.into_iter().find(|lack| lack.as_str() == word).ok_or_else(|| {
+        LedgerError::Broken(format!(
+            "an event in the inbox lacks {word:?}, which no version of this program writes"
+        ))
+    })
+}
+
 impl Books<'_> {
     /// Events whose facts are to be asked for now, oldest first. Nobody else gets them until `lease` has passed.
     ///
@@ -70,7 +78,7 @@ impl Books<'_> {
                 Ok(Waiting {
                     id,
                     event: serde_json::from_str(&event).map_err(json)?,
-                    lack: serde_json::from_value(serde_json::Value::String(lack)).map_err(json)?,
+                    lack: lack_of(&lack)?,
                     since: Timestamp(since),
                     attempts,
                     applied,
@@ -195,5 +203,39 @@ impl Books<'_> {
             .and_then(|mut statement| statement.execute(params![id, next_try.0]))
             .map(drop)
             .map_err(sql)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::ledger::Ledger as _;
+    use crate::event::{Project, RequestEvent, RequestKind};
+    use crate::store::sqlite::SqliteStore;
+
+    #[test]
+    fn an_event_comes_out_of_the_inbox_with_what_it_lacks() {
+        let mut store = SqliteStore::in_memory().unwrap();
+        for lack in Lack::ALL {
+            let event = Event::Request(Box::new(RequestEvent {
+                project: Project::from("try"),
+                push: None,
+                revision: None,
+                requester: None,
+                kind: RequestKind::FillPush,
+            }));
+            let now = Timestamp(1_000_000_000);
+            let taken = store
+                .transact(|books| {
+                    books.wait_for(&event, lack.as_str(), lack, Timestamp(0))?;
+                    let taken = books.take_waiting(now, now, 10)?;
+                    for waiting in &taken {
+                        books.done_waiting(waiting.id)?;
+                    }
+                    Ok(taken)
+                })
+                .unwrap();
+            assert_eq!(taken.iter().map(|waiting| waiting.lack).collect::<Vec<_>>(), [lack]);
+        }
     }
 }

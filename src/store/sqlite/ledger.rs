@@ -12,8 +12,8 @@ use crate::engine::ledger::{
     View, ViewQuery,
 };
 use crate::event::{
-    ActionKey, BackendName, CaseId, CausedBy, Duration, Event, JobEvent, JobFacts, Label, Project, PushEvent, PushId,
-    Revision, RunKey, Signature, TaskId, Timestamp,
+    ActionKey, BackendName, CaseId, CaseKind, CausedBy, Duration, Event, JobEvent, JobFacts, Label, Project, PushEvent,
+    PushId, Revision, RunKey, Signature, Subject, TaskId, Timestamp,
 };
 
 /// Closed cases that a view shows: enough to know whether the newest ones explain a failure.
@@ -63,30 +63,38 @@ impl<'a> Books<'a> {
     fn label(&mut self, project: i64, label: &Label, facts: &JobFacts) -> Result<i64, LedgerError> {
         // Only the chunk tells the series; most messages do not carry it.
         let tells_series = facts.chunk.is_some();
+        let platform = facts.platform.as_deref();
         if let Some(known) = self.names.label(project, label)
             && (known.has_series || !tells_series)
+            && (known.has_platform || platform.is_none())
         {
             return Ok(known.id);
         }
         // A series that is known replaces one that was only assumed to be the whole label.
-        let (id, has_series): (i64, bool) = self
+        let (id, has_series, has_platform): (i64, bool, bool) = self
             .tx
             .prepare_cached(
-                "INSERT INTO labels (project, label, series) VALUES (?1, ?2, ?3)
+                "INSERT INTO labels (project, label, series, platform) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT (project, label) DO UPDATE
-                 SET series = CASE WHEN excluded.series <> excluded.label THEN excluded.series ELSE labels.series END
-                 RETURNING id, series <> label",
+                 SET series = CASE WHEN excluded.series <> excluded.label THEN excluded.series ELSE labels.series END,
+                    platform = COALESCE(excluded.platform, labels.platform)
+                 RETURNING id, series <> label, platform IS NOT NULL",
             )
             .and_then(|mut statement| {
                 let series = facts.series().unwrap_or_else(|| label.clone());
-                statement.query_row(params![project, label.as_str(), series.as_str()], |row| {
-                    Ok((row.get(0)?, row.get(1)?))
+                statement.query_row(params![project, label.as_str(), series.as_str(), platform], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
                 })
             })
             .map_err(sql)?;
         // A chunk that the label does not end in leaves the label its own series, for good.
         let has_series = has_series || tells_series;
-        self.names.keep_label(project, label, LabelNumber { id, has_series });
+        let number = LabelNumber {
+            id,
+            has_series,
+            has_platform,
+        };
+        self.names.keep_label(project, label, number);
         Ok(id)
     }
 
@@ -136,6 +144,20 @@ impl<'a> Books<'a> {
             .map_err(sql)
     }
 
+    fn label_id(&mut self, project: i64, label: &Label) -> Result<Option<i64>, LedgerError> {
+        if let Some(known) = self.names.label(project, label) {
+            return Ok(Some(known.id));
+        }
+        self.tx
+            .prepare_cached("SELECT id FROM labels WHERE project = ?1 AND label = ?2")
+            .and_then(|mut statement| {
+                statement
+                    .query_row(params![project, label.as_str()], |row| row.get(0))
+                    .optional()
+            })
+            .map_err(sql)
+    }
+
     fn cases_of(&mut self, query: &ViewQuery, condition: &str, limit: u32) -> Result<Vec<CaseRow>, LedgerError> {
         let text = format!(
             "SELECT id, body FROM cases WHERE project = ?1 AND label IN (?2, ?3) AND {condition} ORDER BY id DESC LIMIT ?4"
@@ -173,23 +195,12 @@ impl<'a> Books<'a> {
             .map(drop)
             .map_err(sql)
     }
+}
 
-    /// What a case asked for, in the order of its steps.
-    pub fn actions_of(&mut self, case: CaseId) -> Result<Vec<ActionRow>, LedgerError> {
-        self.tx
-            .prepare_cached(
-                "SELECT case_id, step, slot, state, reason, push, times,
-                        (SELECT COUNT(*) FROM runs WHERE runs.action = actions.id AND runs.run = 0), created_at, sent_at,
-                        receipt IS NOT NULL
-                 FROM actions WHERE case_id = ?1 ORDER BY step, slot",
-            )
-            .and_then(|mut statement| {
-                statement
-                    .query_map([case.0], action_row)?
-                    .collect::<rusqlite::Result<Vec<ActionRow>>>()
-            })
-            .map_err(sql)
-    }
+/// A subject's signature as its column holds it.
+fn signature_text(subject: &Subject) -> Result<Option<String>, LedgerError> {
+    let text = subject.signature.as_ref().map(serde_json::to_string);
+    text.transpose().map_err(json)
 }
 
 /// The JSON of what is known of a run's inside; `None` when nothing is.
@@ -202,6 +213,23 @@ fn detail_of(facts: &JobFacts) -> Result<Option<String>, LedgerError> {
         groups: facts.groups.clone(),
     };
     serde_json::to_string(&detail).map(Some).map_err(json)
+}
+
+/// Sets what a request is charged by its runs: jobs that came although nobody waited for them any longer, or that the CI
+/// had to make besides (builds), are charged too; machine time is that of the runs that have ended, and the estimate for
+/// the others.
+fn settle_account(tx: &Transaction<'_>, action: i64) -> Result<(), LedgerError> {
+    tx.prepare_cached(
+        "UPDATE actions SET
+            charged = MAX(charged, (SELECT COUNT(*) FROM runs WHERE action = ?1 AND run = 0)),
+            machine_ms = (SELECT COALESCE(SUM(duration), 0) FROM runs WHERE action = ?1)
+                + job_ms * MAX(CASE state WHEN 'overdue' THEN 0 ELSE times END
+                    - (SELECT COUNT(DISTINCT task) FROM runs WHERE action = ?1 AND state >= 2), 0)
+         WHERE id = ?1 AND sent_at IS NOT NULL",
+    )
+    .and_then(|mut statement| statement.execute([action]))
+    .map(drop)
+    .map_err(sql)
 }
 
 fn push_row(row: &Row<'_>) -> rusqlite::Result<PushRow> {
@@ -271,7 +299,9 @@ fn action_row(row: &Row<'_>) -> rusqlite::Result<ActionRow> {
         },
         state: action_state(&state).ok_or_else(|| strange(3, "action state"))?,
         reason: reason.and_then(|word| serde_json::from_value(serde_json::Value::String(word)).ok()),
+        detail: row.get(12)?,
         push: PushId(row.get(5)?),
+        label: Label::from(row.get::<_, String>(11)?),
         times: row.get(6)?,
         arrived: row.get(7)?,
         has_receipt: row.get(10)?,
@@ -339,6 +369,7 @@ impl Ledger for Books<'_> {
                 tx.prepare_cached("UPDATE runs SET action = ?1 WHERE task = ?2 AND run = ?3 AND backend = ?4")
                     .and_then(|mut statement| statement.execute(params![action, task, job.run.run, backend]))
                     .map_err(sql)?;
+                settle_account(tx, action)?;
             }
         }
         Ok(())
@@ -476,8 +507,19 @@ impl Ledger for Books<'_> {
     fn is_sending(&mut self, project: &Project, label: &Label, push: PushId) -> Result<bool, LedgerError> {
         self.tx
             .prepare_cached(
-                "SELECT EXISTS (SELECT 1 FROM actions
-                 WHERE (state IN ('sending', 'in-doubt') OR (state = 'overdue' AND receipt IS NULL))
+                "SELECT EXISTS (SELECT 1 FROM actions WHERE state IN ('sending', 'in-doubt')
+                 AND project = ?1 AND label = ?2 AND push = ?3)",
+            )
+            .and_then(|mut statement| {
+                statement.query_row(params![project.as_str(), label.as_str(), push.0], |row| row.get(0))
+            })
+            .map_err(sql)
+    }
+
+    fn has_nameless(&mut self, project: &Project, label: &Label, push: PushId) -> Result<bool, LedgerError> {
+        self.tx
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM actions WHERE state IN ('accepted', 'overdue') AND receipt IS NULL
                  AND project = ?1 AND label = ?2 AND push = ?3)",
             )
             .and_then(|mut statement| {
@@ -488,7 +530,9 @@ impl Ledger for Books<'_> {
 
     fn open_subjects(&mut self) -> Result<Vec<(Project, Label)>, LedgerError> {
         self.tx
-            .prepare_cached("SELECT DISTINCT project, label FROM cases WHERE verdict IS NULL")
+            .prepare_cached(
+                "SELECT project, label FROM cases WHERE verdict IS NULL UNION SELECT project, label FROM case_targets",
+            )
             .and_then(|mut statement| {
                 statement
                     .query_map([], |row| {
@@ -502,6 +546,38 @@ impl Ledger for Books<'_> {
             .map_err(sql)
     }
 
+    fn open_about(&mut self, project: &Project, label: &Label, series: &Label) -> Result<Vec<CaseId>, LedgerError> {
+        self.tx
+            .prepare_cached(
+                "SELECT id FROM cases WHERE verdict IS NULL AND project = ?1 AND label IN (?2, ?3)
+                 UNION SELECT case_id FROM case_targets WHERE project = ?1 AND label IN (?2, ?3) ORDER BY 1",
+            )
+            .and_then(|mut statement| {
+                statement
+                    .query_map(params![project.as_str(), label.as_str(), series.as_str()], |row| {
+                        row.get(0).map(CaseId)
+                    })?
+                    .collect()
+            })
+            .map_err(sql)
+    }
+
+    fn actions_of(&mut self, case: CaseId) -> Result<Vec<ActionRow>, LedgerError> {
+        self.tx
+            .prepare_cached(
+                "SELECT case_id, step, slot, state, reason, push, times,
+                        (SELECT COUNT(*) FROM runs WHERE runs.action = actions.id AND runs.run = 0), created_at, sent_at,
+                        receipt IS NOT NULL, label, detail
+                 FROM actions WHERE case_id = ?1 ORDER BY step, slot",
+            )
+            .and_then(|mut statement| {
+                statement
+                    .query_map([case.0], action_row)?
+                    .collect::<rusqlite::Result<Vec<ActionRow>>>()
+            })
+            .map_err(sql)
+    }
+
     fn view(&mut self, query: &ViewQuery) -> Result<View, LedgerError> {
         let project = self.name("project", query.project.as_str())?;
         let pushes = self.pushes(project, query)?;
@@ -509,7 +585,12 @@ impl Ledger for Books<'_> {
         let last = pushes.last().map_or(query.around, |row| row.push);
         let mut runs: Vec<RunRow> = Vec::new();
         let mut before = Counts::default();
-        for label in self.label_ids(project, query)? {
+        let own = self.label_ids(project, query)?;
+        let mut also = Vec::new();
+        for label in &query.also {
+            also.extend(self.label_id(project, label)?.filter(|id| !own.contains(id)));
+        }
+        for (label, is_own) in own.iter().map(|id| (id, true)).chain(also.iter().map(|id| (id, false))) {
             let text = format!(
                 "SELECT {RUN_COLUMNS} FROM {RUN_TABLES} WHERE runs.label = ?1 AND runs.push BETWEEN ?2 AND ?3
                  ORDER BY runs.push, runs.at, runs.task, runs.run"
@@ -524,6 +605,9 @@ impl Ledger for Books<'_> {
                 })
                 .map_err(sql)?;
             runs.append(&mut found);
+            if !is_own {
+                continue;
+            }
             let (failed, passed): (u32, u32) = self
                 .tx
                 .prepare_cached(
@@ -568,16 +652,41 @@ impl Ledger for Books<'_> {
             .transpose()
     }
 
-    fn open_case(&mut self, case: &CaseRow) -> Result<CaseId, LedgerError> {
-        let signature = case
-            .subject
-            .signature
-            .as_ref()
-            .map(serde_json::to_string)
-            .transpose()
-            .map_err(json)?;
-        let body = serde_json::to_string(case).map_err(json)?;
+    fn case_about(
+        &mut self,
+        kind: CaseKind,
+        subject: &Subject,
+        push: Option<PushId>,
+    ) -> Result<Option<CaseId>, LedgerError> {
+        let signature = signature_text(subject)?;
         self.tx
+            .prepare_cached(
+                "SELECT id FROM cases WHERE project = ?1 AND label = ?2 AND kind = ?3 AND signature IS ?4
+                 AND CASE WHEN ?5 IS NULL THEN verdict IS NULL ELSE push = ?5 END ORDER BY id DESC LIMIT 1",
+            )
+            .and_then(|mut statement| {
+                let push = push.map(|push| push.0);
+                statement
+                    .query_row(
+                        params![
+                            subject.project.as_str(),
+                            subject.label.as_str(),
+                            kind.as_str(),
+                            signature,
+                            push
+                        ],
+                        |row| row.get(0).map(CaseId),
+                    )
+                    .optional()
+            })
+            .map_err(sql)
+    }
+
+    fn open_case(&mut self, case: &CaseRow) -> Result<CaseId, LedgerError> {
+        let signature = signature_text(&case.subject)?;
+        let body = serde_json::to_string(case).map_err(json)?;
+        let id = self
+            .tx
             .prepare_cached(
                 "INSERT INTO cases (kind, rule, project, label, signature, push, opened_at, wake_at, body,
                     throttle_key)
@@ -600,7 +709,16 @@ impl Ledger for Books<'_> {
                     |row| row.get(0).map(CaseId),
                 )
             })
-            .map_err(sql)
+            .map_err(sql)?;
+        for target in &case.targets {
+            self.tx
+                .prepare_cached("INSERT OR IGNORE INTO case_targets (case_id, project, label) VALUES (?1, ?2, ?3)")
+                .and_then(|mut statement| {
+                    statement.execute(params![id.0, case.subject.project.as_str(), target.label.as_str()])
+                })
+                .map_err(sql)?;
+        }
+        Ok(id)
     }
 
     fn save_case(&mut self, case: &CaseRow) -> Result<(), LedgerError> {
@@ -626,6 +744,10 @@ impl Ledger for Books<'_> {
         if was_open && let Some(closed_at) = case.closed_at {
             self.tx
                 .prepare_cached("UPDATE actions SET state = 'dropped' WHERE case_id = ?1 AND state = 'queued'")
+                .and_then(|mut statement| statement.execute([case.id.0]))
+                .map_err(sql)?;
+            self.tx
+                .prepare_cached("DELETE FROM case_targets WHERE case_id = ?1")
                 .and_then(|mut statement| statement.execute([case.id.0]))
                 .map_err(sql)?;
             self.tx
@@ -680,7 +802,7 @@ impl Ledger for Books<'_> {
     fn mark_overdue(&mut self, case: CaseId, before: Timestamp) -> Result<u32, LedgerError> {
         self.tx
             .prepare_cached(
-                "UPDATE actions SET state = 'overdue' WHERE case_id = ?1 AND state IN ('accepted', 'in-doubt')
+                "UPDATE actions SET state = 'overdue', reason = 'in-doubt' WHERE case_id = ?1 AND state = 'in-doubt'
                  AND sent_at < ?2
                  AND times > (SELECT COUNT(*) FROM runs WHERE runs.action = actions.id AND runs.run = 0)",
             )

@@ -3,11 +3,13 @@
 //! In: transactions of the engine, questions of the dispatcher, the pages and the command line. Out: rows.
 //! Never: deciding; SQL outside this folder.
 
+mod accounts;
 mod admin;
 mod codec;
 mod inbox;
 mod ledger;
 mod outbox;
+mod prune;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -15,19 +17,21 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
-pub use admin::{CaseFilter, DeadLetter, Pause, PauseScope, StoreSummary};
+pub use accounts::{Account, Attention, Dimension, Measure};
+pub use admin::{CaseFilter, DeadLetter, Pause, PauseEffect, PauseScope, StoreSummary};
 pub use inbox::{Notice, Waiting};
 pub use ledger::Books;
-pub use outbox::{Dimension, Due, Spent};
+pub use outbox::{Due, Missing};
 
 use crate::engine::ledger::LedgerError;
 use crate::event::Label;
 
 /// Migrations in order, never edited once landed: a store of version `n` has had the first `n` of them.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_runs_by_arrival.sql"),
-    include_str!("migrations/0030_sends.sql"),
+    include_str!("migrations/0003_case_targets.sql"),
+    include_str!("migrations/0040_brakes.sql"),
 ];
 
 /// Pages in the write-ahead log (4 KiB each) after which they are moved into the database: the more there are, the
@@ -59,11 +63,12 @@ struct Names {
     kept: usize,
 }
 
-/// The number of a label, and whether its series is written down beside it.
+/// The number of a label, and whether its series and its platform are written down beside it.
 #[derive(Clone, Copy)]
 struct LabelNumber {
     id: i64,
     has_series: bool,
+    has_platform: bool,
 }
 
 impl Names {

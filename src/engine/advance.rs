@@ -1,0 +1,186 @@
+//! The next step of a case: from the books to evidence, from evidence to a decision, from the decision to the outbox.
+
+use std::sync::Arc;
+
+use super::apply::{Engine, FORWARD, Note};
+use super::evidence;
+use super::ledger::{ActionState, CaseRow, Ledger, LedgerError, NewAction, View, ViewQuery};
+use crate::cases::{self, Step};
+use crate::event::{ActionKey, CaseId, CaseParams, JobRequest, Label, Timestamp, Verdict, VerdictKind};
+
+/// Pushes that a view goes back where no case says how far.
+pub(super) const BACK: u32 = 60;
+
+impl Engine {
+    /// Looks again at cases whose time has come.
+    ///
+    /// # Errors
+    /// The books are busy or damaged.
+    pub fn wake(&mut self, ledger: &mut dyn Ledger, now: Timestamp, limit: u32) -> Result<Vec<Note>, LedgerError> {
+        let mut notes = Vec::new();
+        for id in ledger.waking(now, limit)? {
+            self.advance(ledger, id, now, &mut notes)?;
+        }
+        Ok(notes)
+    }
+
+    /// Closes a case by hand. `None` when there is no such open case.
+    ///
+    /// # Errors
+    /// The books are busy or damaged.
+    pub fn withdraw(
+        &mut self,
+        ledger: &mut dyn Ledger,
+        id: CaseId,
+        why: &str,
+        now: Timestamp,
+    ) -> Result<Option<CaseRow>, LedgerError> {
+        let Some(mut case) = ledger.case(id)?.filter(|case| case.verdict.is_none()) else {
+            return Ok(None);
+        };
+        let verdict = Verdict {
+            kind: VerdictKind::Withdrawn,
+            pushes: Vec::new(),
+            probability: None,
+            why: why.to_owned(),
+        };
+        close(&mut case, verdict, now);
+        ledger.save_case(&case)?;
+        Ok(Some(case))
+    }
+
+    /// Takes the next step of a case, if there is one to take.
+    pub(super) fn advance(
+        &mut self,
+        ledger: &mut dyn Ledger,
+        id: CaseId,
+        now: Timestamp,
+        notes: &mut Vec<Note>,
+    ) -> Result<(), LedgerError> {
+        let Some(mut case) = ledger.case(id)?.filter(|case| case.verdict.is_none()) else {
+            return Ok(());
+        };
+        ledger.mark_overdue(id, now.minus(self.settings().jobs_appear_within))?;
+        let view = ledger.view(&self.query_of(&case))?;
+        let actions = ledger.actions_of(id)?;
+        let evidence = evidence::of_case(&case, &view, &actions, self.settings(), now);
+        let step = cases::decide(&case.params, &evidence, now);
+        case.why.clone_from(&step.why);
+        let requests = requests(&case, &view, &evidence, &step);
+        for request in &requests {
+            ledger.add_action(
+                &NewAction {
+                    request: request.clone(),
+                    state: if case.is_shadow() {
+                        ActionState::Shadow
+                    } else {
+                        ActionState::Queued
+                    },
+                    rule: case.cause.rule_name().to_owned(),
+                    budget: case.budget.clone(),
+                    platform: platform(&case, &request.label),
+                },
+                now,
+            )?;
+        }
+        case.wake_at = Some(self.wake_at(&case, &evidence, &step, now));
+        if let Some(verdict) = step.verdict {
+            close(&mut case, verdict, now);
+        }
+        ledger.save_case(&case)?;
+        if case.verdict.is_some() {
+            notes.push(Note::Closed(Box::new(case)));
+        } else if !requests.is_empty() {
+            notes.push(Note::Asked(Box::new(case), requests));
+        }
+        Ok(())
+    }
+
+    /// What to look at around a case.
+    fn query_of(&self, case: &CaseRow) -> ViewQuery {
+        // The pushes of the targets, at most the last of which is the case's own.
+        let first = case.targets.iter().map(|target| target.push).min();
+        let span = first.map_or(0, |first| case.push.0.saturating_sub(first.0));
+        let mut also: Vec<Label> = case.targets.iter().map(|target| target.label.clone()).collect();
+        also.sort();
+        also.dedup();
+        ViewQuery {
+            project: case.subject.project.clone(),
+            label: case.label.clone(),
+            series: case.subject.label.clone(),
+            spans_series: case.subject.signature.is_some(),
+            also,
+            around: case.push,
+            back: depth(&case.params).max(u32::try_from(span).unwrap_or(u32::MAX)),
+            forward: FORWARD,
+            since: case.opened_at.minus(self.settings().history_window),
+        }
+    }
+
+    /// When to look at a case again without a message: no case waits for ever on something that never comes.
+    fn wake_at(&self, case: &CaseRow, evidence: &cases::Evidence, step: &Step, now: Timestamp) -> Timestamp {
+        if case.is_shadow() {
+            return case
+                .opened_at
+                .plus(cases::SHADOW_AGE)
+                .max(now.plus(self.settings().jobs_appear_within));
+        }
+        let is_waiting = evidence.awaited > 0 || !step.asks.is_empty();
+        let soon = now.plus(self.settings().jobs_appear_within);
+        let end = case.opened_at.plus(cases::MAX_AGE).max(soon);
+        if is_waiting { soon } else { end }
+    }
+}
+
+/// Pushes that a case looks back.
+pub(super) fn depth(params: &CaseParams) -> u32 {
+    params.max_depth().unwrap_or(BACK)
+}
+
+/// The platform of a label that a case asks for.
+fn platform(case: &CaseRow, label: &Label) -> Arc<str> {
+    let target = case.targets.iter().find(|target| target.label == *label);
+    Arc::clone(target.map_or(&case.platform, |target| &target.platform))
+}
+
+fn close(case: &mut CaseRow, verdict: Verdict, now: Timestamp) {
+    case.why.clone_from(&verdict.why);
+    case.verdict = Some(verdict);
+    case.closed_at = Some(now);
+    case.wake_at = None;
+}
+
+/// The requests of a step, numbered by round and slot.
+fn requests(case: &CaseRow, view: &View, evidence: &cases::Evidence, step: &Step) -> Vec<JobRequest> {
+    let round = evidence.last_step + 1;
+    (1..)
+        .zip(&step.asks)
+        .filter_map(|(slot, ask)| {
+            let row = view.pushes.iter().find(|row| row.push == ask.push)?;
+            let label = ask.label.as_ref().unwrap_or(&case.label);
+            // A task of the very same label on the push can be retriggered.
+            let existing = view
+                .runs
+                .iter()
+                .filter(|run| run.push == row.push && run.label == *label)
+                .map(|run| run.key.task.clone())
+                .next_back();
+            Some(JobRequest {
+                key: ActionKey {
+                    case: case.id,
+                    step: round,
+                    slot,
+                },
+                project: case.subject.project.clone(),
+                push: row.push,
+                revision: row.revision.clone()?,
+                label: label.clone(),
+                times: ask.times,
+                existing,
+                group: row.group.clone(),
+                input: case.params.input().clone(),
+                why: format!("{} {}: {}", case.params.kind(), case.subject, step.why),
+            })
+        })
+        .collect()
+}

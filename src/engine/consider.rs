@@ -1,0 +1,232 @@
+//! One rule on one event: opens a case, or says why not.
+
+use std::sync::Arc;
+
+use super::advance::depth;
+use super::apply::{Engine, Note, Patience};
+use super::batch::Batch;
+use super::facts::HistoryFacts;
+use super::ledger::{CaseRow, Decision, DecisionResult, Ledger, LedgerError};
+use super::opening::{self, Draft, Opening, Placed, by_hand, failure};
+use crate::event::{CaseId, Cause, CausedBy, Event, Reason, RequestKind, Timestamp};
+use crate::rules::{Matched, Mode, NoFacts, Rule, RuleIndex, Tracing};
+
+impl Engine {
+    /// One rule on one failure: opens a case, or says why not.
+    pub(super) fn consider_job(
+        &mut self,
+        ledger: &mut dyn Ledger,
+        batch: &mut Batch,
+        event: &Event,
+        placed: &Placed<'_>,
+        index: RuleIndex,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        let rules = Arc::clone(self.rules());
+        let Some(rule) = rules.rule(index) else { return Ok(()) };
+        let allows_person = rule.caused_by.contains(&CausedBy::Person);
+        if let Some(reason) = opening::guards(placed, rule.open.kind(), allows_person, self.settings()) {
+            return batch.note_decision(ledger, Decision::no(rule, event, reason, now));
+        }
+        let view = ledger.view(&self.query(placed, depth(&rule.open), now))?;
+        let facts = HistoryFacts::new(placed, &view, self.settings(), now);
+        let evaluation = rules.evaluate(index, event, &facts, Tracing::On);
+        let mut decision = Decision::no(rule, event, Reason::Joined, now);
+        decision.detail = serde_json::json!({ "clauses": evaluation.trace });
+        if let Some(reason) = objection(evaluation.matched) {
+            return batch.note_decision(ledger, decision.because(reason));
+        }
+        let (opening, around) = failure::consider(placed, &rule.open, &view, self.settings(), now);
+        explain_pushes(&mut decision.detail, &around);
+        self.conclude(ledger, batch, event, rule, decision, opening, now)
+    }
+
+    /// One rule on an event that is not about a run: opens a case, or says why not.
+    pub(super) fn consider_other(
+        &mut self,
+        ledger: &mut dyn Ledger,
+        batch: &mut Batch,
+        event: &Event,
+        index: RuleIndex,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        let rules = Arc::clone(self.rules());
+        let Some(rule) = rules.rule(index) else { return Ok(()) };
+        let evaluation = rules.evaluate(index, event, &NoFacts, Tracing::On);
+        let mut decision = Decision::no(rule, event, Reason::Joined, now);
+        decision.detail = serde_json::json!({ "clauses": evaluation.trace });
+        if let Some(reason) = objection(evaluation.matched) {
+            return batch.note_decision(ledger, decision.because(reason));
+        }
+        let opening = Opening::No(Reason::NotPossible);
+        self.conclude(ledger, batch, event, rule, decision, opening, now)
+    }
+
+    /// A person opens a case.
+    pub(super) fn open_by_hand(
+        &mut self,
+        ledger: &mut dyn Ledger,
+        batch: &mut Batch,
+        event: &Event,
+        patience: Patience,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        let Event::Request(request) = event else { return Ok(()) };
+        let RequestKind::Open(open) = &request.kind else {
+            return Ok(());
+        };
+        let draft = match by_hand::draft(request, open, self.settings()) {
+            Opening::Open(draft) => draft,
+            Opening::Join(case) => return batch.note_decision(ledger, Decision::by_hand(event, None, Some(case), now)),
+            Opening::Wait(lack) if patience.waits_for(lack) => {
+                ledger.wait_for(event, &event.id(), lack, now)?;
+                batch.notes.push(Note::Waits(lack));
+                return Ok(());
+            }
+            Opening::Wait(_) => {
+                let decision = Decision::by_hand(event, Some(Reason::FactsUnknown), None, now);
+                return batch.note_decision(ledger, decision);
+            }
+            Opening::No(reason) => {
+                return batch.note_decision(ledger, Decision::by_hand(event, Some(reason), None, now));
+            }
+        };
+        if let Some(open) = ledger.case_about(draft.params.kind(), &draft.subject, None)? {
+            return batch.note_decision(ledger, Decision::by_hand(event, Some(Reason::Joined), Some(open), now));
+        }
+        let cause = Cause::Person {
+            name: request.requester.clone().unwrap_or_else(|| "unknown".into()),
+        };
+        let mode = if open.shadow { Mode::Shadow } else { Mode::Live };
+        let case = self.new_case(*draft, cause, mode, now);
+        let id = ledger.open_case(&case)?;
+        batch.note_decision(ledger, Decision::by_hand(event, None, Some(id), now))?;
+        self.opened(ledger, batch, CaseRow { id, ..case }, now)
+    }
+
+    /// What a rule that matched leads to.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one call's whole context, and only two callers"
+    )]
+    fn conclude(
+        &mut self,
+        ledger: &mut dyn Ledger,
+        batch: &mut Batch,
+        event: &Event,
+        rule: &Rule,
+        mut decision: Decision,
+        opening: Opening,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        let draft = match opening {
+            Opening::No(reason) => return batch.note_decision(ledger, decision.because(reason)),
+            Opening::Join(case) => {
+                decision.case = Some(case);
+                return batch.note_decision(ledger, decision.because(Reason::Joined));
+            }
+            Opening::Wait(lack) => {
+                ledger.wait_for(event, &event.id(), lack, now)?;
+                batch.notes.push(Note::Waits(lack));
+                return Ok(());
+            }
+            Opening::Open(draft) => draft,
+        };
+        let throttle_key = rule
+            .throttle
+            .as_ref()
+            .map(|throttle| throttle.by.key(event))
+            .unwrap_or_default();
+        if let Some(throttle) = &rule.throttle {
+            let since = now.minus(throttle.per);
+            let opened = ledger.cases_opened(rule.name.as_str(), &throttle_key, since, throttle.max)?;
+            if opened >= throttle.max {
+                return batch.note_decision(ledger, decision.because(Reason::Throttled));
+            }
+        }
+        let cause = Cause::Rule {
+            name: rule.name.clone(),
+            version: self.rules().version().into(),
+        };
+        let case = CaseRow {
+            budget: rule.budget.as_ref().map(|name| name.to_string()),
+            throttle_key,
+            ..self.new_case(*draft, cause, rule.mode, now)
+        };
+        let id = ledger.open_case(&case)?;
+        decision.result = DecisionResult::Opened;
+        decision.case = Some(id);
+        batch.note_decision(ledger, decision)?;
+        self.opened(ledger, batch, CaseRow { id, ..case }, now)
+    }
+
+    /// Tells of a case that was opened, and takes its first step.
+    fn opened(
+        &mut self,
+        ledger: &mut dyn Ledger,
+        batch: &mut Batch,
+        case: CaseRow,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        batch.watch(&case);
+        let id = case.id;
+        batch.notes.push(Note::Opened(Box::new(case)));
+        self.advance(ledger, id, now, &mut batch.notes)
+    }
+
+    fn new_case(&self, draft: Draft, cause: Cause, mode: Mode, now: Timestamp) -> CaseRow {
+        let Draft {
+            params,
+            subject,
+            label,
+            platform,
+            push,
+            opened_by,
+            targets,
+            unable,
+        } = draft;
+        CaseRow {
+            id: CaseId(0),
+            cause,
+            mode: self.settings().mode.unwrap_or(mode),
+            budget: None,
+            subject,
+            label,
+            platform,
+            params,
+            targets,
+            unable,
+            push,
+            opened_by,
+            opened_at: now,
+            wake_at: None,
+            verdict: None,
+            closed_at: None,
+            why: String::new(),
+            throttle_key: String::new(),
+        }
+    }
+}
+
+/// Why a rule that did not match opens nothing.
+fn objection(matched: Matched) -> Option<Reason> {
+    match matched {
+        Matched::True => None,
+        Matched::False => Some(Reason::ConditionFalse),
+        Matched::Unknown => Some(Reason::ConditionUnknown),
+    }
+}
+
+fn explain_pushes(detail: &mut serde_json::Value, around: &failure::Surroundings) {
+    let Some(gap) = &around.gap else { return };
+    let number = |index: usize| around.pushes.get(index).map(|push| push.push.0);
+    detail["lastGood"] = gap.last_good.and_then(number).into();
+    detail["firstBad"] = number(gap.first_bad).into();
+    detail["missing"] = gap
+        .missing
+        .iter()
+        .filter_map(|index| number(*index))
+        .collect::<Vec<_>>()
+        .into();
+    detail["inFlight"] = gap.in_flight.into();
+}
