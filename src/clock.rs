@@ -135,7 +135,11 @@ mod tests {
             let mut last = 0;
             for minute in 1..=10 * 60 {
                 let now = clock.read(Timestamp(minute * 60_000 + jump), after(minute)).0;
-                assert!((now - last - 60_000).abs() <= 6_000, "{jump}: a minute took {}", now - last);
+                assert!(
+                    (now - last - 60_000).abs() <= 6_000,
+                    "{jump}: a minute took {}",
+                    now - last
+                );
                 last = now;
             }
             assert_eq!(last, 10 * HOUR + jump, "and then it shows the same");

@@ -218,7 +218,10 @@ fn what_others_wrote_moves_no_cursor() {
     assert!(run(&["pause", "--reason", reason]).status.success());
     let listed = stdout(&run(&["pause"]));
     assert!(listed.contains("all is well"), "{listed}");
-    assert!(!listed.contains(|c: char| c.is_control() && c != '\n' && c != '\t'), "{listed:?}");
+    assert!(
+        !listed.contains(|c: char| c.is_control() && c != '\n' && c != '\t'),
+        "{listed:?}"
+    );
     let json: serde_json::Value = serde_json::from_str(&stdout(&run(&["pause", "--format", "json"]))).unwrap();
     assert!(json["pauses"][0]["reason"].as_str().unwrap().contains("all is well"));
     let refused = run(&["explain", "\x1b]0;title\x07"]);

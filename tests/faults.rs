@@ -5,7 +5,7 @@ use std::process::Command;
 use sheriffd::sim::faults::{self, Scenario};
 
 /// Seeds in every test run; `sheriffd simulate --faults --seeds 10000` tells more.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 200;
 
 #[test]
 fn whatever_goes_wrong_it_keeps_its_word() {
@@ -17,13 +17,17 @@ fn whatever_goes_wrong_it_keeps_its_word() {
     assert!(sum.failed.is_empty(), "{text}");
     assert_eq!(sum.seeds, SEEDS);
     for fault in faults::Fault::ALL {
-        assert!(sum.struck.contains_key(fault.as_str()), "{} never struck:\n{text}", fault.as_str());
+        assert!(
+            sum.struck.contains_key(fault.as_str()),
+            "{} never struck:\n{text}",
+            fault.as_str()
+        );
     }
 }
 
 #[test]
 fn the_same_seed_tells_the_same_story_to_the_last_line() {
-    for seed in [3, 14, 15, 92, 65] {
+    for seed in [3, 14, 15] {
         let (one, other) = (faults::tell(seed).unwrap(), faults::tell(seed).unwrap());
         assert_eq!(one, other, "seed {seed}");
     }
@@ -32,12 +36,15 @@ fn the_same_seed_tells_the_same_story_to_the_last_line() {
 
 #[test]
 fn a_story_without_faults_still_has_cases_and_requests() {
-    let mut calm = Scenario::of(1);
-    calm.chances = [0.0; faults::Fault::ALL.len()];
+    let chances = [0.0; faults::Fault::ALL.len()];
     let (mut cases, mut requests) = (0, 0);
     for seed in 0..10 {
-        let outcome = faults::tell_scenario(&Scenario { chances: calm.chances, ..Scenario::of(seed) }).unwrap();
-        assert_eq!(outcome.breaches, Vec::<String>::new());
+        let outcome = faults::tell_scenario(&Scenario {
+            chances,
+            ..Scenario::of(seed)
+        })
+        .unwrap();
+        assert_eq!(outcome.breaches, Vec::<String>::new(), "seed {seed}:\n{}", outcome.story.join("\n"));
         cases += outcome.cases;
         requests += outcome.requests;
     }
@@ -60,5 +67,9 @@ fn the_command_tells_stories_and_says_that_everything_held() {
     assert_eq!(sum["failed"], serde_json::json!([]));
     let output = run(&["--seed", "7"]);
     assert!(String::from_utf8_lossy(&output.stdout).contains("1 seeds"));
-    assert_eq!(run(&["policies"]).status.code(), Some(2), "tables and stories are two things");
+    assert_eq!(
+        run(&["policies"]).status.code(),
+        Some(2),
+        "tables and stories are two things"
+    );
 }

@@ -10,6 +10,10 @@ pub(super) fn decide(params: &UntilHitParams, evidence: &Evidence) -> Step {
     if evidence.since_opened.failed == 0 && evidence.awaited > 0 {
         return Step::wait(format!("waits for {} jobs", evidence.awaited));
     }
+    // What was asked for and told nothing (a machine was lost) is spent all the same.
+    let lost = evidence
+        .asked
+        .saturating_sub(evidence.since_opened.passed.saturating_add(evidence.awaited));
     let problem = until_hit::Problem {
         history: history(evidence),
         evidence: evidence.since_opened,
@@ -18,7 +22,7 @@ pub(super) fn decide(params: &UntilHitParams, evidence: &Evidence) -> Step {
             confidence: params.confidence,
             rate: params.rate,
             round_price: params.round_price,
-            max_jobs: params.max_jobs,
+            max_jobs: params.max_jobs.saturating_sub(lost),
             batch: params.batch,
         },
     };

@@ -72,6 +72,9 @@ fn faults(args: &SimulateArgs, out: &mut dyn Write) -> Result<(), CliError> {
     }
     match sum.failed.as_slice() {
         [] => Ok(()),
-        failed => Err(CliError::no(format!("something was broken in {} of {seeds} stories", failed.len()))),
+        failed => Err(CliError::no(format!(
+            "something was broken in {} of {seeds} stories",
+            failed.len()
+        ))),
     }
 }

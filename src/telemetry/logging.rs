@@ -152,7 +152,10 @@ mod tests {
         });
         let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
         assert_eq!(text.lines().count(), 1, "{text}");
-        assert!(text.contains(" label=test-a\\n2026") && text.contains("count=3"), "{text}");
+        assert!(
+            text.contains(" label=test-a\\n2026") && text.contains("count=3"),
+            "{text}"
+        );
         assert!(!text.contains('\x1b'), "{text}");
     }
 

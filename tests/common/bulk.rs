@@ -37,7 +37,10 @@ impl Bulk {
         for message in messages {
             let keys = message.cc.iter().map(|key| AMQPValue::LongString(key.as_str().into()));
             let mut headers = FieldTable::default();
-            headers.insert("CC".into(), AMQPValue::FieldArray(FieldArray::from(keys.collect::<Vec<_>>())));
+            headers.insert(
+                "CC".into(),
+                AMQPValue::FieldArray(FieldArray::from(keys.collect::<Vec<_>>())),
+            );
             let properties = BasicProperties::default().with_delivery_mode(2).with_headers(headers);
             let body = match &message.body {
                 Body::Json(value) => value.to_string().into_bytes(),

@@ -40,8 +40,15 @@ rules:
 /// The most memory that the daemon has used so far, in bytes.
 fn most_memory(daemon: &Daemon) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", daemon.id())).expect("the daemon runs");
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("Linux tells it");
-    let kibibytes: u64 = line.split_whitespace().nth(1).and_then(|word| word.parse().ok()).expect("a number");
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM:"))
+        .expect("Linux tells it");
+    let kibibytes: u64 = line
+        .split_whitespace()
+        .nth(1)
+        .and_then(|word| word.parse().ok())
+        .expect("a number");
     kibibytes * 1024
 }
 
@@ -75,16 +82,24 @@ async fn twenty_thousand_exceptions_at_once_and_a_rule_that_matches_everything()
     let tree = Tree::new(&ci, "storm", *GREEN.start());
     publisher.publish(&pushes(&tree, &[LABEL]));
     let exceptions: Vec<Message> = (0..EXCEPTIONS)
-        .map(|number| tree.job(ORANGE, &format!("test-linux64/opt-storm-{}", number % 500)).lost())
+        .map(|number| {
+            tree.job(ORANGE, &format!("test-linux64/opt-storm-{}", number % 500))
+                .lost()
+        })
         .collect();
     let bulk = Bulk::at(&node).await;
     bulk.publish(&exceptions).await;
     bulk.publish(&turns_orange(&tree, LABEL)).await;
 
     daemon
-        .counts("sheriffd_events_received_total{event=\"job.finished\"}", (EXCEPTIONS + 11) as f64)
+        .counts(
+            "sheriffd_events_received_total{event=\"job.finished\"}",
+            (EXCEPTIONS + 11) as f64,
+        )
         .await;
-    daemon.counts("sheriffd_actions_suppressed_total{reason=\"limit\"}", 1.0).await;
+    daemon
+        .counts("sheriffd_actions_suppressed_total{reason=\"limit\"}", 1.0)
+        .await;
     assert_eq!(daemon.readiness().await, (true, "ready\n".to_owned()));
     assert_eq!(daemon.get("/healthz").await.0, 200);
     let jobs: u64 = tree.asked().iter().map(|asked| asked.times).sum();
@@ -150,7 +165,12 @@ async fn a_message_of_fifty_megabytes_is_cut_kept_and_counted() {
     bulk.publish(&turns_orange(&tree, LABEL)).await;
 
     are_asked_for(&ci, wanted(&tree, &[LABEL])).await;
-    assert_eq!(daemon.metric("sheriffd_events_discarded_total{reason=\"too-large\"}").await, 1.0);
+    assert_eq!(
+        daemon
+            .metric("sheriffd_events_discarded_total{reason=\"too-large\"}")
+            .await,
+        1.0
+    );
     let letters = installation.json(&["deadletters", "list"]);
     assert_eq!(letters["deadLetters"][0]["reason"], "too-large", "{letters}");
     is_bounded(&daemon, "one message of 50 MB");

@@ -36,8 +36,10 @@ const SEED: u64 = 20_240_601;
 
 /// What is told of all jobs of all pushes, and how many jobs that is: stories in order, mixed with each other.
 fn everything(tree: &Tree<'_>, random: &mut Random) -> (Vec<Message>, usize) {
-    let mut stories: Vec<std::vec::IntoIter<Message>> =
-        ORANGES.iter().map(|label| turns_orange(tree, label).into_iter()).collect();
+    let mut stories: Vec<std::vec::IntoIter<Message>> = ORANGES
+        .iter()
+        .map(|label| turns_orange(tree, label).into_iter())
+        .collect();
     let mut jobs = ORANGES.len() * (GREEN.count() + 1);
     for label in 0..CROWD {
         let label = format!("test-linux64/debug-crowd-{label}");
@@ -134,7 +136,9 @@ async fn two_daemons_on_one_queue_and_one_store_ask_once_together() {
 
     assert_eq!(fired(&ci), Vec::from_iter(wanted));
     for daemon in [&one, &other] {
-        let taken = daemon.metric("sheriffd_events_received_total{event=\"job.finished\"}").await;
+        let taken = daemon
+            .metric("sheriffd_events_received_total{event=\"job.finished\"}")
+            .await;
         assert!(taken > 0.0, "both have had a part of the messages");
         assert_eq!(daemon.get("/healthz").await.0, 200);
     }

@@ -102,7 +102,10 @@ async fn a_broker_that_is_short_of_memory_holds_back_publishers_and_not_the_daem
     let orange = turns_orange(&tree, LABEL);
     let held_back = publisher.begin(&orange);
     daemon
-        .counts("sheriffd_events_received_total{event=\"push.created\"}", landed.len() as f64)
+        .counts(
+            "sheriffd_events_received_total{event=\"push.created\"}",
+            landed.len() as f64,
+        )
         .await;
     assert_eq!(daemon.readiness().await, (true, "ready\n".to_owned()));
     assert_eq!(ci.deeds().len(), 0, "the broker takes no messages from anybody");

@@ -136,7 +136,10 @@ async fn on_a_full_disk_nothing_is_acknowledged_until_there_is_room_again() {
     let landed = pushes(&tree, &[LABEL]);
     publisher.publish(&landed);
     daemon
-        .counts("sheriffd_events_received_total{event=\"push.created\"}", landed.len() as f64)
+        .counts(
+            "sheriffd_events_received_total{event=\"push.created\"}",
+            landed.len() as f64,
+        )
         .await;
 
     let log = std::fs::metadata(installation.path("sheriffd.db-wal")).unwrap();

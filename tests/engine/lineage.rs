@@ -68,6 +68,21 @@ fn a_run_that_may_be_ours_waits_for_the_answer_to_our_request() {
 }
 
 #[test]
+fn a_run_that_may_be_ours_at_a_ci_that_names_no_tasks_opens_nothing_for_anybody() {
+    let rules = BACKFILL.replace("    mode: live", "    caused_by: [push, person]\n    mode: live");
+    let mut tree = Tree::new(14, &rules);
+    tree.see([run("L").on(11).passed(), run("L").on(14).failed()]);
+    tree.ci_accepts_namelessly();
+    tree.see_with([run("L").on(13).made_by("unheard-of").failed()], Patience::Fresh);
+    assert_eq!(tree.waits(), 0, "nobody will ever tell whose it is");
+    assert_eq!(tree.last_decision().as_str(), "lineage-unknown");
+    tree.see_with([run("L").on(12).made_by("somebodys-action").failed()], Patience::Fresh);
+    assert_eq!(tree.last_decision().as_str(), "lineage-unknown");
+    tree.see_with([run("L").on(11).made_by("somebodys-action").failed()], Patience::Fresh);
+    assert_eq!(tree.last_decision().as_str(), "joined", "nothing of ours was asked for there");
+}
+
+#[test]
 fn pushes_scheduled_by_the_ci_itself_are_known_by_their_parent() {
     let mut tree = Tree::new(14, BACKFILL);
     let mut event = run("L").on(14).failed();

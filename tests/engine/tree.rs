@@ -238,8 +238,23 @@ impl Tree {
             .transact(|books| {
                 for due in books.queued(now, 1_000)? {
                     let key = due.request.key;
-                    books.begin_sending(key, "tc", now, now.plus(Duration::from_secs(60)))?;
+                    books.begin_sending(key, "tc", 0, now, now.plus(Duration::from_secs(60)))?;
                     books.accepted(key, Some(&TaskId::from(format!("action-{key}"))), None, now)?;
+                }
+                Ok(())
+            })
+            .unwrap();
+    }
+
+    /// The CI takes everything that was asked for, and does not say what makes the jobs.
+    pub fn ci_accepts_namelessly(&mut self) {
+        let now = self.now;
+        self.store
+            .transact(|books| {
+                for due in books.queued(now, 1_000)? {
+                    let key = due.request.key;
+                    books.begin_sending(key, "tc", 0, now, now.plus(Duration::from_secs(60)))?;
+                    books.accepted(key, None, None, now)?;
                 }
                 Ok(())
             })
@@ -252,7 +267,7 @@ impl Tree {
         self.store
             .transact(|books| {
                 for due in books.queued(now, 1_000)? {
-                    books.begin_sending(due.request.key, "tc", now, now.plus(Duration::from_secs(60)))?;
+                    books.begin_sending(due.request.key, "tc", 0, now, now.plus(Duration::from_secs(60)))?;
                 }
                 Ok(())
             })

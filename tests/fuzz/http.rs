@@ -9,7 +9,7 @@ use sheriffd::clock::SystemClock;
 use sheriffd::event::Timestamp;
 use sheriffd::rules::RuleSet;
 use sheriffd::store::Handle;
-use sheriffd::store::sqlite::{Pause, PauseScope, SqliteStore};
+use sheriffd::store::sqlite::{Pause, PauseEffect, PauseScope, SqliteStore};
 use sheriffd::web::{Readiness, RulesShown, WebState, serve};
 
 use crate::cases;
@@ -42,6 +42,7 @@ fn requests_to_the_pages() {
         owner: "'".into(),
         since: Timestamp(0),
         expires: None,
+        effect: PauseEffect::Queue,
     };
     store.transact(|books| books.pause(&hostile)).expect("a pause");
     let state = WebState {
@@ -56,7 +57,9 @@ fn requests_to_the_pages() {
         .expect("a free port");
     let ask = |request: &[u8]| -> Vec<u8> {
         let mut stream = TcpStream::connect(address).expect("the pages are served");
-        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .expect("a socket");
         // A server may hang up on nonsense before it has all of it.
         let _ = stream.write_all(request);
         let _ = stream.shutdown(Shutdown::Write);
@@ -77,8 +80,15 @@ fn requests_to_the_pages() {
         },
         |case| {
             let answer = ask(case);
-            assert!(!answer.starts_with(b"HTTP/1.1 500"), "{}", String::from_utf8_lossy(&answer));
+            assert!(
+                !answer.starts_with(b"HTTP/1.1 500"),
+                "{}",
+                String::from_utf8_lossy(&answer)
+            );
         },
     );
-    assert!(ask(REQUESTS[0].as_bytes()).starts_with(b"HTTP/1.1 200"), "the pages are still there");
+    assert!(
+        ask(REQUESTS[0].as_bytes()).starts_with(b"HTTP/1.1 200"),
+        "the pages are still there"
+    );
 }

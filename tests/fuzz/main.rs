@@ -35,15 +35,20 @@ pub fn cases(reader: &str, count: u64, case: impl Fn(&mut Random) -> Vec<u8> + S
     let first = told("FUZZ_SEED", 0) * 1_000_000_007;
     let count = count * told("FUZZ_TIMES", 1);
     let current: Mutex<(u64, Vec<u8>)> = Mutex::default();
-    let (alive, is_alive) = channel::<()>();
+    let (alive, is_alive) = channel();
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let watched = &current;
+        scope.spawn(move || {
             // Tells of an endless case: a test that only times out does not say which input it was.
-            while is_alive.recv_timeout(ENDLESS) != Err(RecvTimeoutError::Disconnected) {
-                if let Err(RecvTimeoutError::Timeout) = is_alive.recv_timeout(ENDLESS) {
-                    let (seed, input) = current.lock().unwrap().clone();
-                    eprintln!("{reader}, seed {seed} does not end: {}", keep(reader, seed, &input).display());
-                    std::process::exit(1);
+            loop {
+                match is_alive.recv_timeout(ENDLESS) {
+                    Ok(()) => {}
+                    Err(RecvTimeoutError::Disconnected) => return,
+                    Err(RecvTimeoutError::Timeout) => {
+                        let (seed, input) = watched.lock().unwrap().clone();
+                        eprintln!("{reader}, seed {seed} does not end: {}", keep(reader, seed, &input).display());
+                        std::process::exit(1);
+                    }
                 }
             }
         });
@@ -94,7 +99,11 @@ pub fn corpus(folder: &str, ending: &str) -> Vec<Vec<u8>> {
 pub fn lines(folder: &str, ending: &str) -> Vec<Vec<u8>> {
     corpus(folder, ending)
         .iter()
-        .flat_map(|file| file.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect::<Vec<_>>())
+        .flat_map(|file| {
+            file.split(|byte| *byte == b'\n')
+                .map(<[u8]>::to_vec)
+                .collect::<Vec<_>>()
+        })
         .filter(|line| !line.is_empty())
         .collect()
 }

@@ -7,10 +7,46 @@ use sheriffd::stats::random::Random;
 const TELLING: &[u8] = b"{}[]\",:'\\0-9.eE+tfn \n\r\t\0\x1b\x7f\x80\xff&*!|>#%@`?()<>=/;~^";
 /// Pieces of text that mean something to somebody.
 const PIECES: [&str; 40] = [
-    "null", "true", "-1", "0", "1e999", "-0", "18446744073709551616", "9223372036854775808", "NaN", "\u{0}", "\u{1b}[2J",
-    "\r\n", "\u{feff}", "\u{202e}", "\u{10ffff}", "\\ud800", "\\u0000", "../../etc/passwd", "http://[::1]:0/", "<script>",
-    "'; DROP TABLE runs; --", "${", "{$eval: \"", "{{", "}}", "(((((((((((((((((((((", "[[[[[[[[[[[[[[[[[[[[[", "&a [*a, *a]",
-    "!!binary", "<<: *x", "%s%n", "\"\"", "a.b.c", "matches(", "duration(\"", "history.", "&& ||", "in [", "? :", "0x7f",
+    "null",
+    "true",
+    "-1",
+    "0",
+    "1e999",
+    "-0",
+    "18446744073709551616",
+    "9223372036854775808",
+    "NaN",
+    "\u{0}",
+    "\u{1b}[2J",
+    "\r\n",
+    "\u{feff}",
+    "\u{202e}",
+    "\u{10ffff}",
+    "\\ud800",
+    "\\u0000",
+    "../../etc/passwd",
+    "http://[::1]:0/",
+    "<script>",
+    "'; DROP TABLE runs; --",
+    "${",
+    "{$eval: \"",
+    "{{",
+    "}}",
+    "(((((((((((((((((((((",
+    "[[[[[[[[[[[[[[[[[[[[[",
+    "&a [*a, *a]",
+    "!!binary",
+    "<<: *x",
+    "%s%n",
+    "\"\"",
+    "a.b.c",
+    "matches(",
+    "duration(\"",
+    "history.",
+    "&& ||",
+    "in [",
+    "? :",
+    "0x7f",
 ];
 /// How deep the deepest made-up value is.
 const DEEP: usize = 400;
@@ -105,7 +141,7 @@ fn change(random: &mut Random, place: &mut Value, new: Value, how: usize) {
             items.resize(items.len() + random.below(50), copy);
         }
         (2, Value::Object(members)) => drop(members.insert((*pick(random, &PIECES)).to_owned(), new)),
-        (2, Value::String(text)) => text.push_str(pick(random, &PIECES)),
+        (2, Value::String(text)) => text.push_str(PIECES[random.below(PIECES.len())]),
         (_, place) => *place = new,
     }
 }

@@ -80,7 +80,9 @@ fn events() -> Vec<sheriffd::event::Event> {
     let mut events = Vec::new();
     for line in crate::lines("tests/data/pulse", "taskcluster-queue.jsonl") {
         let text = String::from_utf8(line).expect("recordings are UTF-8");
-        let delivery = recorded::delivery(&text, 1, None).expect("a recording").expect("a message");
+        let delivery = recorded::delivery(&text, 1, None)
+            .expect("a recording")
+            .expect("a message");
         if let Ok(Decoded::Events(read)) = decode(&delivery, &settings) {
             events.extend(read);
         }

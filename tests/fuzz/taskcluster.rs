@@ -27,7 +27,11 @@ fn actions_files() -> Vec<Vec<u8>> {
             "schema": { "type": "object", "properties": { "tasks": { "type": "array", "items": { "type": "string",
                 "pattern": "^(a+)+$" } } }, "additionalProperties": false },
         });
-        all.push(json!({ "version": 1, "variables": { "a": 1 }, "actions": [action] }).to_string().into_bytes());
+        all.push(
+            json!({ "version": 1, "variables": { "a": 1 }, "actions": [action] })
+                .to_string()
+                .into_bytes(),
+        );
     }
     all
 }
@@ -41,7 +45,11 @@ fn actions_and_their_templates() {
         3_000,
         |random| {
             // The recorded one is large: most of its mutations change what nobody looks at.
-            let sound = if random.chance(0.1) { &all[0] } else { *pick(random, &small) };
+            let sound = if random.chance(0.1) {
+                &all[0]
+            } else {
+                *pick(random, &small)
+            };
             let other = *pick(random, &small);
             mutated(random, sound, other)
         },
@@ -53,7 +61,9 @@ fn actions_and_their_templates() {
             let names = ["add-new-jobs", "retrigger-multiple", "backfill", "a"];
             for action in names.iter().filter_map(|name| file.find(name, None)) {
                 let input = json!({ "tasks": ["aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!"], "times": 1 });
-                let Ok(input) = complete(action.schema.as_ref(), input) else { continue };
+                let Ok(input) = complete(action.schema.as_ref(), input) else {
+                    continue;
+                };
                 let group = TaskId::from("fzO32Yv0QGuYP7UEh9t8TA");
                 let _ = call(&file, action, &group, None, &input, TaskId::from("a"));
             }
@@ -104,7 +114,10 @@ fn http_answers_of_a_service() {
     };
     let backend = BackendName::from("ci");
     let source = QueueSource::new(backend.clone(), settings, system_clock()).expect("the settings are sound");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     cases(
         "http-answers",
         1_000,
@@ -164,7 +177,9 @@ async fn artifacts_of_a_run() {
                 gzip: random.chance(0.5),
             };
             let name = "public/test_info/a_errorsummary.log".to_owned();
-            world.artifacts.insert(run.task.to_string(), BTreeMap::from([(name, artifact)]));
+            world
+                .artifacts
+                .insert(run.task.to_string(), BTreeMap::from([(name, artifact)]));
         });
         if let Err(error) = source.failures(&run).await {
             crate::is_presentable(&error.to_string());

@@ -1,7 +1,9 @@
 //! The readers of messages, definitions, logs and recordings.
 
 use sheriffd::event::{BackendName, Delivery, Project};
-use sheriffd::wire::{DEFAULT_MAX_BODY, WireSettings, decode, error_summary, job_row, pushlog, recorded, task, task_graph};
+use sheriffd::wire::{
+    DEFAULT_MAX_BODY, WireSettings, decode, error_summary, job_row, pushlog, recorded, task, task_graph,
+};
 
 use crate::mutate::{mutated, pick};
 use crate::{cases, is_presentable, lines};
@@ -64,7 +66,9 @@ fn messages_on_the_bus() {
         |case| {
             let (head, body) = case.split_at(3);
             let sound = &all[usize::from(u16::from_le_bytes([head[1], head[2]]))];
-            let exchange = EXCHANGES.get(usize::from(head[0])).map_or(&*sound.exchange, |exchange| *exchange);
+            let exchange = EXCHANGES
+                .get(usize::from(head[0]))
+                .map_or(&*sound.exchange, |exchange| *exchange);
             let delivery = Delivery {
                 exchange: exchange.into(),
                 body: body.to_vec().into(),
@@ -87,7 +91,11 @@ fn routing_keys_and_routes() {
         |random| {
             let sound = pick(random, &all);
             let key = sound.cc.first().unwrap_or(&sound.routing_key);
-            mutated(random, key.as_bytes(), b"route.tc-treeherder.v2.autoland.0123456789abcdef.18446744073709551616")
+            mutated(
+                random,
+                key.as_bytes(),
+                b"route.tc-treeherder.v2.autoland.0123456789abcdef.18446744073709551616",
+            )
         },
         |key| {
             let key = String::from_utf8_lossy(key);
@@ -118,7 +126,11 @@ fn definitions_pushlogs_tables_graphs_and_recordings() {
     cases(
         "records",
         12_000,
-        |random| mutated(random, pick(&mut random.clone(), &all), pick(random, &all)),
+        |random| {
+            let sound: &Vec<u8> = pick(random, &all);
+            let other: &Vec<u8> = pick(random, &all);
+            mutated(random, sound, other)
+        },
         |case| {
             let mut refusals = Vec::new();
             refusals.extend(task::facts(case).err());

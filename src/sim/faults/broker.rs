@@ -73,7 +73,8 @@ impl Broker {
 
     /// A consumer acknowledges everything that it was given up to this tag.
     pub fn ack(&mut self, consumer: usize, tag: u64) {
-        self.unacked.retain(|(whose, given), _| *whose != consumer || *given > tag);
+        self.unacked
+            .retain(|(whose, given), _| *whose != consumer || *given > tag);
     }
 
     /// A consumer's connection is gone: what it did not acknowledge is given out again, before everything else.

@@ -58,7 +58,11 @@ impl Chances {
     pub fn struck(&self) -> Vec<(Fault, u64)> {
         let streams = lock(&self.streams);
         let struck = streams.iter().map(|(_, struck)| *struck);
-        Fault::ALL.into_iter().zip(struck).filter(|(_, struck)| *struck > 0).collect()
+        Fault::ALL
+            .into_iter()
+            .zip(struck)
+            .filter(|(_, struck)| *struck > 0)
+            .collect()
     }
 }
 

@@ -45,7 +45,10 @@ pub(super) fn acknowledged_is_durable(
                 }
             }
             Event::Push(push) if books.push_of(&push.project, &push.revision)? != push.push => {
-                breaches.push(format!("push {} was acknowledged, and is not in the books", push.revision));
+                breaches.push(format!(
+                    "push {} was acknowledged, and is not in the books",
+                    push.revision
+                ));
             }
             _ => {}
         }
@@ -97,7 +100,9 @@ pub(super) fn limits_hold(scenario: &Scenario, ci: &Ci, from: usize) -> Vec<Stri
         let of_platform = platform(deed);
         over("in an hour", jobs_per_hour, Some(HOUR), &|_| true);
         over("in a day", jobs_per_day, Some(DAY), &|_| true);
-        over("in a day in the project", jobs_per_project_per_day, Some(DAY), &|_| true);
+        over("in a day in the project", jobs_per_project_per_day, Some(DAY), &|_| {
+            true
+        });
         over("in a day of the label", jobs_per_label_per_day, Some(DAY), &|other| {
             other.request.label == deed.request.label
         });
@@ -105,7 +110,9 @@ pub(super) fn limits_hold(scenario: &Scenario, ci: &Ci, from: usize) -> Vec<Stri
         over("in a day of the platform's budget", Some(budget), Some(DAY), &|other| {
             platform(other) == of_platform
         });
-        over("on the push", jobs_per_push, None, &|other| other.request.push == deed.request.push);
+        over("on the push", jobs_per_push, None, &|other| {
+            other.request.push == deed.request.push
+        });
     }
     breaches
 }
@@ -139,7 +146,10 @@ pub(super) fn rate_holds(scenario: &Scenario, ci: &Ci, from: usize) -> Vec<Strin
 pub(super) fn opened_by_others(case: &CaseRow, ci: &Ci) -> Option<String> {
     let opened_by = case.opened_by.as_ref()?;
     let key = ci.ours.get(parent_of(ci, &opened_by.task)?)?;
-    Some(format!("{} was opened by run {opened_by}, which is ours ({key})", case.id))
+    Some(format!(
+        "{} was opened by run {opened_by}, which is ours ({key})",
+        case.id
+    ))
 }
 
 fn parent_of<'a>(ci: &'a Ci, task: &TaskId) -> Option<&'a TaskId> {
@@ -168,8 +178,10 @@ pub(super) fn case_limit_holds(books: &mut Books<'_>, case: &CaseRow, ci: &Ci) -
         .map(|deed| deed.request.times)
         .sum();
     let allowed = case.params.max_jobs();
-    Ok((asked > allowed && !has_given_up)
-        .then(|| format!("{} asked for {asked} jobs, {allowed} are allowed", case.id)))
+    Ok(
+        (asked > allowed && !has_given_up)
+            .then(|| format!("{} asked for {asked} jobs, {allowed} are allowed", case.id)),
+    )
 }
 
 /// What has to be so once everything has come to rest.
@@ -194,7 +206,10 @@ pub(super) fn at_rest(books: &mut Books<'_>, scenario: &Scenario, ci: &Ci) -> Re
             continue;
         };
         if row.state != job.state {
-            breaches.push(format!("run {key} is {:?} in the history, and {:?} in truth", row.state, job.state));
+            breaches.push(format!(
+                "run {key} is {:?} in the history, and {:?} in truth",
+                row.state, job.state
+            ));
         }
         let is_ours = ci.ours.contains_key(&job.parent);
         let wrong = match row.caused_by {
@@ -204,7 +219,10 @@ pub(super) fn at_rest(books: &mut Books<'_>, scenario: &Scenario, ci: &Ci) -> Re
         };
         if wrong {
             let whose = if is_ours { "ours" } else { "not ours" };
-            breaches.push(format!("run {key} is {whose}, and caused by {} in the books", row.caused_by.as_str()));
+            breaches.push(format!(
+                "run {key} is {whose}, and caused by {} in the books",
+                row.caused_by.as_str()
+            ));
         }
     }
     let known = books.summary()?.runs;
@@ -228,7 +246,6 @@ fn settled(action: &Value, scenario: &Scenario, ci: &Ci) -> Option<String> {
     (given.as_ref().map(TaskId::as_str) != Some(receipt))
         .then(|| format!("request {} has receipt {receipt}, the CI gave {given:?}", request.key))
 }
-
 
 /// The cases among these that are not in `known` yet.
 pub(super) fn unknown<'a>(all: &'a [CaseRow], known: &BTreeSet<u64>) -> Vec<&'a CaseRow> {

@@ -111,8 +111,10 @@ impl Ci {
     /// The CI acts on a request.
     fn act(&mut self, request: &JobRequest, sent_at: Timestamp, chances: &Chances) -> Result<TaskId, String> {
         if !self.done.insert(request.key) {
-            self.breaches
-                .push(format!("request {} reached the CI twice and was done twice", request.key));
+            self.breaches.push(format!(
+                "request {} reached the CI twice and was done twice",
+                request.key
+            ));
         }
         let runs = if chances.strikes(Fault::RunsNothing) {
             Runs::Never

@@ -66,7 +66,11 @@ impl Sum {
             "Culprits named: {}, of which {} were it.",
             self.culprits, self.true_culprits
         )?;
-        let struck: Vec<String> = self.struck.iter().map(|(fault, count)| format!("{fault} {count}")).collect();
+        let struck: Vec<String> = self
+            .struck
+            .iter()
+            .map(|(fault, count)| format!("{fault} {count}"))
+            .collect();
         writeln!(out, "What went wrong: {}.", struck.join(", "))?;
         for outcome in &self.failed {
             writeln!(out, "seed {} FAILED: {}", outcome.seed, outcome.breaches.join("; "))?;
@@ -85,7 +89,10 @@ impl Sum {
 fn write_shortest(seed: u64, out: &mut dyn Write) -> io::Result<()> {
     match shortest(&Scenario::of(seed)) {
         Ok((scenario, outcome)) => {
-            writeln!(out, "\nThe shortest story like that of seed {seed}; the same seed tells it again:")?;
+            writeln!(
+                out,
+                "\nThe shortest story like that of seed {seed}; the same seed tells it again:"
+            )?;
             let faults: Vec<&str> = scenario.faults().iter().map(|fault| fault.as_str()).collect();
             writeln!(
                 out,

@@ -125,8 +125,8 @@ impl Fault {
             Fault::Busy | Fault::LostBefore | Fault::LostAfter | Fault::ActsLate => 0.5,
             Fault::RunsNothing => 0.5,
             Fault::RunsLate => 0.3,
-            Fault::Storm | Fault::ClockJump => 0.02,
-            Fault::Person => 0.02,
+            Fault::Storm => 0.005,
+            Fault::ClockJump | Fault::Person => 0.02,
         }
     }
 }
@@ -158,17 +158,34 @@ impl Scenario {
     /// The story of a seed. Each has some kinds of faults and not others: what goes wrong together matters.
     pub fn of(seed: u64) -> Scenario {
         let mut random = Random::new(seed);
-        let pushes = 6 + random.below(7) as u64;
-        let labels: Vec<Label> = LABELS.iter().take(2 + random.below(4)).copied().map(Label::from).collect();
+        let pushes = 5 + random.below(5) as u64;
+        let labels: Vec<Label> = LABELS
+            .iter()
+            .take(2 + random.below(3))
+            .copied()
+            .map(Label::from)
+            .collect();
         let is_broken_push = random.chance(0.2);
         let breaks_at = |random: &mut Random| PushId(2 + random.below(pushes as usize - 2) as u64);
         let broken_push = breaks_at(&mut random);
         let mut defects = Vec::new();
         for label in &labels {
-            let from = if is_broken_push { broken_push } else { breaks_at(&mut random) };
-            let rate = if is_broken_push || random.chance(0.5) { 1.0 } else { 0.2 + 0.6 * random.uniform() };
+            let from = if is_broken_push {
+                broken_push
+            } else {
+                breaks_at(&mut random)
+            };
+            let rate = if is_broken_push || random.chance(0.5) {
+                1.0
+            } else {
+                0.2 + 0.6 * random.uniform()
+            };
             if is_broken_push || random.chance(0.6) {
-                defects.push(Defect { label: label.clone(), from, rate });
+                defects.push(Defect {
+                    label: label.clone(),
+                    from,
+                    rate,
+                });
             }
         }
         let world = Plan {
@@ -179,7 +196,11 @@ impl Scenario {
             labels,
             skipped: 0.2 + 0.6 * random.uniform(),
             background: if random.chance(0.3) { 0.05 } else { 0.0 },
-            infra: if random.chance(0.3) { 0.3 * random.uniform() } else { 0.01 },
+            infra: if random.chance(0.3) {
+                0.3 * random.uniform()
+            } else {
+                0.01
+            },
             defects,
             seed: random.bits(),
         };

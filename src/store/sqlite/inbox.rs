@@ -100,24 +100,6 @@ impl Books<'_> {
             .map_err(sql)
     }
 
-    /// When the next thing is due that needs no message: a request to send or to look for, facts to fetch, a case to
-    /// wake. For whoever lets time stand still in between.
-    ///
-    /// # Errors
-    /// The store is busy or damaged.
-    pub fn next_due(&mut self) -> Result<Option<Timestamp>, LedgerError> {
-        self.tx
-            .prepare_cached(
-                "SELECT MIN(due) FROM (
-                    SELECT MIN(not_before) AS due FROM actions WHERE state IN ('queued', 'in-doubt')
-                    UNION ALL SELECT MIN(lease) FROM actions WHERE state = 'sending'
-                    UNION ALL SELECT MIN(next_try) FROM inbox
-                    UNION ALL SELECT MIN(wake_at) FROM cases WHERE verdict IS NULL)",
-            )
-            .and_then(|mut statement| statement.query_row([], |row| Ok(row.get::<_, Option<i64>>(0)?.map(Timestamp))))
-            .map_err(sql)
-    }
-
     /// Takes an event out of the inbox: it was applied with its facts.
     ///
     /// # Errors

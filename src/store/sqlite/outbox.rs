@@ -7,6 +7,9 @@ use super::{Books, json, sql};
 use crate::engine::ledger::{CaseRow, LedgerError};
 use crate::event::{ActionKey, CaseKind, Cause, Duration, JobRequest, Reason, TaskId, Timestamp};
 
+/// How long a request is looked for whose fate is not known.
+const LOOKED_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// A request in the outbox.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Due {
@@ -140,17 +143,19 @@ impl Books<'_> {
 
     /// Takes the requests whose fate is not known and which may be looked for now: those in doubt, and those whose
     /// dispatcher did not come back within its lease. Nobody else looks for them until `lease` has passed, and what comes
-    /// of an earlier attempt is no longer heard, unless it is an answer of the CI.
+    /// of an earlier attempt is no longer heard, unless it is an answer of the CI. What was sent over a week ago is left as
+    /// it is: no CI remembers it.
     ///
     /// # Errors
     /// The store is busy or damaged.
     pub fn take_doubtful(&mut self, now: Timestamp, lease: Timestamp, limit: u32) -> Result<Vec<Due>, LedgerError> {
         let mut doubtful = self.dues(
             &format!(
-                "SELECT {DUE} FROM {DUE_TABLES} WHERE (actions.state = 'in-doubt' AND actions.not_before <= ?1)
+                "SELECT {DUE} FROM {DUE_TABLES} WHERE (actions.state = 'in-doubt' AND actions.not_before <= ?1
+                    AND actions.not_before <= actions.sent_at + ?3)
                  OR (actions.state = 'sending' AND actions.lease < ?1) ORDER BY actions.id LIMIT ?2"
             ),
-            params![now.0, limit],
+            params![now.0, limit, LOOKED_FOR.as_millis() as i64],
         )?;
         for due in &mut doubtful {
             let key = due.request.key;
@@ -167,6 +172,30 @@ impl Books<'_> {
                 .map_err(sql)?;
         }
         Ok(doubtful)
+    }
+
+    /// When the next thing is due that needs no message: a request to send or to look for, facts to fetch, a case to
+    /// wake. For whoever lets time stand still in between.
+    ///
+    /// # Errors
+    /// The store is busy or damaged.
+    pub fn next_due(&mut self) -> Result<Option<Timestamp>, LedgerError> {
+        self.tx
+            .prepare_cached(
+                "SELECT MIN(due) FROM (
+                    SELECT MIN(not_before) AS due FROM actions WHERE state = 'queued'
+                    UNION ALL SELECT MIN(not_before) FROM actions
+                        WHERE state = 'in-doubt' AND not_before <= sent_at + ?1
+                    UNION ALL SELECT MIN(lease) FROM actions WHERE state = 'sending'
+                    UNION ALL SELECT MIN(next_try) FROM inbox
+                    UNION ALL SELECT MIN(wake_at) FROM cases WHERE verdict IS NULL)",
+            )
+            .and_then(|mut statement| {
+                statement.query_row([LOOKED_FOR.as_millis() as i64], |row| {
+                    Ok(row.get::<_, Option<i64>>(0)?.map(Timestamp))
+                })
+            })
+            .map_err(sql)
     }
 
     /// Requests that were accepted, were sent before a moment, and whose jobs have not all appeared; those that were
