@@ -44,7 +44,12 @@ fn a_story_without_faults_still_has_cases_and_requests() {
             ..Scenario::of(seed)
         })
         .unwrap();
-        assert_eq!(outcome.breaches, Vec::<String>::new(), "seed {seed}:\n{}", outcome.story.join("\n"));
+        assert_eq!(
+            outcome.breaches,
+            Vec::<String>::new(),
+            "seed {seed}:\n{}",
+            outcome.story.join("\n")
+        );
         cases += outcome.cases;
         requests += outcome.requests;
     }

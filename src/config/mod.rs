@@ -13,7 +13,6 @@
 //! file and in a flag, and taken as it is from a `SHERIFFD__…` environment variable.
 
 mod broker;
-mod duration;
 mod error;
 mod explain;
 mod layers;
@@ -24,18 +23,21 @@ mod services;
 mod setting;
 
 pub use self::broker::{BrokerSection, BrokerUrl, BrokerUrlError};
-pub use self::duration::{DurationError, format_duration, parse_duration};
 pub use self::error::{ConfigError, Origin};
 pub use self::explain::{Entry, Explanation};
 pub use self::layers::{ENVIRONMENT_PREFIX, LoadOptions};
 use self::section::{Reader, Section};
 pub use self::sections::{
     BackendChoice, DispatchSection, EngineSection, LimitsSection, ProjectsSection, RulesSection, StoreSection,
-    TelemetrySection, TopSection, WebSection,
+    TelemetrySection, TopSection, TracesSection, WebSection,
 };
-pub use self::services::{EnrichSection, NotifySection, TaskclusterSection, TreestatusSection, WebhookSection};
+pub use self::services::{
+    EnrichSection, NotifySection, ReconcileSection, TaskclusterSection, TreestatusSection, WebhookSection,
+};
 pub use self::setting::{HttpUrl, JobLimit, PrivateText, ProjectPattern};
-use crate::event::Project;
+use std::path::Path;
+
+use crate::event::{Project, format_duration};
 use crate::telemetry::check_log_filter;
 
 /// Exchanges over HTTP that one request takes at most: two index look-ups, three artifacts with their redirects, a
@@ -67,12 +69,16 @@ pub struct Config {
     pub taskcluster: TaskclusterSection,
     /// `[backends.webhook]`
     pub webhook: WebhookSection,
+    /// `[reconcile]`
+    pub reconcile: ReconcileSection,
     /// `[treestatus]`
     pub treestatus: TreestatusSection,
     /// `[notify]`
     pub notify: NotifySection,
     /// `[web]`
     pub web: WebSection,
+    /// `[traces]`
+    pub traces: TracesSection,
     /// `[telemetry]`
     pub telemetry: TelemetrySection,
 }
@@ -93,9 +99,19 @@ impl Config {
     /// Everything that is wrong, at once: files that cannot be read, keys that do not exist, values of wrong types or
     /// out of bounds, secrets that cannot be had, settings that do not go together.
     pub fn load(options: &LoadOptions) -> Result<Loaded, Vec<ConfigError>> {
-        let mut merged = layers::merge(options);
+        Config::of(layers::merge(options), &options.environment)
+    }
+
+    /// Everything that is wrong with the text of a configuration file; `path` is where it stands, for places.
+    pub fn check_text(path: &Path, text: &str, environment: &[(String, String)]) -> Vec<ConfigError> {
+        Config::of(layers::of_text(path, text), environment)
+            .err()
+            .unwrap_or_default()
+    }
+
+    fn of(mut merged: layers::Merged, environment: &[(String, String)]) -> Result<Loaded, Vec<ConfigError>> {
         let mut errors = std::mem::take(&mut merged.errors);
-        let mut reader = Reader::new(&merged, &options.environment);
+        let mut reader = Reader::new(&merged, environment);
         let config = Config::read(&mut reader);
         reader.refuse_unknown();
         let Reader {
@@ -141,9 +157,11 @@ impl Config {
             dispatch: Section::read(reader, &["dispatch"]),
             taskcluster: Section::read(reader, &["backends", "taskcluster"]),
             webhook: Section::read(reader, &["backends", "webhook"]),
+            reconcile: Section::read(reader, &["reconcile"]),
             treestatus: Section::read(reader, &["treestatus"]),
             notify: Section::read(reader, &["notify"]),
             web: Section::read(reader, &["web"]),
+            traces: Section::read(reader, &["traces"]),
             telemetry: Section::read(reader, &["telemetry"]),
         }
     }

@@ -49,9 +49,18 @@ pub fn observe_notes(notes: &[Note]) {
                 tracing::info!(case = %case.id, kind = %case.params.kind(), about = %case.subject,
                     rule = case.cause.rule_name(), "a case is opened");
             }
+            Note::HeldBack(case, reason) => {
+                metric::ACTIONS_SUPPRESSED.counter(&[reason.as_str()]).increment(1);
+                tracing::info!(case = %case.id, %reason, about = %case.subject, "a case asks for nothing");
+            }
             Note::Asked(case, requests) => {
                 let jobs: u32 = requests.iter().map(|request| request.times).sum();
                 tracing::info!(case = %case.id, jobs, why = %case.why, shadow = case.is_shadow(), "a case asks for jobs");
+            }
+            Note::Established(case, levels) => {
+                for level in levels {
+                    tracing::info!(case = %case.id, about = %case.subject, %level, "a baseline is established");
+                }
             }
             Note::Closed(case) => {
                 let verdict = case.verdict.as_ref().map_or("", |verdict| verdict.kind.as_str());

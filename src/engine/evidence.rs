@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::ledger::{ActionRow, ActionState, CaseRow, Counts, PushRow, RunRow, View};
 use super::settings::EngineSettings;
-use crate::cases::{Evidence, PushEvidence, TargetEvidence};
-use crate::event::{CausedBy, Label, Outcome, PushId, Reason, RunState, Signature, Timestamp};
+use crate::cases::{Evidence, Numbers, PushEvidence, TargetEvidence};
+use crate::event::{CausedBy, Label, Outcome, PushId, Reason, RunKey, RunState, Signature, Timestamp};
 
 /// What one run says of a subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +86,26 @@ impl Tally {
     fn on(&self, push: PushId) -> (Counts, u32) {
         self.by_push.get(&push).copied().unwrap_or_default()
     }
+}
+
+/// How often a subject failed and passed in a view since a moment, one run left out: for a failure rate. What came
+/// before the view's window is [`View::earlier`]'s.
+pub fn counts_since(
+    view: &View,
+    label: &Label,
+    signature: Option<&Signature>,
+    since: Timestamp,
+    without: &RunKey,
+) -> Counts {
+    let speaks = |run: &&RunRow| run.at >= since && run.key != *without && (signature.is_some() || run.label == *label);
+    view.runs.iter().filter(speaks).fold(Counts::default(), |sum, run| {
+        let is_chunked = signature.is_some_and(|signature| signature.group.is_some()) && run.label != *label;
+        match says(run, signature, is_chunked, Timestamp(i64::MIN)) {
+            Says::Failed => sum.plus(Counts::new(1, 0)),
+            Says::Passed => sum.plus(Counts::new(0, 1)),
+            Says::Pending | Says::Nothing => sum,
+        }
+    })
 }
 
 /// Jobs of an action that are still to appear.
@@ -170,7 +190,10 @@ pub fn of_case(
         .iter()
         .map(|action| with_inferred_arrivals(action, view))
         .collect();
-    let pushes = pushes(view, &tally, &actions);
+    let mut pushes = pushes(view, &tally, &actions);
+    if case.subject.series.is_some() {
+        count_shared(&mut pushes, case, view);
+    }
     let seen_on = pushes
         .iter()
         .position(|push| push.push == case.push)
@@ -220,6 +243,19 @@ pub fn of_case(
         last_step: actions.iter().map(|action| action.key.step).max().unwrap_or(0),
         opened_at: case.opened_at,
         shadow: case.is_shadow(),
+        numbers: Numbers::default(),
+    }
+}
+
+/// Cases about different series of one job share its runs: what another one has asked for counts as pending here too.
+fn count_shared(pushes: &mut [PushEvidence], case: &CaseRow, view: &View) {
+    let of_others = |action: &&ActionRow| {
+        action.key.case != case.id && action.label == case.label && action.state != ActionState::Shadow
+    };
+    for action in view.actions.iter().filter(of_others) {
+        if let Some(push) = pushes.iter_mut().find(|push| push.push == action.push) {
+            push.pending = push.pending.saturating_add(still_to_come(action));
+        }
     }
 }
 
@@ -248,7 +284,7 @@ fn targets(case: &CaseRow, view: &View, actions: &[ActionRow], lost_before: Time
                 counts,
                 pending: asked().map(still_to_come).fold(pending, u32::saturating_add),
                 refused: asked()
-                    .find(|action| action.state == ActionState::Refused)
+                    .find(|action| action.state == ActionState::Refused || is_given_up(action) && action.arrived == 0)
                     .map(|action| action.detail.clone().unwrap_or_else(|| "the CI refused it".into())),
             }
         })

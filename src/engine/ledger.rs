@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::storm::Span;
 use crate::event::{
-    ActionKey, CaseId, CaseKind, CaseParams, Cause, CausedBy, Event, JobEvent, JobRequest, Label, Project, PushEvent,
-    PushId, Reason, Revision, RunKey, RunState, Signature, Subject, Target, TaskId, Timestamp, Unable, Verdict,
+    ActionKey, CaseId, CaseKind, CaseParams, Cause, CausedBy, Duration, Event, Found, JobEvent, JobRequest, Label,
+    Project, PushEvent, PushId, Reason, Revision, RunKey, RunState, Signature, Subject, Target, TaskId, Timestamp,
+    Unable, Verdict, VerdictKind,
 };
 pub use crate::rules::Mode;
-use crate::rules::Rule;
+use crate::rules::{Bug, Estimate, Rule};
 pub use crate::stats::rates::Counts;
 
 /// The books could not be read or written.
@@ -110,12 +112,76 @@ pub struct CaseRow {
     pub why: String,
     /// What the rule's throttle counts together; empty where it has none.
     pub throttle_key: String,
+    /// What it has found so far, for kinds that are about numbers.
+    #[serde(default, skip_serializing_if = "Found::is_empty")]
+    pub found: Found,
+    /// What the case is for, where a rule opens one for each element of a list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub each: Option<String>,
+    /// Whether a person must approve it, and did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<CaseApproval>,
+    /// The webhook that is told of its verdict, by name; `None`: the common one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify: Option<Arc<str>>,
+    /// For searches: between which pushes it broke, as far as was known when the case was opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span: Option<Span>,
+    /// The case of the storm that it stands for or was closed with; its own number if it is that case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storm: Option<CaseId>,
+}
+
+/// That a person must approve a case before it asks for anything.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CaseApproval {
+    /// The group of people who may, as the rule names it.
+    pub by: Arc<str>,
+    /// When it is too late.
+    pub expires: Timestamp,
+    /// What the case may cost, as it was estimated when it was opened.
+    pub estimate: Estimate,
+    /// Who approved it, and when; `None` while nobody has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved: Option<(Arc<str>, Timestamp)>,
+}
+
+/// An event that a rule holds back until events like it have stopped coming. The latest of them stands for all.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Held {
+    /// The rule.
+    pub rule: String,
+    /// What the rule's `debounce` holds together.
+    pub key: String,
+    /// When the first of them came.
+    pub since: Timestamp,
+    /// When the rule acts, unless another comes.
+    pub due: Timestamp,
+    /// How many have come.
+    pub count: u32,
+    /// The latest.
+    pub event: Event,
 }
 
 impl CaseRow {
+    /// Whether it was closed because another case looks into the same storm.
+    pub fn was_closed_with_storm(&self) -> bool {
+        let is_moot = self
+            .verdict
+            .as_ref()
+            .is_some_and(|verdict| verdict.kind == VerdictKind::Superseded);
+        is_moot && self.storm.is_some_and(|head| head != self.id)
+    }
+
     /// Whether it only decides and asks for nothing.
     pub fn is_shadow(&self) -> bool {
         self.mode != Mode::Live
+    }
+
+    /// The approval that it waits for. In shadow it asks for nothing, so for no approval either.
+    pub fn awaits_approval(&self) -> Option<&CaseApproval> {
+        let waiting = |approval: &&CaseApproval| approval.approved.is_none();
+        self.approval.as_ref().filter(waiting).filter(|_| !self.is_shadow())
     }
 }
 
@@ -217,6 +283,10 @@ pub struct ViewQuery {
     pub forward: u32,
     /// Runs older than this are not counted into [`View::before`].
     pub since: Timestamp,
+    /// Further moments: for each, the runs before the window that are not older are shown in [`View::earlier`].
+    pub rates_since: Vec<Timestamp>,
+    /// The signature whose failures are counted in [`View::earlier`]; `None`: all failures of the label.
+    pub signature: Option<Signature>,
 }
 
 /// What the books say around a subject.
@@ -228,12 +298,54 @@ pub struct View {
     pub runs: Vec<RunRow>,
     /// Runs of the label on pushes before the window.
     pub before: Counts,
+    /// The same since each moment of [`ViewQuery::rates_since`]: how often the signature failed, how often the label
+    /// passed.
+    pub earlier: Vec<(Timestamp, Counts)>,
     /// Open cases about the label or its series.
     pub open: Vec<CaseRow>,
     /// Cases about them that closed last, newest first.
     pub closed: Vec<CaseRow>,
     /// What the open cases asked for.
     pub actions: Vec<ActionRow>,
+}
+
+/// Which numeric results are wanted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ValuesQuery {
+    /// The tree.
+    pub project: Project,
+    /// The jobs that measure, each by its whole label.
+    pub labels: Vec<Label>,
+    /// The series; `None`: every series that stands for a suite as a whole.
+    pub series: Option<Arc<str>>,
+    /// The window of pushes.
+    pub from: PushId,
+    /// Its last push.
+    pub to: PushId,
+    /// Values of older runs are not history.
+    pub since: Timestamp,
+}
+
+/// One value in the books.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ValueRow {
+    /// The job that measured it.
+    pub label: Label,
+    /// The push it ran for.
+    pub push: PushId,
+    /// The series.
+    pub series: Arc<str>,
+    /// The value.
+    pub value: f64,
+}
+
+/// Numeric results, and what may hold more of them.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Values {
+    /// Values of the window, and the newest before it, oldest push first.
+    pub rows: Vec<ValueRow>,
+    /// Runs of the window that passed and whose results were not read yet: events as they were.
+    pub unread: Vec<JobEvent>,
 }
 
 /// A request that a case decided on.
@@ -261,6 +373,8 @@ pub enum Lack {
     Push,
     /// What failed in the run, from its artifacts.
     Failures,
+    /// What the run measured, from its artifacts.
+    Values,
     /// Pushes before the event's that no message told of.
     Pushes,
     /// The answer to a request of ours that is under way: the run may be its.
@@ -269,7 +383,14 @@ pub enum Lack {
 
 impl Lack {
     /// All of them.
-    pub const ALL: [Lack; 5] = [Lack::Task, Lack::Push, Lack::Failures, Lack::Pushes, Lack::Lineage];
+    pub const ALL: [Lack; 6] = [
+        Lack::Task,
+        Lack::Push,
+        Lack::Failures,
+        Lack::Values,
+        Lack::Pushes,
+        Lack::Lineage,
+    ];
 
     /// The word used in the store and in metrics.
     pub fn as_str(self) -> &'static str {
@@ -277,6 +398,7 @@ impl Lack {
             Lack::Task => "task",
             Lack::Push => "push",
             Lack::Failures => "failures",
+            Lack::Values => "values",
             Lack::Pushes => "pushes",
             Lack::Lineage => "lineage",
         }
@@ -341,6 +463,14 @@ impl Decision {
         }
     }
 
+    /// A rule that is no longer in force opened nothing on an event.
+    pub fn of_rule_gone(rule: &str, event: &Event, at: Timestamp) -> Decision {
+        Decision {
+            rule: rule.to_owned(),
+            ..Decision::by_hand(event, Some(Reason::RuleGone), None, at)
+        }
+    }
+
     /// The same for another reason.
     pub fn because(mut self, reason: Reason) -> Decision {
         self.result = DecisionResult::No(reason);
@@ -380,6 +510,18 @@ pub struct GroupRow {
     pub revision: Option<Revision>,
 }
 
+/// Whether a run whose parent is in no receipt may be ours all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MayBeOurs {
+    /// No.
+    No,
+    /// A request of ours for its push is on its way: its answer will tell. An action makes builds too, so that the label
+    /// says nothing.
+    SoonKnown,
+    /// We asked for the label on the push, and the CI did not name the task that makes the jobs.
+    NeverKnown,
+}
+
 /// The books inside one transaction.
 pub trait Ledger {
     /// Writes runs into the history: a later state replaces an earlier one, never the other way round; known
@@ -404,12 +546,8 @@ pub trait Ledger {
     /// The action whose receipt names this task.
     fn action_of(&mut self, receipt: &TaskId) -> Result<Option<ActionKey>, LedgerError>;
 
-    /// Whether an action for this label and push is on its way, so that a run of unknown parentage may be ours.
-    fn is_sending(&mut self, project: &Project, label: &Label, push: PushId) -> Result<bool, LedgerError>;
-
-    /// Whether an action for this label and push was taken, or given up, without the CI naming the task that makes its
-    /// jobs: a run of unknown parentage may be one of them, and nobody will ever tell.
-    fn has_nameless(&mut self, project: &Project, label: &Label, push: PushId) -> Result<bool, LedgerError>;
+    /// Whether a run of this label on this push, made by an action that is in no receipt, may be ours.
+    fn may_be_ours(&mut self, project: &Project, label: &Label, push: PushId) -> Result<MayBeOurs, LedgerError>;
 
     /// Project and label of everything that an open case is about: its subject and its targets.
     fn open_subjects(&mut self) -> Result<Vec<(Project, Label)>, LedgerError>;
@@ -442,8 +580,45 @@ pub trait Ledger {
     /// dropped, and a notice of the verdict is due.
     fn save_case(&mut self, case: &CaseRow) -> Result<(), LedgerError>;
 
+    /// The searches for a culprit that were opened in a project since a moment, oldest first, at most `limit` of the
+    /// newest.
+    fn recent_searches(&mut self, project: &Project, since: Timestamp, limit: u32)
+    -> Result<Vec<CaseRow>, LedgerError>;
+
     /// Cases that a rule opened since a moment with this throttle key, at most `limit`.
     fn cases_opened(&mut self, rule: &str, key: &str, since: Timestamp, limit: u32) -> Result<u32, LedgerError>;
+
+    /// When a rule last opened a case about this subject and, where it opens one for each element of a list, this
+    /// element.
+    fn last_opened(
+        &mut self,
+        rule: &str,
+        subject: &Subject,
+        each: Option<&str>,
+    ) -> Result<Option<Timestamp>, LedgerError>;
+
+    /// How long the runs of a label take on a machine, in the mean; `None` while none has told.
+    fn mean_duration(&mut self, project: &Project, label: &Label) -> Result<Option<Duration>, LedgerError>;
+
+    /// The bugs that a subject is known by. `None` where the books have no source of bugs: it is not known then.
+    fn bugs_of(&mut self, _subject: &Subject) -> Result<Option<Vec<Bug>>, LedgerError> {
+        Ok(None)
+    }
+
+    /// What a rule holds back under a key.
+    fn held(&mut self, rule: &str, key: &str) -> Result<Option<Held>, LedgerError>;
+
+    /// Holds an event back; replaces what is held under its rule and key.
+    fn hold(&mut self, held: &Held) -> Result<(), LedgerError>;
+
+    /// Takes out what is due, the most overdue first, at most `limit`.
+    fn take_held(&mut self, now: Timestamp, limit: u32) -> Result<Vec<Held>, LedgerError>;
+
+    /// When a scheduled rule last ran, or was first seen.
+    fn last_tick(&mut self, rule: &str) -> Result<Option<Timestamp>, LedgerError>;
+
+    /// Remembers when a scheduled rule ran.
+    fn set_last_tick(&mut self, rule: &str, at: Timestamp) -> Result<(), LedgerError>;
 
     /// Puts a request into the outbox. Returns false, and does nothing, when the key is there already.
     fn add_action(&mut self, action: &NewAction, now: Timestamp) -> Result<bool, LedgerError>;
@@ -455,8 +630,32 @@ pub trait Ledger {
     /// Cases whose time to wake has come, the most overdue first, at most `limit`.
     fn waking(&mut self, now: Timestamp, limit: u32) -> Result<Vec<CaseId>, LedgerError>;
 
+    /// Project and label of everything that an open case about numbers is about: the results of its runs are wanted.
+    fn numeric_subjects(&mut self) -> Result<Vec<(Project, Label)>, LedgerError>;
+
+    /// Numeric results of jobs, with the runs whose results were not read yet.
+    fn values(&mut self, query: &ValuesQuery) -> Result<Values, LedgerError>;
+
+    /// The labels that measure a series, the one that did last first.
+    fn labels_measuring(&mut self, project: &Project, series: &str) -> Result<Vec<Label>, LedgerError>;
+
+    /// The series that a label measures, those of a suite as a whole first.
+    fn series_of(&mut self, project: &Project, label: &Label) -> Result<Vec<Arc<str>>, LedgerError>;
+
+    /// The labels that ran for this push or a later one, in order, with their platforms where known.
+    fn labels_since(&mut self, project: &Project, push: PushId) -> Result<Vec<(Label, Option<Arc<str>>)>, LedgerError>;
+
+    /// The label of a task, when one of its runs was recorded.
+    fn label_of_task(&mut self, task: &TaskId) -> Result<Option<Label>, LedgerError>;
+
+    /// Puts news of an open case on the list of what is to be told.
+    fn tell_progress(&mut self, case: CaseId, now: Timestamp) -> Result<(), LedgerError>;
+
     /// Puts an event that lacks facts aside. A repeat of one that waits changes nothing.
     fn wait_for(&mut self, event: &Event, what: &str, lack: Lack, now: Timestamp) -> Result<(), LedgerError>;
+
+    /// Keeps an event that no rule looked at, for explanations.
+    fn keep_sample(&mut self, event: &Event, now: Timestamp) -> Result<(), LedgerError>;
 
     /// Remembers what a rule made of an event.
     fn note_decision(&mut self, decision: &Decision) -> Result<(), LedgerError>;

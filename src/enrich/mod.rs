@@ -8,6 +8,7 @@
 
 mod cached;
 mod files;
+mod groups;
 mod pace;
 mod pushlog;
 mod queue;
@@ -17,11 +18,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::event::{BackendName, Duration, JobFacts, Project, PushEvent, PushId, Revision, RunKey, Signature, TaskId};
+use crate::event::{
+    BackendName, Duration, JobFacts, Measurement, Project, PushEvent, PushId, Revision, RunKey, Signature, TaskId,
+};
 use crate::net::ask::AskError;
 
 pub use cached::{CacheSettings, CachedSource};
 pub use files::{FilesError, RecordedSource};
+pub use groups::{GroupPage, GroupSource};
 pub use pushlog::{PushlogError, PushlogSettings, PushlogSource};
 pub use queue::{QueueSettings, QueueSource};
 pub use treestatus::{Tree, TreeStatusError, TreeStatusSource};
@@ -83,6 +87,11 @@ pub trait FactSource: Send + Sync {
 
     /// Pushes of a project.
     async fn pushes(&self, project: &Project, query: &PushQuery) -> Result<Vec<PushEvent>, FactError>;
+
+    /// What a run measured, from its artifacts; empty where it measured nothing.
+    async fn values(&self, _run: &RunKey) -> Result<Vec<Measurement>, FactError> {
+        Err(FactError::NoSource("what runs measured"))
+    }
 }
 
 /// Sources of different kinds of facts as one.
@@ -106,6 +115,10 @@ impl FactSource for Sources {
 
     async fn pushes(&self, project: &Project, query: &PushQuery) -> Result<Vec<PushEvent>, FactError> {
         self.pushes.pushes(project, query).await
+    }
+
+    async fn values(&self, run: &RunKey) -> Result<Vec<Measurement>, FactError> {
+        self.tasks.values(run).await
     }
 }
 

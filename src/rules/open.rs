@@ -11,6 +11,7 @@ use super::code::Code;
 use super::diagnostic::{Gathering, closest, one_of};
 use super::fields::EventKind;
 use super::shape::{Key, Keys, Shape};
+use super::text::has_expressions;
 use super::yaml::{Node, Yaml};
 use crate::event::{CaseKind, CaseParams};
 
@@ -108,6 +109,48 @@ static UNTIL_HIT: Keys = Keys {
     ],
 };
 
+static FIND_PERF_CULPRIT: Keys = Keys {
+    what: "`find-perf-culprit`",
+    keys: &[
+        needed("kind", Shape::Name, "`find-perf-culprit`."),
+        needed("max_jobs", MAX_JOBS, "Jobs the case may ask for in all."),
+        param(
+            "max_depth",
+            Shape::Int(1, 1_000),
+            "Pushes to look back; more where the alert spans more.",
+        ),
+        param("confidence", CONFIDENCE, "Probability that a verdict needs."),
+        param(
+            "min_shift",
+            Shape::Number(0.0001, 0.5),
+            "The smallest step worth finding, as a fraction of the level.",
+        ),
+        param("parallel", Shape::Int(1, 100), "Jobs asked for together at most."),
+        param("input", Shape::Keys(&INPUT), "Extra input for the runs."),
+    ],
+};
+
+static BASELINE: Keys = Keys {
+    what: "`baseline`",
+    keys: &[
+        needed("kind", Shape::Name, "`baseline`."),
+        needed("max_jobs", MAX_JOBS, "Jobs the case may ask for in all."),
+        needed(
+            "labels",
+            Shape::OneOrMore(&Shape::Text),
+            "Labels whose level is wanted, `*` standing for any characters.",
+        ),
+        param(
+            "precision",
+            Shape::Number(0.000_001, 0.999_999),
+            "Half the width of the interval that is wanted, as a fraction of the mean.",
+        ),
+        param("confidence", CONFIDENCE, "Confidence of the interval."),
+        param("parallel", Shape::Int(1, 100), "Jobs asked for together at most."),
+        param("input", Shape::Keys(&INPUT), "Extra input for the runs."),
+    ],
+};
+
 /// Every kind of case that rules can open.
 pub(super) static KINDS: &[KindOfCase] = &[
     KindOfCase {
@@ -122,10 +165,22 @@ pub(super) static KINDS: &[KindOfCase] = &[
         on: &[EventKind::JobFinished],
         doc: "Re-run an intermittent until it fails once.",
     },
+    KindOfCase {
+        kind: CaseKind::FindPerfCulprit,
+        params: &FIND_PERF_CULPRIT,
+        on: &[EventKind::PerfAlert],
+        doc: "Which push made a performance series step.",
+    },
+    KindOfCase {
+        kind: CaseKind::Baseline,
+        params: &BASELINE,
+        on: &[EventKind::PushCreated],
+        doc: "The level of performance series after an uplift.",
+    },
 ];
 
 /// Case kinds that the language names and this version cannot open.
-const LATER: &[&str] = &["find-perf-culprit", "baseline", "validate", "fill", "add", "range"];
+const LATER: &[&str] = &["validate", "fill", "add", "range"];
 
 /// Reads `open:`.
 pub(super) fn read(node: &Node, kinds: &[EventKind], gathering: &mut Gathering) -> Option<CaseParams> {
@@ -166,7 +221,7 @@ pub(super) fn read(node: &Node, kinds: &[EventKind], gathering: &mut Gathering) 
             .error(Code::Conflict, kind.span, message)
             .expected(format!("{allowed} in `on`"));
     }
-    if !known.params.check(node, gathering) || refuse_templates(node, gathering) {
+    if !known.params.check(node, gathering) {
         return None;
     }
     let params: CaseParams = match serde_json::from_value(to_json(node)) {
@@ -185,23 +240,23 @@ pub(super) fn read(node: &Node, kinds: &[EventKind], gathering: &mut Gathering) 
     breaches.is_empty().then_some(params)
 }
 
-/// `${{ … }}` in texts belongs to the language and is not filled in yet: refused, so that nothing is sent as written.
-fn refuse_templates(node: &Node, gathering: &mut Gathering) -> bool {
+/// The texts of `open` with expressions in them, by their place in the parameters (a JSON pointer).
+pub(super) fn texts<'n>(node: &'n Node, place: &str, found: &mut Vec<(String, &'n Node)>) {
     match &node.value {
-        Yaml::Text(text) if text.contains("${{") => {
-            let message = "expressions in texts (`${{ … }}`) are not filled in by this version";
-            gathering
-                .error(Code::NotSupported, node.span, message)
-                .suggest("write the text itself");
-            true
+        Yaml::Text(text) if has_expressions(text) => found.push((place.to_owned(), node)),
+        Yaml::List(items) => {
+            for (at, item) in items.iter().enumerate() {
+                texts(item, &format!("{place}/{at}"), found);
+            }
         }
-        Yaml::List(items) => items
-            .iter()
-            .fold(false, |any, item| refuse_templates(item, gathering) | any),
-        Yaml::Map(entries) => entries
-            .iter()
-            .fold(false, |any, (_, item)| refuse_templates(item, gathering) | any),
-        _ => false,
+        Yaml::Map(entries) => {
+            for (key, item) in entries {
+                // RFC 6901: `~` and `/` of a key are written `~0` and `~1`.
+                let key = key.name.replace('~', "~0").replace('/', "~1");
+                texts(item, &format!("{place}/{key}"), found);
+            }
+        }
+        _ => {}
     }
 }
 
@@ -235,8 +290,10 @@ fn to_json(node: &Node) -> Json {
             (Yaml::Int(number), _) => json!(number),
             (Yaml::Float(number), _) => json!(number),
             (Yaml::Bool(truth), _) => json!(truth),
+            (Yaml::Text(text), "labels") => json!([text]),
             (Yaml::Text(text), _) => json!(text),
-            (Yaml::Null | Yaml::List(_) | Yaml::Map(_), _) => continue,
+            (Yaml::List(items), _) => items.iter().map(text).collect(),
+            (Yaml::Null | Yaml::Map(_), _) => continue,
         };
         map.insert(key.name.clone(), json);
     }

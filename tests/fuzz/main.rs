@@ -46,7 +46,10 @@ pub fn cases(reader: &str, count: u64, case: impl Fn(&mut Random) -> Vec<u8> + S
                     Err(RecvTimeoutError::Disconnected) => return,
                     Err(RecvTimeoutError::Timeout) => {
                         let (seed, input) = watched.lock().unwrap().clone();
-                        eprintln!("{reader}, seed {seed} does not end: {}", keep(reader, seed, &input).display());
+                        eprintln!(
+                            "{reader}, seed {seed} does not end: {}",
+                            keep(reader, seed, &input).display()
+                        );
                         std::process::exit(1);
                     }
                 }

@@ -15,6 +15,7 @@ fn truth(when: &str, event: &Event) -> Result<bool, Stop> {
         kinds: &[EventKind::of(event)],
         lists: &BTreeMap::new(),
         estimate: false,
+        each: None,
     };
     let (expr, errors) = compile(when, scope);
     let expr = expr.unwrap_or_else(|| panic!("{when}: {errors:?}"));
@@ -84,6 +85,11 @@ fn alerts_and_requests_have_fields() {
         magnitude: 0.05,
         regression: true,
         at: None,
+        measure: None,
+        revision: None,
+        previous_revision: None,
+        label: None,
+        task: None,
     }));
     assert_eq!(
         truth("event.regression && event.magnitude > 0.02 && event.id == 7", &alert),
