@@ -56,16 +56,19 @@ fn actions_and_their_templates() {
         |case| {
             let file = match ActionsFile::parse(case) {
                 Ok(file) => file,
-                Err(error) => return crate::is_presentable(&error.to_string().replace('\n', " ")),
+                Err(error) => return crate::is_presentable(&error.to_string()),
             };
             let names = ["add-new-jobs", "retrigger-multiple", "backfill", "a"];
             for action in names.iter().filter_map(|name| file.find(name, None)) {
                 let input = json!({ "tasks": ["aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!"], "times": 1 });
-                let Ok(input) = complete(action.schema.as_ref(), input) else {
-                    continue;
+                let input = match complete(action.schema.as_ref(), input) {
+                    Ok(input) => input,
+                    Err(error) => return crate::is_presentable(&error.to_string()),
                 };
                 let group = TaskId::from("fzO32Yv0QGuYP7UEh9t8TA");
-                let _ = call(&file, action, &group, None, &input, TaskId::from("a"));
+                if let Err(error) = call(&file, action, &group, None, &input, TaskId::from("a")) {
+                    crate::is_presentable(&error.to_string());
+                }
             }
         },
     );
