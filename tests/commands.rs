@@ -210,6 +210,24 @@ fn doctor_names_what_would_not_work() {
     assert!(store["detail"].as_str().unwrap().contains("2 runs"), "{store}");
 }
 
+#[test]
+fn what_others_wrote_moves_no_cursor() {
+    let folder = folder_with_store();
+    let run = |arguments: &[&str]| sheriffd(folder.path(), arguments);
+    let reason = "\x1b[2J\rall is well\u{9b}A";
+    assert!(run(&["pause", "--reason", reason]).status.success());
+    let listed = stdout(&run(&["pause"]));
+    assert!(listed.contains("all is well"), "{listed}");
+    assert!(
+        !listed.contains(|c: char| c.is_control() && c != '\n' && c != '\t'),
+        "{listed:?}"
+    );
+    let json: serde_json::Value = serde_json::from_str(&stdout(&run(&["pause", "--format", "json"]))).unwrap();
+    assert!(json["pauses"][0]["reason"].as_str().unwrap().contains("all is well"));
+    let refused = run(&["explain", "\x1b]0;title\x07"]);
+    assert!(!stderr(&refused).contains('\x1b'), "{}", stderr(&refused));
+}
+
 /// The label of the made table's jobs, as the import names it.
 fn label_of_the_table(folder: &Path) -> String {
     let connection = rusqlite::Connection::open(folder.join("sheriffd.db")).unwrap();

@@ -19,7 +19,7 @@ use super::{observe_notes, observe_round, observe_store, observe_taken, parts};
 use crate::bus::amqp::AmqpBus;
 use crate::bus::bindings::Binding;
 use crate::bus::{Batch, Bus, BusError};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SteadyClock};
 use crate::config::Config;
 use crate::dispatch::{DispatchSettings, Dispatcher};
 use crate::engine::Engine;
@@ -99,7 +99,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     // Before anything else: until then SIGHUP ends the process, and whoever starts it may send one at any time.
     let hangup = signal(SignalKind::hangup())
         .map_err(|error| RunError::Unavailable(format!("SIGHUP cannot be listened to: {error}")))?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let clock: Arc<dyn Clock> = Arc::new(SteadyClock::start());
     let metrics = crate::telemetry::install_metrics().map_err(|error| RunError::Unavailable(error.to_string()))?;
     metric::BUILD_INFO.gauge(&[env!("CARGO_PKG_VERSION")]).set(1.0);
     let rules = Arc::new(RuleSet::load(&config.rules.paths).map_err(|error| RunError::Config(error.to_string()))?);
