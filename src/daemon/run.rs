@@ -25,7 +25,7 @@ use crate::dispatch::{DispatchSettings, Dispatcher};
 use crate::engine::Engine;
 use crate::engine::ledger::LedgerError;
 use crate::event::{BackendName, Duration, Timestamp};
-use crate::notify::VerdictHook;
+use crate::notify::Hooks;
 use crate::rules::RuleSet;
 use crate::store::Handle;
 use crate::store::sqlite::{Notice, SqliteStore};
@@ -80,7 +80,7 @@ struct Shared {
     pipeline: Pipeline,
     clock: Arc<dyn Clock>,
     readiness: Arc<Readiness>,
-    hook: Option<VerdictHook>,
+    hooks: Hooks,
     backend: BackendName,
     /// Wakes the work loop: there is something to do.
     work: Notify,
@@ -130,7 +130,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         pipeline,
         clock: Arc::clone(&clock),
         readiness: Arc::clone(&readiness),
-        hook: parts::hook(&config)?,
+        hooks: parts::hooks(&config, &rules)?,
         backend: backend_name,
         work: Notify::new(),
     });
@@ -407,8 +407,8 @@ async fn work(shared: &Shared) -> Result<bool, LedgerError> {
     observe_notes(&notes);
     let round = shared.pipeline.dispatch().await?;
     observe_round(&round, &shared.backend);
-    if let Some(hook) = &shared.hook {
-        tell(shared, hook).await?;
+    if !shared.hooks.is_empty() {
+        tell(shared).await?;
     } else {
         forget_notices(shared).await?;
     }
@@ -416,14 +416,19 @@ async fn work(shared: &Shared) -> Result<bool, LedgerError> {
 }
 
 /// Tells of verdicts, each at least once.
-async fn tell(shared: &Shared, hook: &VerdictHook) -> Result<(), LedgerError> {
+async fn tell(shared: &Shared) -> Result<(), LedgerError> {
     let store = shared.pipeline.store();
     let now = shared.clock.now();
     let due = store
         .with(move |store| store.transact(|books| books.due_notices(now, TOLD_TOGETHER)))
         .await?;
     for Notice { id, case, attempts } in due {
-        match hook.tell(&case, now).await {
+        let told = match shared.hooks.of(&case) {
+            Some(hook) => hook.tell(&case, now).await,
+            // Nobody is to be told of this one.
+            None => Ok(()),
+        };
+        match told {
             Ok(()) => {
                 store
                     .with(move |store| store.transact(|books| books.notice_done(id)))

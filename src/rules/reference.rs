@@ -7,7 +7,7 @@ use super::code::Code;
 use super::expr::functions::{FUNCTIONS, Function, HISTORY_FUNCTIONS};
 use super::field_table::OBJECT_FIELDS;
 use super::fields::{EventKind, fields_of};
-use super::keys::{APPROVE, BUDGET, DEBOUNCE, FILE, GUARD_KEYS, NOT_YET, NOTIFY, QUIET_HOURS, RULE, TEST, THROTTLE};
+use super::keys::{APPROVE, BUDGET, DEBOUNCE, FILE, GUARD_KEYS, NOTIFY, QUIET_HOURS, RULE, TEST, THROTTLE};
 use super::open::{KINDS, default_of};
 use super::shape::Keys;
 use super::value::ObjectType;
@@ -18,7 +18,6 @@ pub fn tables() -> Vec<(&'static str, String)> {
         ("file", keys(&FILE)),
         ("rule", keys(&RULE)),
         ("parts", parts()),
-        ("not-yet", not_yet()),
         ("kinds", kinds()),
         ("fields", fields()),
         ("objects", objects()),
@@ -68,13 +67,6 @@ fn parts() -> String {
         text += &format!("{name}:\n\n{}\n", keys(part));
     }
     text.trim_end().to_owned() + "\n"
-}
-
-fn not_yet() -> String {
-    let rows = NOT_YET
-        .iter()
-        .map(|(key, instead)| row(&[&format!("`{key}`"), instead]));
-    head(&["key", "until then"]) + &rows.collect::<String>()
 }
 
 fn kinds() -> String {

@@ -232,7 +232,7 @@ impl Checker<'_> {
                 error("`estimate` is no value by itself".to_owned()).expected("`estimate.hours` or `estimate.jobs`")
             }
             "each" => error("there is no `each` here".to_owned())
-                .expected("`for_each` in the rule, and a place that is looked at once for each of its elements"),
+                .suggest("it is the element of the rule's `for_each`, in texts of `open` and in `approve: { when: … }`"),
             _ => {
                 let error = error(format!("there is no `{name}`"));
                 let field = self.scope.kinds.iter().any(|kind| field(*kind, name).is_some());

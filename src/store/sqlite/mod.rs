@@ -28,20 +28,13 @@ use crate::engine::ledger::LedgerError;
 use crate::event::Label;
 
 /// Migrations in order, never edited once landed: a store of version `n` has had the first `n` of them.
-<<<<<<< HEAD
-const MIGRATIONS: [&str; 5] = [
-=======
 const MIGRATIONS: [&str; 6] = [
->>>>>>> main
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_runs_by_arrival.sql"),
     include_str!("migrations/0003_case_targets.sql"),
     include_str!("migrations/0010_rule_state.sql"),
     include_str!("migrations/0040_brakes.sql"),
-<<<<<<< HEAD
-=======
     include_str!("migrations/0041_cases_by_project.sql"),
->>>>>>> main
 ];
 
 /// Pages in the write-ahead log (4 KiB each) after which they are moved into the database: the more there are, the
