@@ -33,7 +33,9 @@ pub use self::sections::{
     BackendChoice, DispatchSection, EngineSection, LimitsSection, ProjectsSection, RulesSection, StoreSection,
     TelemetrySection, TopSection, WebSection,
 };
-pub use self::services::{EnrichSection, NotifySection, TaskclusterSection, TreestatusSection, WebhookSection};
+pub use self::services::{
+    EnrichSection, NotifySection, ReconcileSection, TaskclusterSection, TreestatusSection, WebhookSection,
+};
 pub use self::setting::{HttpUrl, JobLimit, PrivateText, ProjectPattern};
 use crate::event::{Project, format_duration};
 use crate::telemetry::check_log_filter;
@@ -67,6 +69,8 @@ pub struct Config {
     pub taskcluster: TaskclusterSection,
     /// `[backends.webhook]`
     pub webhook: WebhookSection,
+    /// `[reconcile]`
+    pub reconcile: ReconcileSection,
     /// `[treestatus]`
     pub treestatus: TreestatusSection,
     /// `[notify]`
@@ -143,6 +147,7 @@ impl Config {
             dispatch: Section::read(reader, &["dispatch"]),
             taskcluster: Section::read(reader, &["backends", "taskcluster"]),
             webhook: Section::read(reader, &["backends", "webhook"]),
+            reconcile: Section::read(reader, &["reconcile"]),
             treestatus: Section::read(reader, &["treestatus"]),
             notify: Section::read(reader, &["notify"]),
             hooks: reader

@@ -4,6 +4,7 @@ pub mod intake;
 mod observe;
 pub mod parts;
 pub mod pipeline;
+pub mod reconcile;
 mod run;
 mod trees;
 

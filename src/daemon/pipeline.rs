@@ -95,6 +95,14 @@ pub struct Reading {
 }
 
 impl Reading {
+    /// Events that came by another way than messages.
+    pub fn of(events: Vec<Event>) -> Reading {
+        Reading {
+            events,
+            ..Reading::default()
+        }
+    }
+
     /// What the messages say, in their order.
     pub fn events(&self) -> &[Event] {
         &self.events

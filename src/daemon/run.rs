@@ -14,6 +14,7 @@ use tokio::sync::{Notify, watch};
 
 use super::intake::{BatchSettings, Intake, Step};
 use super::pipeline::{Pipeline, PipelineSettings};
+use super::reconcile::{check_at_start, messages_may_be_missing};
 use super::{observe_notes, observe_round, observe_store, observe_taken, parts};
 use crate::bus::amqp::AmqpBus;
 use crate::bus::bindings::Binding;
@@ -84,6 +85,8 @@ struct Shared {
     backend: BackendName,
     /// Wakes the work loop: there is something to do.
     work: Notify,
+    /// Wakes the reconciliation: messages may be missing.
+    missing: Notify,
 }
 
 /// Runs the daemon until it is told to stop.
@@ -106,10 +109,12 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         ..config.dispatch.settings()
     };
     let dispatcher = Dispatcher::new(store.clone(), backend, Arc::clone(&clock), dispatch);
+    let facts = parts::facts(&config, &clock)?;
+    let reconciler = parts::reconciler(&config, Arc::clone(&facts), &clock)?;
     let pipeline = Pipeline::new(
         Engine::new(Arc::clone(&rules), parts::engine_settings(&config)?),
         store.clone(),
-        parts::facts(&config, &clock)?,
+        facts,
         dispatcher,
         super::brakes(config.limits.limits(), &rules),
         Arc::clone(&clock),
@@ -133,6 +138,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         hooks: parts::hooks(&config, &rules)?,
         backend: backend_name,
         work: Notify::new(),
+        missing: Notify::new(),
     });
     let state = WebState {
         store: store.clone(),
@@ -175,6 +181,23 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         config.store.keep_runs,
         stopping.clone(),
     ));
+    let reconcile = tokio::spawn({
+        let (shared, stopping) = (Arc::clone(&shared), stopping.clone());
+        async move {
+            reconciler
+                .watch(
+                    &shared.pipeline,
+                    shared.clock.as_ref(),
+                    &shared.missing,
+                    &shared.work,
+                    stopping,
+                )
+                .await;
+        }
+    });
+    if check_at_start(&store, config.reconcile.after, clock.now()).await? {
+        shared.missing.notify_one();
+    }
     let every = config.treestatus.every;
     let trees = tokio::spawn({
         let stopping = stopping.clone();
@@ -189,7 +212,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     // The intake may have ended by itself: then everything else ends with it.
     stop.send_replace(true);
     told(service::tell_stopping());
-    for task in [work, reload, watchdog, prune, trees] {
+    for task in [work, reload, watchdog, prune, reconcile, trees] {
         if let Err(error) = task.await {
             let failed = format!("a part of the daemon failed by a defect of it; please report this: {error}");
             ended = ended.and(Err(RunError::Unavailable(failed)));
@@ -301,6 +324,7 @@ async fn intake(
             }
             Step::Bus(Batch::PossibleLoss { reason }) => {
                 tracing::error!(%reason, "messages may have been lost");
+                reconcile(shared).await;
             }
             Step::Bus(_) => {}
             Step::End => break Ok(()),
@@ -314,6 +338,15 @@ async fn intake(
     }
     intake.bus().close().await;
     ended
+}
+
+/// Has what was lost fetched.
+async fn reconcile(shared: &Shared) {
+    match messages_may_be_missing(shared.pipeline.store()).await {
+        Ok(true) => shared.missing.notify_one(),
+        Ok(false) => {}
+        Err(error) => tracing::error!(%error, "what was lost will not be fetched"),
+    }
 }
 
 async fn remember_bindings(shared: &Shared, bound: String) {

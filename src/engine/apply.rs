@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::batch::Batch;
 use super::consider::Occasion;
-use super::ledger::{CaseRow, Decision, GroupRow, Lack, Ledger, LedgerError, ViewQuery};
+use super::ledger::{CaseRow, Decision, GroupRow, Lack, Ledger, LedgerError, MayBeOurs, ViewQuery};
 use super::opening::{self, Placed};
 use super::settings::EngineSettings;
 use crate::event::{CausedBy, Event, JobEvent, JobRequest, Outcome, Reason, RequestKind, TaskId, Timestamp};
@@ -332,15 +332,19 @@ impl Engine {
             let Some(parent) = &job.facts.parent else {
                 return Ok(Some(Lack::Task));
             };
-            if ledger.action_of(parent)?.is_some() {
+            let is_ours = ledger.action_of(parent)?.is_some() || ledger.action_of(&job.run.task)?.is_some();
+            if is_ours {
                 job.facts.caused_by = CausedBy::Sheriffd;
-            } else if let Some(placed) = Placed::of(job)
-                && ledger.is_sending(placed.project, placed.label, placed.push)?
+            } else if job.group.as_ref() != Some(parent)
+                && let Some(placed) = Placed::of(job)
             {
-                return Ok(Some(Lack::Lineage));
-            } else {
-                job.facts.caused_by = CausedBy::Person;
+                match ledger.may_be_ours(placed.project, placed.label, placed.push)? {
+                    MayBeOurs::No => job.facts.caused_by = CausedBy::Person,
+                    MayBeOurs::SoonKnown => return Ok(Some(Lack::Lineage)),
+                    MayBeOurs::NeverKnown => {}
+                }
             }
+            // A run that an action made, and whose parent is the push's own task: whose action it was is not known.
         }
         let has_outcome = matches!(job.outcome(), Some(Outcome::Failed | Outcome::Passed));
         let may_fail = job.outcome() == Some(Outcome::Failed) || is_evidence;

@@ -8,6 +8,7 @@
 
 mod cached;
 mod files;
+mod groups;
 mod pace;
 mod pushlog;
 mod queue;
@@ -22,6 +23,7 @@ use crate::net::ask::AskError;
 
 pub use cached::{CacheSettings, CachedSource};
 pub use files::{FilesError, RecordedSource};
+pub use groups::{GroupPage, GroupSource};
 pub use pushlog::{PushlogError, PushlogSettings, PushlogSource};
 pub use queue::{QueueSettings, QueueSource};
 pub use treestatus::{Tree, TreeStatusError, TreeStatusSource};

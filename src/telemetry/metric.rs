@@ -233,6 +233,10 @@ metrics_table! {
     AMQP_POSSIBLE_LOSSES = counter(
         "sheriffd_amqp_possible_losses_total", &[],
         "Times that messages may have been lost because the queue had been deleted.");
+    /// `what`: `push`, `group` or `run`.
+    RECONCILED = counter(
+        "sheriffd_reconciled_total", &["what"],
+        "What was fetched because messages may have been lost: pushes, task groups, runs.");
     /// Includes waiting for the lock.
     STORE_TRANSACTION = seconds(
         "sheriffd_store_transaction_duration_seconds", &[], TRANSACTION_BUCKETS,

@@ -8,6 +8,7 @@ mod admin;
 mod codec;
 mod inbox;
 mod ledger;
+mod missed;
 mod outbox;
 mod prune;
 mod rule_state;
@@ -22,19 +23,21 @@ pub use accounts::{Account, Attention, Dimension, Measure};
 pub use admin::{CaseFilter, DeadLetter, Pause, PauseEffect, PauseScope, StoreSummary};
 pub use inbox::{Notice, Waiting};
 pub use ledger::Books;
+pub use missed::KnownPush;
 pub use outbox::{Due, Missing};
 
 use crate::engine::ledger::LedgerError;
 use crate::event::Label;
 
 /// Migrations in order, never edited once landed: a store of version `n` has had the first `n` of them.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_runs_by_arrival.sql"),
     include_str!("migrations/0003_case_targets.sql"),
     include_str!("migrations/0010_rule_state.sql"),
     include_str!("migrations/0040_brakes.sql"),
     include_str!("migrations/0041_cases_by_project.sql"),
+    include_str!("migrations/0042_actions_by_push.sql"),
 ];
 
 /// Pages in the write-ahead log (4 KiB each) after which they are moved into the database: the more there are, the
