@@ -181,7 +181,11 @@ pub fn hooks(config: &Config, rules: &RuleSet) -> Result<Hooks, PartError> {
         }
     }
     for rule in rules.rules() {
-        if let Some(notify) = rule.notify.as_ref().filter(|notify| !hooks.named.contains_key(&*notify.webhook)) {
+        if let Some(notify) = rule
+            .notify
+            .as_ref()
+            .filter(|notify| !hooks.named.contains_key(&*notify.webhook))
+        {
             tracing::warn!(rule = %rule.name, webhook = %notify.webhook,
                 "the configuration has no such webhook: [notify] is told of the rule's verdicts");
         }

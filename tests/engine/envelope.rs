@@ -34,7 +34,11 @@ fn in_quiet_hours_a_rule_opens_nothing_and_says_so() {
     assert_eq!(quiet.decided(), ["quiet-hours", "opened"]);
     let mut except = tree("quiet_hours: { tz: UTC, except: \"22:00-06:00\" }");
     except.see([run("L").on(14).failed()]);
-    assert_eq!(except.decided(), ["quiet-hours"], "20:26 is outside of the only hours that are not quiet");
+    assert_eq!(
+        except.decided(),
+        ["quiet-hours"],
+        "20:26 is outside of the only hours that are not quiet"
+    );
     except.wait(2 * HOUR);
     except.see([run("M").on(14).failed()]);
     assert_eq!(except.decided(), ["quiet-hours", "opened"]);
@@ -154,7 +158,11 @@ fn approval_depends_on_the_jobs_and_on_how_long_the_labels_runs_take() {
     let expensive = "approve: { when: estimate.hours > 20.0, by: sheriffs }";
     let mut unknown = tree(expensive);
     unknown.see([run("L").on(14).failed()]);
-    assert_eq!(unknown.held_back(), ["awaiting-approval"], "what a run costs is not known");
+    assert_eq!(
+        unknown.held_back(),
+        ["awaiting-approval"],
+        "what a run costs is not known"
+    );
     // 40 jobs of half an hour are 20 hours.
     let mut cheap = Tree::new(40, &rules(expensive));
     cheap.see([run("L").on(11).lasting(30 * MINUTE).passed()]);
@@ -175,7 +183,10 @@ fn approval_depends_on_the_jobs_and_on_how_long_the_labels_runs_take() {
 
 #[test]
 fn in_shadow_no_approval_is_asked_for() {
-    let mut tree = Tree::new(40, &rules("approve: { by: sheriffs }").replace("mode: live", "mode: shadow"));
+    let mut tree = Tree::new(
+        40,
+        &rules("approve: { by: sheriffs }").replace("mode: live", "mode: shadow"),
+    );
     tree.see([run("L").on(11).passed(), run("L").on(14).failed()]);
     assert_eq!(tree.held_back(), [""; 0]);
     assert_eq!(tree.asked(), [(12, 1), (13, 1)]);
@@ -184,7 +195,12 @@ fn in_shadow_no_approval_is_asked_for() {
 #[test]
 fn a_rule_for_each_signature_opens_a_case_for_each() {
     let mut tree = Tree::new(40, FILLED);
-    let failed = |push| run("L").on(push).tier(1).with_failures(&[("a.ini", "a"), ("b.ini", "b")]);
+    let failed = |push| {
+        run("L")
+            .on(push)
+            .tier(1)
+            .with_failures(&[("a.ini", "a"), ("b.ini", "b")])
+    };
     tree.see([failed(14).failed()]);
     assert_eq!(tree.decided(), ["opened", "opened"]);
     let signatures: Vec<String> = tree
@@ -203,7 +219,11 @@ fn a_rule_for_each_element_of_nothing_opens_nothing() {
     tree.see([run("L").on(14).with_failures(&[("a.ini", "a")]).failed()]);
     assert_eq!(tree.decided(), ["condition-false"]);
     tree.see([run("M").on(14).failed()]);
-    assert_eq!(tree.decided()[1..], ["condition-unknown"], "its signatures are not known");
+    assert_eq!(
+        tree.decided()[1..],
+        ["condition-unknown"],
+        "its signatures are not known"
+    );
 }
 
 const FILLED: &str = "
@@ -236,7 +256,11 @@ fn expressions_in_texts_are_filled_in_when_a_case_is_opened() {
     );
     assert_eq!(case.each.as_deref(), Some("signature dom/a.html"));
     tree.see([failed("M").failed()]);
-    assert_eq!(tree.decided()[1..], ["text-unknown"], "the tier of this one is not known");
+    assert_eq!(
+        tree.decided()[1..],
+        ["text-unknown"],
+        "the tier of this one is not known"
+    );
 }
 
 #[test]
@@ -268,7 +292,11 @@ fn a_failure_rate_is_that_of_the_signature_where_one_is_known() {
     let mut tree = Tree::new(400, &rules(keys));
     // Before the window and in it: other failures of the same job.
     for push in [1, 2, 3, 360, 370] {
-        tree.see([run("L").on(push).with_failures(&[("b.ini", "b")]).with_more_groups(&["a.ini"]).failed()]);
+        tree.see([run("L")
+            .on(push)
+            .with_failures(&[("b.ini", "b")])
+            .with_more_groups(&["a.ini"])
+            .failed()]);
     }
     tree.see([run("L").on(380).with_groups(&["a.ini", "b.ini"]).passed()]);
     tree.see([run("L").on(390).with_failures(&[("a.ini", "a")]).failed()]);

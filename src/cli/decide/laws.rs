@@ -38,7 +38,9 @@ fn some(keys: Vec<(&'static str, BoxedStrategy<Value>)>) -> impl Strategy<Value 
     })
 }
 
-fn json_of<T: Into<Value> + std::fmt::Debug + 'static>(values: impl Strategy<Value = T> + 'static) -> BoxedStrategy<Value> {
+fn json_of<T: Into<Value> + std::fmt::Debug + 'static>(
+    values: impl Strategy<Value = T> + 'static,
+) -> BoxedStrategy<Value> {
     values.prop_map(Into::into).boxed()
 }
 
@@ -58,9 +60,8 @@ fn find_culprit() -> impl Strategy<Value = Value> {
         });
         let mass = prop_oneof![Just(0.0), Just(1e-300), Just(1e300), 0.0f64..=1.0];
         // Not all of them 0, and their sum finite.
-        let prior = proptest::collection::vec(mass, n).prop_filter("a prior", |prior| {
-            prior.iter().sum::<f64>().is_normal()
-        });
+        let prior =
+            proptest::collection::vec(mass, n).prop_filter("a prior", |prior| prior.iter().sum::<f64>().is_normal());
         let rates = (number(0.0, 1.0), number(0.0, 1.0)).prop_map(|(p0, p1)| json!({"p0": p0, "p1": p1}));
         let params = some(vec![
             ("confidence", json_of(number(0.5, 0.9999))),
@@ -195,7 +196,10 @@ fn holds(line: Value) -> Result<(), TestCaseError> {
     let why = answer["why"].as_str().unwrap_or_default();
     prop_assert!(!why.contains("NaN") && !why.contains("inf"), "{line}: {why}");
     let asks = answer["run"].as_array().map_or(0, Vec::len);
-    prop_assert!(answer["verdict"].is_null() || asks == 0, "a verdict, and runs: {answer}");
+    prop_assert!(
+        answer["verdict"].is_null() || asks == 0,
+        "a verdict, and runs: {answer}"
+    );
     let requests = jsonschema::validator_for(&schema()).unwrap();
     prop_assert!(requests.is_valid(&line), "answered, but not of the schema: {line}");
     Ok(())

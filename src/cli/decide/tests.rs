@@ -102,7 +102,10 @@ fn an_unknown_key_is_an_error_wherever_it_stands() {
 fn a_key_given_twice_is_an_error() {
     let (answers, _) = answers(r#"{"kind":"find-culprit","candidates":8,"candidates":9}"#);
     assert!(
-        answers[0]["error"].as_str().unwrap().contains("duplicate field `candidates`"),
+        answers[0]["error"]
+            .as_str()
+            .unwrap()
+            .contains("duplicate field `candidates`"),
         "{answers:?}"
     );
 }
@@ -112,7 +115,10 @@ fn six_passes_into_a_hunt_six_more_are_asked_for() {
     let line = json!({"kind": "until-hit", "evidence": {"failed": 0, "passed": 6},
         "params": {"confidence": 0.95, "rate": 0.02, "round_price": 1, "max_jobs": 100}});
     let answer = answer(line);
-    assert_eq!((&answer["run"], &answer["verdict"]), (&json!([{"times": 6}]), &Value::Null));
+    assert_eq!(
+        (&answer["run"], &answer["verdict"]),
+        (&json!([{"times": 6}]), &Value::Null)
+    );
 }
 
 #[test]
@@ -122,8 +128,10 @@ fn a_search_with_nothing_to_run_ends_and_one_with_all_pending_waits() {
     assert_eq!((&waiting["run"], &waiting["verdict"]), (&json!([]), &Value::Null));
     let stuck = answer(json!({"kind": "find-culprit", "candidates": 8, "runnable": []}));
     assert_eq!(stuck["verdict"]["kind"], "undecided");
-    let alone = answer(json!({"kind": "find-culprit", "candidates": 1, "history": {"passed": 200},
-        "evidence": [{"push": 1, "failed": 3}]}));
+    let alone = answer(
+        json!({"kind": "find-culprit", "candidates": 1, "history": {"passed": 200},
+        "evidence": [{"push": 1, "failed": 3}]}),
+    );
     assert_eq!(alone["verdict"]["pushes"], json!([1]));
 }
 

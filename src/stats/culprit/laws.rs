@@ -190,11 +190,19 @@ fn a_job_that_fails_as_often_everywhere_has_no_culprit_before_the_budget_is_spen
             for _ in 0..times {
                 runs += 1;
                 let failed = u32::from(runs % 16 == 0);
-                problem.evidence.push(Evidence { push, failed, passed: 1 - failed, pending: 0 });
+                problem.evidence.push(Evidence {
+                    push,
+                    failed,
+                    passed: 1 - failed,
+                    pending: 0,
+                });
             }
         }
     };
-    assert!(matches!(verdict, Verdict::NoCulprit { .. }), "{verdict:?} after {runs} runs");
+    assert!(
+        matches!(verdict, Verdict::NoCulprit { .. }),
+        "{verdict:?} after {runs} runs"
+    );
 }
 
 #[test]
@@ -204,7 +212,11 @@ fn a_floor_of_the_rate_ends_the_search_for_a_one_off_sooner() {
         problem.min_rate = min_rate;
         problem.history = Counts::new(0, 6);
         problem.params.parallel = 1;
-        problem.evidence = vec![Evidence { push: 12, failed: 1, ..Evidence::default() }];
+        problem.evidence = vec![Evidence {
+            push: 12,
+            failed: 1,
+            ..Evidence::default()
+        }];
         let mut runs = 0;
         loop {
             let step = plan(&problem, 1).unwrap();
@@ -214,7 +226,11 @@ fn a_floor_of_the_rate_ends_the_search_for_a_one_off_sooner() {
             }
             for (push, times) in step.run {
                 runs += times;
-                problem.evidence.push(Evidence { push, passed: times, ..Evidence::default() });
+                problem.evidence.push(Evidence {
+                    push,
+                    passed: times,
+                    ..Evidence::default()
+                });
             }
         }
     };

@@ -58,7 +58,9 @@ impl Posterior {
     /// From a checked problem and its evidence by candidate.
     pub fn new(problem: &Problem, evidence: &[Evidence]) -> Posterior {
         let n = problem.candidates;
-        let given = problem.rates.map(|rates| (Grid::known(rates.p0), Grid::known(rates.p1)));
+        let given = problem
+            .rates
+            .map(|rates| (Grid::known(rates.p0), Grid::known(rates.p1)));
         let wanted = (problem.min_rate > 0.0).then(|| Grid::after().at_least(problem.min_rate));
         let (p0, p1) = match &given {
             Some((p0, p1)) => (p0, p1),

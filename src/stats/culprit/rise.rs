@@ -35,7 +35,10 @@ pub(super) type Low = Vec<(f64, f64)>;
 impl Overlap {
     /// Of two grids in rising order.
     pub fn new(p0: &Grid, p1: &Grid) -> Overlap {
-        let rates = || p0.rates().map(|rate| (rate, p1.rates().take_while(|after| *after < LEAST * rate).count()));
+        let rates = || {
+            p0.rates()
+                .map(|rate| (rate, p1.rates().take_while(|after| *after < LEAST * rate).count()))
+        };
         let first = rates().take_while(|(_, below)| *below == 0).count();
         let mut overlap = Overlap {
             first,

@@ -216,7 +216,11 @@ impl Table {
         let after_value = |x: usize, point: usize| {
             let (mut whole, mut parts, mut top) = (0.0, 0.0, 0.0f64);
             for row in &self.rows {
-                let side = if (1..=x).contains(&row.culprit) { &row.after } else { &row.before };
+                let side = if (1..=x).contains(&row.culprit) {
+                    &row.after
+                } else {
+                    &row.before
+                };
                 let joint = row.mass * side[point];
                 whole += joint;
                 parts += entropy_part(joint);

@@ -242,7 +242,14 @@ impl Posterior {
 fn scale(problem: &Problem, values: &[Vec<f64>]) -> f64 {
     // Squares of anything within this many times the scale are finite, and exact enough.
     const WITHIN: f64 = 1e9;
-    let all = || values.iter().flatten().chain(&problem.tail).chain(&problem.history).copied();
+    let all = || {
+        values
+            .iter()
+            .flatten()
+            .chain(&problem.tail)
+            .chain(&problem.history)
+            .copied()
+    };
     let average = |list: &[f64]| list.iter().sum::<f64>() / list.len() as f64;
     let mean = if problem.history.is_empty() {
         average(&all().collect::<Vec<f64>>())
