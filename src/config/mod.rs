@@ -31,12 +31,14 @@ pub use self::layers::{ENVIRONMENT_PREFIX, LoadOptions};
 use self::section::{Reader, Section};
 pub use self::sections::{
     BackendChoice, DispatchSection, EngineSection, LimitsSection, ProjectsSection, RulesSection, StoreSection,
-    TelemetrySection, TopSection, WebSection,
+    TelemetrySection, TopSection, TracesSection, WebSection,
 };
 pub use self::services::{
     EnrichSection, NotifySection, ReconcileSection, TaskclusterSection, TreestatusSection, WebhookSection,
 };
 pub use self::setting::{HttpUrl, JobLimit, PrivateText, ProjectPattern};
+use std::path::Path;
+
 use crate::event::{Project, format_duration};
 use crate::telemetry::check_log_filter;
 
@@ -79,6 +81,8 @@ pub struct Config {
     pub hooks: BTreeMap<String, NotifySection>,
     /// `[web]`
     pub web: WebSection,
+    /// `[traces]`
+    pub traces: TracesSection,
     /// `[telemetry]`
     pub telemetry: TelemetrySection,
 }
@@ -99,9 +103,19 @@ impl Config {
     /// Everything that is wrong, at once: files that cannot be read, keys that do not exist, values of wrong types or
     /// out of bounds, secrets that cannot be had, settings that do not go together.
     pub fn load(options: &LoadOptions) -> Result<Loaded, Vec<ConfigError>> {
-        let mut merged = layers::merge(options);
+        Config::of(layers::merge(options), &options.environment)
+    }
+
+    /// Everything that is wrong with the text of a configuration file; `path` is where it stands, for places.
+    pub fn check_text(path: &Path, text: &str, environment: &[(String, String)]) -> Vec<ConfigError> {
+        Config::of(layers::of_text(path, text), environment)
+            .err()
+            .unwrap_or_default()
+    }
+
+    fn of(mut merged: layers::Merged, environment: &[(String, String)]) -> Result<Loaded, Vec<ConfigError>> {
         let mut errors = std::mem::take(&mut merged.errors);
-        let mut reader = Reader::new(&merged, &options.environment);
+        let mut reader = Reader::new(&merged, environment);
         let config = Config::read(&mut reader);
         reader.refuse_unknown();
         let Reader {
@@ -156,6 +170,7 @@ impl Config {
                 .map(|name| (name.to_owned(), Section::read(reader, &["notify", name])))
                 .collect(),
             web: Section::read(reader, &["web"]),
+            traces: Section::read(reader, &["traces"]),
             telemetry: Section::read(reader, &["telemetry"]),
         }
     }

@@ -140,6 +140,7 @@ pub fn engine_settings(config: &Config) -> Result<EngineSettings, PartError> {
     Ok(EngineSettings {
         has_pushlog: config.enrich.pushlog_url.is_some(),
         mode: (!can_ask(config)).then_some(Mode::Shadow),
+        sample: config.traces.sample,
         ..config.engine.settings(&config.projects).map_err(wrong("projects"))?
     })
 }

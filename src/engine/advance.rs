@@ -7,7 +7,7 @@ use super::evidence;
 use super::ledger::{ActionState, CaseRow, Ledger, LedgerError, NewAction, View, ViewQuery};
 use super::storm;
 use crate::cases::{self, Step};
-use crate::event::{ActionKey, CaseId, CaseParams, JobRequest, Label, Reason, Timestamp, Verdict, VerdictKind};
+use crate::event::{ActionKey, CaseId, CaseParams, Found, JobRequest, Label, Level, Reason, Timestamp, Verdict, VerdictKind};
 
 /// Searches of a project that are looked at for those of a storm.
 pub(super) const SEARCHES_LOOKED_AT: u32 = 500;
@@ -70,9 +70,12 @@ impl Engine {
         ledger.mark_overdue(id, now.minus(self.settings().jobs_appear_within))?;
         let view = ledger.view(&self.query_of(&case))?;
         let actions = ledger.actions_of(id)?;
-        let evidence = evidence::of_case(&case, &view, &actions, self.settings(), now);
+        let mut evidence = evidence::of_case(&case, &view, &actions, self.settings(), now);
+        evidence.numbers = self.numbers(ledger, &case, &view, &actions, &evidence, now)?;
         let step = cases::decide(&case.params, &evidence, now);
         case.why.clone_from(&step.why);
+        let known = std::mem::replace(&mut case.found, cases::found(&case.params, &evidence, &step));
+        let established = newly_established(&known, &case.found);
         let mut requests = requests(&case, &view, &evidence, &step);
         let approval = case.awaits_approval().filter(|_| step.verdict.is_none()).cloned();
         if let Some(approval) = &approval {
@@ -101,6 +104,12 @@ impl Engine {
             close(&mut case, verdict, now);
         }
         ledger.save_case(&case)?;
+        if !established.is_empty() {
+            if case.verdict.is_none() {
+                ledger.tell_progress(case.id, now)?;
+            }
+            notes.push(Note::Established(Box::new(case.clone()), established));
+        }
         if case.verdict.is_some() {
             self.end_storm(ledger, &case, now, notes)?;
             notes.push(Note::Closed(Box::new(case)));
@@ -136,6 +145,21 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// What bears on a case now, as its next step would see it: for explanations.
+    ///
+    /// # Errors
+    /// The books are busy or damaged.
+    pub fn evidence_of(
+        &self,
+        ledger: &mut dyn Ledger,
+        case: &CaseRow,
+        now: Timestamp,
+    ) -> Result<cases::Evidence, LedgerError> {
+        let view = ledger.view(&self.query_of(case))?;
+        let actions = ledger.actions_of(case.id)?;
+        Ok(evidence::of_case(case, &view, &actions, self.settings(), now))
     }
 
     /// What to look at around a case.
@@ -194,6 +218,15 @@ fn withdrawn(why: &str) -> Verdict {
         probability: None,
         why: why.to_owned(),
     }
+}
+
+/// The levels that are established now and were not before.
+fn newly_established(before: &Found, now: &Found) -> Vec<Level> {
+    let is_new = |level: &&Level| {
+        let same = |known: &Level| (&known.label, &known.series) == (&level.label, &level.series);
+        !before.levels.iter().any(same)
+    };
+    now.levels.iter().filter(is_new).cloned().collect()
 }
 
 fn close(case: &mut CaseRow, verdict: Verdict, now: Timestamp) {

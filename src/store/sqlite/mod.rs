@@ -9,9 +9,12 @@ mod codec;
 mod inbox;
 mod ledger;
 mod missed;
+mod measurements;
 mod outbox;
 mod prune;
 mod rule_state;
+mod spending;
+mod traces;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -25,19 +28,23 @@ pub use inbox::{Notice, Waiting};
 pub use ledger::Books;
 pub use missed::KnownPush;
 pub use outbox::{Due, Missing};
+pub use spending::{CasesOfRule, Spending};
+pub use traces::Retention;
 
 use crate::engine::ledger::LedgerError;
 use crate::event::Label;
 
 /// Migrations in order, never edited once landed: a store of version `n` has had the first `n` of them.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 9] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_runs_by_arrival.sql"),
     include_str!("migrations/0003_case_targets.sql"),
     include_str!("migrations/0010_rule_state.sql"),
+    include_str!("migrations/0020_traces.sql"),
     include_str!("migrations/0040_brakes.sql"),
     include_str!("migrations/0041_cases_by_project.sql"),
     include_str!("migrations/0042_actions_by_push.sql"),
+    include_str!("migrations/0050_measurements.sql"),
 ];
 
 /// Pages in the write-ahead log (4 KiB each) after which they are moved into the database: the more there are, the
@@ -166,6 +173,9 @@ impl SqliteStore {
                  INSERT INTO main.task_groups SELECT * FROM kept.task_groups;
                  INSERT INTO main.runs SELECT * FROM kept.runs;
                  UPDATE main.runs SET action = NULL WHERE action IS NOT NULL;
+                 INSERT INTO main.series SELECT * FROM kept.series;
+                 INSERT INTO main.measurements SELECT * FROM kept.measurements;
+                 INSERT INTO main.label_series SELECT * FROM kept.label_series;
                  COMMIT;
                  DETACH DATABASE kept;",
             )
