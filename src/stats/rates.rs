@@ -245,7 +245,9 @@ fn largest(values: &[f64]) -> f64 {
     let fours = values.chunks_exact(4);
     let rest = fours.remainder();
     for four in fours {
-        tops.iter_mut().zip(four).for_each(|(top, value)| *top = larger(*top, *value));
+        tops.iter_mut()
+            .zip(four)
+            .for_each(|(top, value)| *top = larger(*top, *value));
     }
     tops.iter().chain(rest).copied().fold(f64::NEG_INFINITY, larger)
 }
