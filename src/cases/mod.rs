@@ -14,7 +14,9 @@ pub use find_culprit::Gap;
 
 use std::sync::Arc;
 
-use crate::event::{CaseParams, Duration, Found, Label, NamedPush, PushId, Revision, Timestamp, Unable, Verdict, VerdictKind};
+use crate::event::{
+    CaseParams, Duration, Found, Label, NamedPush, PushId, Revision, Timestamp, Unable, Verdict, VerdictKind,
+};
 use crate::stats::rates::Counts;
 
 /// How long a case lives at most. Whatever it still waits for then does not come.
@@ -207,9 +209,7 @@ pub fn decide(params: &CaseParams, evidence: &Evidence, now: Timestamp) -> Step 
         CaseParams::Fill(_) | CaseParams::Add(_) | CaseParams::Range(_) => wanted::decide(params.max_jobs(), evidence),
         CaseParams::FindPerfCulprit(params) => find_perf_culprit::decide(params, evidence),
         CaseParams::Baseline(params) => baseline::decide(params, evidence),
-        CaseParams::Validate(_) => {
-            Step::end(VerdictKind::NotPossible, None, "this version cannot open such a case")
-        }
+        CaseParams::Validate(_) => Step::end(VerdictKind::NotPossible, None, "this version cannot open such a case"),
     };
     if step.verdict.is_none() && age >= MAX_AGE {
         return Step::end(

@@ -7,7 +7,9 @@ use super::evidence;
 use super::ledger::{ActionRow, ActionState, CaseRow, Ledger, LedgerError, NewAction, View, ViewQuery};
 use super::storm;
 use crate::cases::{self, Step};
-use crate::event::{ActionKey, CaseId, CaseParams, Found, JobRequest, Label, Level, Reason, Timestamp, Verdict, VerdictKind};
+use crate::event::{
+    ActionKey, CaseId, CaseParams, Found, JobRequest, Label, Level, Reason, Timestamp, Verdict, VerdictKind,
+};
 
 /// Searches of a project that are looked at for those of a storm.
 pub(super) const SEARCHES_LOOKED_AT: u32 = 500;

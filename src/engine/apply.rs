@@ -9,7 +9,9 @@ use super::consider::Occasion;
 use super::ledger::{CaseRow, Decision, GroupRow, Lack, Ledger, LedgerError, MayBeOurs, ViewQuery};
 use super::opening::{self, Placed};
 use super::settings::EngineSettings;
-use crate::event::{CaseKind, CausedBy, Event, JobEvent, JobRequest, Level, Outcome, Reason, RequestKind, TaskId, Timestamp};
+use crate::event::{
+    CaseKind, CausedBy, Event, JobEvent, JobRequest, Level, Outcome, Reason, RequestKind, TaskId, Timestamp,
+};
 use crate::rules::{RuleIndex, RuleSet};
 
 /// Task groups remembered in memory; past this they are forgotten and looked up again.
@@ -204,7 +206,9 @@ impl Engine {
                 batch.notes.push(Note::Discarded(Discarded::Duplicate));
                 return Ok(());
             }
-            let depths = candidates.iter().filter_map(|index| self.rules.rule(*index)?.open.max_depth());
+            let depths = candidates
+                .iter()
+                .filter_map(|index| self.rules.rule(*index)?.open.max_depth());
             let lack = self.lack_of_alert(ledger, alert, depths.max().unwrap_or(BACK))?;
             if let Some(lack) = lack.filter(|lack| patience.waits_for(*lack)) {
                 ledger.wait_for(&event, &event.id(), lack, now)?;
@@ -242,8 +246,8 @@ impl Engine {
             && job.outcome() == Some(Outcome::Passed)
             && (batch.wants_values(job) || self.is_measured(job));
         // Results that were read of a run that was applied before: its rules have had their turn.
-        let is_reading = job.facts.values.is_some()
-            && ledger.run(&job.run)?.is_some_and(|known| known.state == job.state);
+        let is_reading =
+            job.facts.values.is_some() && ledger.run(&job.run)?.is_some_and(|known| known.state == job.state);
         let candidates = match is_reading {
             true => Vec::new(),
             false => self.rules.candidates(&event),
@@ -361,7 +365,9 @@ impl Engine {
 
     /// Whether one of these rules looks for uplifts.
     fn opens_baselines(&self, candidates: &[RuleIndex]) -> bool {
-        let kinds = candidates.iter().filter_map(|index| Some(self.rules.rule(*index)?.open.kind()));
+        let kinds = candidates
+            .iter()
+            .filter_map(|index| Some(self.rules.rule(*index)?.open.kind()));
         kinds.into_iter().any(|kind| kind == CaseKind::Baseline)
     }
 

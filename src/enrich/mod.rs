@@ -18,7 +18,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::event::{BackendName, Duration, JobFacts, Measurement, Project, PushEvent, PushId, Revision, RunKey, Signature, TaskId};
+use crate::event::{
+    BackendName, Duration, JobFacts, Measurement, Project, PushEvent, PushId, Revision, RunKey, Signature, TaskId,
+};
 use crate::net::ask::AskError;
 
 pub use cached::{CacheSettings, CachedSource};

@@ -229,6 +229,7 @@ pub fn case(rule: &str, platform: &str) -> CaseRow {
             project: Project::from("autoland"),
             label: Label::from("L"),
             signature: None,
+            series: None,
         },
         label: Label::from("L"),
         platform: platform.into(),
@@ -249,6 +250,7 @@ pub fn case(rule: &str, platform: &str) -> CaseRow {
         each: None,
         approval: None,
         notify: None,
+        found: Default::default(),
         span: None,
         storm: None,
     }

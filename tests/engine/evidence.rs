@@ -209,3 +209,36 @@ fn what_a_person_dropped_is_not_decided_again() {
     }
     assert!(tree.verdict(CaseId(1)).is_some(), "it ends instead of asking for ever");
 }
+
+#[test]
+fn a_hunts_jobs_that_the_machinery_lost_are_spent_all_the_same() {
+    let rules = "
+version: 1
+rules:
+  - name: hunt
+    on: job.finished
+    match: { outcome: failed }
+    open: { kind: until-hit, rate: 0.01, max_jobs: 5 }
+    mode: live
+";
+    let mut tree = Tree::new(3, rules);
+    tree.see([run("L").on(3).failed()]);
+    for round in 0..9 {
+        tree.ci_accepts();
+        for (place, (push, times)) in tree.asked().into_iter().enumerate() {
+            for job in 0..times {
+                let action = format!("action-C1.{}.1", place + 1);
+                tree.see([run("L")
+                    .on(push)
+                    .made_by(&action)
+                    .task(&format!("{place}-{job}"))
+                    .ended(Outcome::Infra)]);
+            }
+        }
+        tree.wait(Duration::from_secs(60 * (round + 1)));
+        tree.wake();
+    }
+    let asked: u32 = tree.asked().iter().map(|(_, times)| times).sum();
+    assert!(asked <= 5, "{asked} jobs were asked for");
+    assert_eq!(tree.verdict(CaseId(1)), Some("undecided"));
+}

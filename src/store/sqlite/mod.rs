@@ -8,8 +8,8 @@ mod admin;
 mod codec;
 mod inbox;
 mod ledger;
-mod missed;
 mod measurements;
+mod missed;
 mod outbox;
 mod prune;
 mod rule_state;
@@ -62,6 +62,7 @@ const NAMES_KEPT: usize = 200_000;
 pub struct SqliteStore {
     connection: Connection,
     names: Names,
+    refuses_next_commit: bool,
 }
 
 /// Numbers of interned names. Nested, so that a look-up borrows the name it looks for.
@@ -213,7 +214,13 @@ impl SqliteStore {
         Ok(SqliteStore {
             connection,
             names: Names::default(),
+            refuses_next_commit: false,
         })
+    }
+
+    /// Lets the next transaction do its work and then fail, as on a disk that is full: for simulations.
+    pub fn refuse_next_commit(&mut self) {
+        self.refuses_next_commit = true;
     }
 
     /// Forgets the names in memory: those that were interned in a transaction that did not commit do not exist.
@@ -230,6 +237,7 @@ impl SqliteStore {
         work: impl FnOnce(&mut Books<'_>) -> Result<R, LedgerError>,
     ) -> Result<R, LedgerError> {
         self.names.bound();
+        let is_refused = std::mem::take(&mut self.refuses_next_commit);
         let outcome = (|| {
             let transaction = self
                 .connection
@@ -237,6 +245,9 @@ impl SqliteStore {
                 .map_err(sql)?;
             let mut books = Books::new(&transaction, &mut self.names);
             let answer = work(&mut books)?;
+            if is_refused {
+                return Err(LedgerError::Busy("the simulated disk is full".into()));
+            }
             transaction.commit().map_err(sql)?;
             Ok(answer)
         })();
