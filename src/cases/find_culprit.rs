@@ -6,7 +6,7 @@
 //! those are the runs the CI left out, each tells the most that a first run can, and a sheriff would ask for the same.
 //! From then on, and for wider gaps from the start, the runs are those of [`crate::stats::culprit`].
 
-use super::{Ask, Evidence, Number, PushEvidence, Step, count};
+use super::{Ask, Evidence, Number, PushEvidence, Step, count, names};
 use crate::event::{FindCulpritParams, NamedPush, Verdict, VerdictKind};
 use crate::stats::culprit;
 use crate::stats::rates::Counts;
@@ -230,20 +230,6 @@ fn adopt(step: culprit::Step, evidence: &Evidence) -> Step {
         .collect();
     let why = verdict.as_ref().map_or(step.why, |verdict| verdict.why.clone());
     Step { asks, verdict, why }
-}
-
-fn names(pushes: &[NamedPush]) -> String {
-    let one = |named: &NamedPush| match &named.revision {
-        Some(revision) => {
-            format!(
-                "push {} ({})",
-                named.push,
-                revision.as_str().get(..12).unwrap_or(revision.as_str())
-            )
-        }
-        None => format!("push {}", named.push),
-    };
-    pushes.iter().map(one).collect::<Vec<_>>().join(" or ")
 }
 
 fn push_name(evidence: &Evidence, index: usize) -> String {

@@ -34,6 +34,7 @@ use crate::bus::BusError;
 use crate::config::LoadOptions;
 use crate::daemon::RunError;
 use crate::engine::ledger::LedgerError;
+use crate::printable::Printable;
 
 /// Keeps continuous-integration trees green: finds the push that broke a job, hunts intermittents, asks the CI for jobs
 /// within limits, and says why.
@@ -86,6 +87,10 @@ enum Command {
     Add(open::AddArgs),
     /// Run labels on a range of pushes. Opens a case
     Range(open::RangeArgs),
+    /// Find the push that made a performance series step. Opens a case
+    Perf(open::PerfArgs),
+    /// Measure performance series on a push until their level is known. Opens a case
+    Baseline(open::BaselineArgs),
     /// One case with its evidence a line on stdin (JSON), the next step a line on stdout
     Decide,
     /// How many runs the decisions cost and how often they are right, beside rivals and bounds
@@ -218,7 +223,8 @@ impl From<BusError> for CliError {
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let mut out = io::stdout().lock();
+    // Labels, failures and a CI's words are whatever others wrote: they do not control whoever's terminal this is.
+    let mut out = Printable::new(io::stdout().lock());
     let outcome = run(arguments.command, &arguments.config, &mut out);
     // Whoever closed the pipe does not want to hear more.
     let _ = out.flush();
@@ -226,7 +232,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if !error.text.is_empty() {
-                let _ = writeln!(io::stderr(), "sheriffd: {error}");
+                let _ = writeln!(Printable::new(io::stderr()), "sheriffd: {error}");
             }
             ExitCode::from(error.code)
         }
@@ -253,6 +259,8 @@ fn run(command: Command, config: &ConfigArgs, out: &mut dyn Write) -> Result<(),
         Command::Fill(args) => open::fill(&args, config, out),
         Command::Add(args) => open::add(&args, config, out),
         Command::Range(args) => open::range(&args, config, out),
+        Command::Perf(args) => open::perf(&args, config, out),
+        Command::Baseline(args) => open::baseline(&args, config, out),
         Command::Decide => match decide::run(io::stdin().lock(), out)?.refused {
             0 => Ok(()),
             refused => Err(CliError::no(format!("{refused} lines could not be answered"))),

@@ -8,7 +8,7 @@ use super::batch::Batch;
 use super::facts::HistoryFacts;
 use super::ledger::{CaseRow, Decision, DecisionResult, Ledger, LedgerError, ViewQuery};
 use super::opening::{self, Draft, Opening, Placed, by_hand, failure};
-use crate::event::{CaseId, CaseParams, Cause, CausedBy, Event, Reason, RequestKind, Timestamp};
+use crate::event::{CaseId, CaseParams, Cause, CausedBy, Event, Found, Reason, RequestKind, Timestamp};
 use crate::rules::{
     Facts, Guard, MAX_ELEMENTS, Matched, Mode, NoFacts, Object, Rule, RuleIndex, RuleSet, Stop, Tracing, Value,
 };
@@ -131,10 +131,19 @@ impl Engine {
         for each in &elements {
             let each = each.as_ref();
             let decision = named(&decision, each);
-            if fill(ledger, batch, &asked, &NoFacts, each, &decision)?.is_none() {
+            let Some(params) = fill(ledger, batch, &asked, &NoFacts, each, &decision)? else {
                 continue;
-            }
-            let opening = Opening::No(Reason::NotPossible);
+            };
+            let opening = match (event, &params) {
+                (Event::PerfAlert(alert), CaseParams::FindPerfCulprit(params)) => {
+                    self.on_alert(ledger, alert, params)?
+                }
+                (Event::Push(push), CaseParams::Baseline(params)) => match push.push {
+                    Some(number) => self.on_uplift(ledger, &push.project, number, params)?,
+                    None => Opening::No(Reason::FactsUnknown),
+                },
+                _ => Opening::No(Reason::NotPossible),
+            };
             self.conclude(ledger, batch, &asked, &NoFacts, each, decision, opening)?;
         }
         Ok(())
@@ -198,7 +207,9 @@ impl Engine {
         let RequestKind::Open(open) = &request.kind else {
             return Ok(());
         };
-        let draft = match by_hand::draft(request, open, self.settings()) {
+        let about_numbers = self.numbers_by_hand(ledger, request, open)?;
+        let opening = about_numbers.unwrap_or_else(|| by_hand::draft(request, open, self.settings()));
+        let draft = match opening {
             Opening::Open(draft) => draft,
             Opening::Join(case) => return batch.note_decision(ledger, Decision::by_hand(event, None, Some(case), now)),
             Opening::Wait(lack) if patience.waits_for(lack) => {
@@ -333,6 +344,7 @@ impl Engine {
             closed_at: None,
             why: String::new(),
             throttle_key: String::new(),
+            found: Found::default(),
             each: None,
             approval: None,
             notify: None,

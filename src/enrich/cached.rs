@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::pace::TokenBucket;
 use super::{FactError, FactSource, FailureFacts, PushQuery};
-use crate::event::{BackendName, JobFacts, Project, PushEvent, RunKey, TaskId};
+use crate::event::{BackendName, JobFacts, Measurement, Project, PushEvent, RunKey, TaskId};
 
 /// How a source may be asked.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -58,6 +58,7 @@ enum Question {
     Task(BackendName, TaskId),
     Failures(RunKey),
     Pushes(Project, PushQuery),
+    Values(RunKey),
 }
 
 #[derive(Debug, Clone)]
@@ -65,6 +66,7 @@ enum Fact {
     Task(Arc<JobFacts>),
     Failures(Arc<FailureFacts>),
     Pushes(Arc<Vec<PushEvent>>),
+    Values(Arc<Vec<Measurement>>),
 }
 
 type Answer = Result<Fact, FactError>;
@@ -208,6 +210,7 @@ impl Shared {
         match question {
             Question::Task(backend, task) => self.source.task(backend, task).await.map(|f| Fact::Task(Arc::new(f))),
             Question::Failures(run) => self.source.failures(run).await.map(|f| Fact::Failures(Arc::new(f))),
+            Question::Values(run) => self.source.values(run).await.map(|f| Fact::Values(Arc::new(f))),
             Question::Pushes(project, query) => self
                 .source
                 .pushes(project, query)
@@ -307,6 +310,13 @@ impl FactSource for CachedSource {
     async fn pushes(&self, project: &Project, query: &PushQuery) -> Result<Vec<PushEvent>, FactError> {
         match self.ask(Question::Pushes(project.clone(), query.clone())).await? {
             Fact::Pushes(pushes) => Ok((*pushes).clone()),
+            _ => Err(mismatch()),
+        }
+    }
+
+    async fn values(&self, run: &RunKey) -> Result<Vec<Measurement>, FactError> {
+        match self.ask(Question::Values(run.clone())).await? {
+            Fact::Values(values) => Ok((*values).clone()),
             _ => Err(mismatch()),
         }
     }

@@ -18,7 +18,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::event::{BackendName, Duration, JobFacts, Project, PushEvent, PushId, Revision, RunKey, Signature, TaskId};
+use crate::event::{
+    BackendName, Duration, JobFacts, Measurement, Project, PushEvent, PushId, Revision, RunKey, Signature, TaskId,
+};
 use crate::net::ask::AskError;
 
 pub use cached::{CacheSettings, CachedSource};
@@ -85,6 +87,11 @@ pub trait FactSource: Send + Sync {
 
     /// Pushes of a project.
     async fn pushes(&self, project: &Project, query: &PushQuery) -> Result<Vec<PushEvent>, FactError>;
+
+    /// What a run measured, from its artifacts; empty where it measured nothing.
+    async fn values(&self, _run: &RunKey) -> Result<Vec<Measurement>, FactError> {
+        Err(FactError::NoSource("what runs measured"))
+    }
 }
 
 /// Sources of different kinds of facts as one.
@@ -108,6 +115,10 @@ impl FactSource for Sources {
 
     async fn pushes(&self, project: &Project, query: &PushQuery) -> Result<Vec<PushEvent>, FactError> {
         self.pushes.pushes(project, query).await
+    }
+
+    async fn values(&self, run: &RunKey) -> Result<Vec<Measurement>, FactError> {
+        self.tasks.values(run).await
     }
 }
 

@@ -107,6 +107,7 @@ impl Observer for Seen {
                     let jobs: u32 = requests.iter().map(|request| request.times).sum();
                     self.news.push(format!("would ask for {jobs} jobs: {}", case.why));
                 }
+                Note::Established(_, levels) => self.news.push(format!("would know {} levels", levels.len())),
                 Note::Closed(case) => self.news.push(format!("would end: {}", case.why)),
                 Note::Discarded(why) => self.news.push(format!("not kept: {}", why.as_str())),
                 Note::Waits(lack) => self.news.push(format!("lacks facts: {}", lack.as_str())),

@@ -76,7 +76,12 @@ impl Observer for Side {
                         opened.jobs += jobs;
                     }
                 }
-                Note::Decided(_) | Note::HeldBack(..) | Note::Closed(_) | Note::Discarded(_) | Note::Waits(_) => {}
+                Note::Decided(_)
+                | Note::HeldBack(..)
+                | Note::Established(..)
+                | Note::Closed(_)
+                | Note::Discarded(_)
+                | Note::Waits(_) => {}
             }
         }
         Ok(())

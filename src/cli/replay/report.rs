@@ -187,6 +187,11 @@ impl Observer for Report<'_> {
                     self.line(now, "case", &text)?;
                 }
                 Note::Asked(case, requests) => self.asked(case, requests, now)?,
+                Note::Established(case, levels) => {
+                    for level in levels {
+                        self.line(now, "baseline", &format!("{}: {level}", case.id))?;
+                    }
+                }
                 Note::Closed(case) => {
                     let verdict = case.verdict.as_ref().map_or("", |verdict| verdict.kind.as_str());
                     self.line(now, "verdict", &format!("{} {verdict}: {}", case.id, case.why))?;

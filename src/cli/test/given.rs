@@ -436,6 +436,11 @@ fn alert(fields: &Fields, now: Timestamp) -> Event {
         magnitude: fields.get("magnitude").and_then(Json::as_f64).unwrap_or(0.05),
         regression: fields.get("regression").and_then(Json::as_bool).unwrap_or(true),
         at: moment(fields, "at").or(Some(now)),
+        measure: None,
+        revision: text(fields, "revision").map(Revision::from),
+        previous_revision: None,
+        label: text(fields, "label").map(Label::from),
+        task: None,
     }))
 }
 

@@ -403,6 +403,9 @@ impl Stage {
                         .push(format!("{} asks for nothing: {}", case.id, reason.sentence()));
                     moment.held.push((case.cause.rule_name().to_owned(), reason));
                 }
+                Note::Established(case, levels) => {
+                    moment.news.push(format!("{} knows {} levels", case.id, levels.len()));
+                }
                 Note::Closed(case) => {
                     let verdict = case.verdict.as_ref().map_or("", |verdict| verdict.kind.as_str());
                     moment

@@ -2,6 +2,7 @@
 
 pub mod by_hand;
 pub mod failure;
+pub mod numbers;
 
 use std::sync::Arc;
 
@@ -56,6 +57,7 @@ impl<'a> Placed<'a> {
             project: self.project.clone(),
             label,
             signature,
+            series: None,
         }
     }
 }

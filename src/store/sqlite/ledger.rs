@@ -9,7 +9,7 @@ use super::codec::{StoredTask, TaskColumn, cause_number, cause_of, state_number,
 use super::{LabelNumber, Names, json, sql};
 use crate::engine::ledger::{
     ActionRow, ActionState, CaseRow, Counts, Decision, GroupRow, Held, Lack, Ledger, LedgerError, MayBeOurs, NewAction,
-    PushRow, RunRow, View, ViewQuery,
+    PushRow, RunRow, Values, ValuesQuery, View, ViewQuery,
 };
 use crate::event::{
     ActionKey, BackendName, CaseId, CaseKind, CausedBy, Duration, Event, JobEvent, JobFacts, Label, Project, PushEvent,
@@ -44,7 +44,7 @@ impl<'a> Books<'a> {
         Books { tx, names }
     }
 
-    fn name(&mut self, kind: &'static str, name: &str) -> Result<i64, LedgerError> {
+    pub(super) fn name(&mut self, kind: &'static str, name: &str) -> Result<i64, LedgerError> {
         if let Some(id) = self.names.name(kind, name) {
             return Ok(id);
         }
@@ -166,7 +166,7 @@ impl<'a> Books<'a> {
             .map_err(sql)
     }
 
-    fn label_id(&mut self, project: i64, label: &Label) -> Result<Option<i64>, LedgerError> {
+    pub(super) fn label_id(&mut self, project: i64, label: &Label) -> Result<Option<i64>, LedgerError> {
         if let Some(known) = self.names.label(project, label) {
             return Ok(Some(known.id));
         }
@@ -219,9 +219,13 @@ impl<'a> Books<'a> {
     }
 }
 
-/// A subject's signature as its column holds it.
+/// A subject's signature, or series, as the column for it holds it.
 pub(super) fn signature_text(subject: &Subject) -> Result<Option<String>, LedgerError> {
-    let text = subject.signature.as_ref().map(serde_json::to_string);
+    let text = match (&subject.signature, &subject.series) {
+        (Some(signature), _) => Some(serde_json::to_string(signature)),
+        (None, Some(series)) => Some(serde_json::to_string(&serde_json::json!({ "series": series }))),
+        (None, None) => None,
+    };
     text.transpose().map_err(json)
 }
 
@@ -383,6 +387,9 @@ impl Ledger for Books<'_> {
                     detail_of(facts)?,
                 ])
                 .map_err(sql)?;
+            if let Some(values) = &facts.values {
+                self.record_measurements(&job.run, backend, values)?;
+            }
             if facts.caused_by == CausedBy::Sheriffd
                 && let Some(parent) = &facts.parent
                 && let Some(key) = self.action_of(parent)?
@@ -912,6 +919,34 @@ impl Ledger for Books<'_> {
                     .collect()
             })
             .map_err(sql)
+    }
+
+    fn numeric_subjects(&mut self) -> Result<Vec<(Project, Label)>, LedgerError> {
+        self.read_numeric_subjects()
+    }
+
+    fn values(&mut self, query: &ValuesQuery) -> Result<Values, LedgerError> {
+        self.read_values(query)
+    }
+
+    fn labels_measuring(&mut self, project: &Project, series: &str) -> Result<Vec<Label>, LedgerError> {
+        self.read_labels_measuring(project, series)
+    }
+
+    fn series_of(&mut self, project: &Project, label: &Label) -> Result<Vec<Arc<str>>, LedgerError> {
+        self.read_series_of(project, label)
+    }
+
+    fn labels_since(&mut self, project: &Project, push: PushId) -> Result<Vec<(Label, Option<Arc<str>>)>, LedgerError> {
+        self.read_labels_since(project, push)
+    }
+
+    fn label_of_task(&mut self, task: &TaskId) -> Result<Option<Label>, LedgerError> {
+        self.read_label_of_task(task)
+    }
+
+    fn tell_progress(&mut self, case: CaseId, now: Timestamp) -> Result<(), LedgerError> {
+        self.note_progress(case, now)
     }
 
     fn wait_for(&mut self, event: &Event, what: &str, lack: Lack, now: Timestamp) -> Result<(), LedgerError> {
