@@ -600,10 +600,8 @@ pub trait Ledger {
     /// How long the runs of a label take on a machine, in the mean; `None` while none has told.
     fn mean_duration(&mut self, project: &Project, label: &Label) -> Result<Option<Duration>, LedgerError>;
 
-    /// The bugs that a subject is known by. `None` where the books have no source of bugs: it is not known then.
-    fn bugs_of(&mut self, _subject: &Subject) -> Result<Option<Vec<Bug>>, LedgerError> {
-        Ok(None)
-    }
+    /// The bugs that a subject is known by. `None` where no source has told of it: it is not known then.
+    fn bugs_of(&mut self, subject: &Subject) -> Result<Option<Vec<Bug>>, LedgerError>;
 
     /// What a rule holds back under a key.
     fn held(&mut self, rule: &str, key: &str) -> Result<Option<Held>, LedgerError>;

@@ -15,6 +15,7 @@ use crate::event::{
     ActionKey, BackendName, CaseId, CaseKind, CausedBy, Duration, Event, JobEvent, JobFacts, Label, Project, PushEvent,
     PushId, Revision, RunKey, Signature, Subject, TaskId, Timestamp,
 };
+use crate::rules::Bug;
 
 /// Closed cases that a view shows: enough to know whether the newest ones explain a failure.
 const CLOSED_SHOWN: u32 = 8;
@@ -966,6 +967,10 @@ impl Ledger for Books<'_> {
             .and_then(|mut statement| statement.execute(params![what, text, lack.as_str(), now.0, first_try.0]))
             .map_err(sql)?;
         Ok(())
+    }
+
+    fn bugs_of(&mut self, subject: &Subject) -> Result<Option<Vec<Bug>>, LedgerError> {
+        self.known_bugs(subject)
     }
 
     fn keep_sample(&mut self, event: &Event, now: Timestamp) -> Result<(), LedgerError> {

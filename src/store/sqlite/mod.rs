@@ -5,6 +5,7 @@
 
 mod accounts;
 mod admin;
+mod bugs;
 mod codec;
 mod inbox;
 mod ledger;
@@ -35,7 +36,7 @@ use crate::engine::ledger::LedgerError;
 use crate::event::Label;
 
 /// Migrations in order, never edited once landed: a store of version `n` has had the first `n` of them.
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 10] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_runs_by_arrival.sql"),
     include_str!("migrations/0003_case_targets.sql"),
@@ -45,6 +46,7 @@ const MIGRATIONS: [&str; 9] = [
     include_str!("migrations/0041_cases_by_project.sql"),
     include_str!("migrations/0042_actions_by_push.sql"),
     include_str!("migrations/0050_measurements.sql"),
+    include_str!("migrations/0021_bugs.sql"),
 ];
 
 /// Pages in the write-ahead log (4 KiB each) after which they are moved into the database: the more there are, the
