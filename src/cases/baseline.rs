@@ -93,8 +93,15 @@ pub(super) fn decide(params: &BaselineParams, evidence: &Evidence) -> Step {
             );
         }
     };
-    let known = standings.iter().filter(|at| matches!(at, Standing::Established(_))).count();
-    let waiting = evidence.targets.iter().map(|target| target.pending).fold(0, u32::saturating_add);
+    let known = standings
+        .iter()
+        .filter(|at| matches!(at, Standing::Established(_)))
+        .count();
+    let waiting = evidence
+        .targets
+        .iter()
+        .map(|target| target.pending)
+        .fold(0, u32::saturating_add);
     let mut room = params.max_jobs.saturating_sub(evidence.asked);
     let mut slots = params.parallel.saturating_sub(waiting);
     let mut asks = Vec::new();
@@ -113,7 +120,10 @@ pub(super) fn decide(params: &BaselineParams, evidence: &Evidence) -> Step {
             });
         }
     }
-    let so_far = format!("{known} of {} established", count(evidence.targets.len(), "job is", "jobs are"));
+    let so_far = format!(
+        "{known} of {} established",
+        count(evidence.targets.len(), "job is", "jobs are")
+    );
     if !asks.is_empty() || (unknown > 0 && waiting > 0) {
         return Step {
             asks,
@@ -141,7 +151,10 @@ pub(super) fn decide(params: &BaselineParams, evidence: &Evidence) -> Step {
             parts.push(format!("{}: {why}", target.label));
         }
     }
-    let unable = evidence.unable.iter().map(|unable| format!("{}: {}", unable.label, unable.why));
+    let unable = evidence
+        .unable
+        .iter()
+        .map(|unable| format!("{}: {}", unable.label, unable.why));
     parts.extend(unable);
     if evidence.targets.is_empty() && parts.is_empty() {
         parts.push("no job to measure".into());
@@ -175,7 +188,9 @@ pub(super) fn found(params: &BaselineParams, evidence: &Evidence) -> Found {
     }
     Found {
         shift: None,
-        levels: standings(params, evidence).map(|standings| levels(&standings)).unwrap_or_default(),
+        levels: standings(params, evidence)
+            .map(|standings| levels(&standings))
+            .unwrap_or_default(),
     }
 }
 
@@ -251,7 +266,10 @@ mod tests {
         };
         let step = decide(&BaselineParams::default(), &evidence);
         assert_eq!(step.asks.iter().map(|ask| ask.times).sum::<u32>(), 2);
-        let busy = Evidence { asked: 0, ..given(vec![(target("a", 8), 8, vec![])]) };
+        let busy = Evidence {
+            asked: 0,
+            ..given(vec![(target("a", 8), 8, vec![])])
+        };
         let step = decide(&BaselineParams::default(), &busy);
         assert!(step.asks.is_empty() && step.verdict.is_none());
     }
@@ -279,6 +297,10 @@ mod tests {
         };
         let verdict = decide(&BaselineParams::default(), &evidence).verdict.unwrap();
         assert_eq!(verdict.kind, VerdictKind::Undecided);
-        assert!(verdict.why.contains("x of a") && verdict.why.contains("1 job was not precise enough"), "{}", verdict.why);
+        assert!(
+            verdict.why.contains("x of a") && verdict.why.contains("1 job was not precise enough"),
+            "{}",
+            verdict.why
+        );
     }
 }

@@ -6,10 +6,13 @@
 //! those are the runs the CI left out, each tells the most that a first run can, and a sheriff would ask for the same.
 //! From then on, and for wider gaps from the start, the runs are those of [`crate::stats::culprit`].
 
-use super::{Ask, Evidence, PushEvidence, Step, count, names};
+use super::{Ask, Evidence, Number, PushEvidence, Step, count, names};
 use crate::event::{FindCulpritParams, NamedPush, Verdict, VerdictKind};
 use crate::stats::culprit;
 use crate::stats::rates::Counts;
+
+/// Pushes that are less probable than this are not shown in explanations.
+const SHOWN_FROM: f64 = 0.005;
 
 /// The gap between the last good and the first bad push, and what of it has no run yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,6 +155,24 @@ fn problem(params: &FindCulpritParams, evidence: &Evidence) -> culprit::Problem 
         },
         ..culprit::Problem::new(candidates)
     }
+}
+
+/// The posterior: of every push that is not ruled out, of none, and the failure rates before and after.
+pub(super) fn numbers(params: &FindCulpritParams, evidence: &Evidence) -> Vec<Number> {
+    let Ok(step) = culprit::plan(&problem(params, evidence), super::seed(evidence)) else {
+        return Vec::new();
+    };
+    let belief = step.belief;
+    let number = |what: String, value: f64| Number { what, value };
+    let pushes = belief.pushes.iter().zip(&evidence.pushes);
+    let mut numbers: Vec<Number> = pushes
+        .filter(|(probability, _)| **probability >= SHOWN_FROM)
+        .map(|(probability, push)| number(format!("P(culprit is push {})", push.push), *probability))
+        .collect();
+    numbers.push(number("P(no culprit in the range)".to_owned(), belief.no_culprit));
+    numbers.push(number("failure rate before the culprit".to_owned(), belief.p0));
+    numbers.push(number("failure rate from the culprit on".to_owned(), belief.p1));
+    numbers
 }
 
 fn adopt(step: culprit::Step, evidence: &Evidence) -> Step {

@@ -59,7 +59,9 @@ fn groups(evidence: &Evidence) -> Vec<Group> {
     let behind = evidence.seen_on + 1..evidence.pushes.len().min(evidence.seen_on + 1 + BEHIND);
     let end = match behind.clone().filter(is_measured).nth(MEASURED_BEHIND - 1) {
         Some(measured) => measured,
-        None => evidence.seen_on.max(behind.filter(is_measured).next_back().unwrap_or(0)),
+        None => evidence
+            .seen_on
+            .max(behind.filter(is_measured).next_back().unwrap_or(0)),
     };
     let start = (end + 1).saturating_sub(perf::MAX_CANDIDATES);
     let mut groups = Vec::new();
@@ -89,7 +91,10 @@ fn problem(params: &FindPerfCulpritParams, evidence: &Evidence, groups: &[Group]
     // The mathematics counts every value as asked for; most are the CI's own.
     let there = candidates
         .iter()
-        .map(|e| e.pending.saturating_add(u32::try_from(e.values.len()).unwrap_or(u32::MAX)))
+        .map(|e| {
+            e.pending
+                .saturating_add(u32::try_from(e.values.len()).unwrap_or(u32::MAX))
+        })
         .fold(0u32, u32::saturating_add);
     let left = params.max_jobs.saturating_sub(evidence.asked);
     let after = groups.last().map_or(0, |group| group.at() + 1);
@@ -180,7 +185,11 @@ fn so_far(step: &perf::Step, evidence: &Evidence, groups: &[Group]) -> String {
 /// What the mathematics wants to know, asked where it can be: as near as may be.
 fn ask(step: &perf::Step, so_far: String, evidence: &Evidence, groups: &[Group]) -> Step {
     let usable: Vec<usize> = (1..=groups.len())
-        .filter(|number| groups.get(number - 1).is_some_and(|group| is_usable(evidence, group.at())))
+        .filter(|number| {
+            groups
+                .get(number - 1)
+                .is_some_and(|group| is_usable(evidence, group.at()))
+        })
         .collect();
     let mut times = BTreeMap::new();
     for (number, wanted) in &step.run {
@@ -246,7 +255,8 @@ fn conclude(
         .filter_map(|index| Some(Ask::own(evidence.pushes.get(index)?.push, 1)))
         .collect();
     if !asks.is_empty() {
-        let why = format!("the likeliest push, with probability {probability:.3}, and its neighbours need a value each");
+        let why =
+            format!("the likeliest push, with probability {probability:.3}, and its neighbours need a value each");
         return Step {
             asks,
             verdict: None,
@@ -375,7 +385,10 @@ mod tests {
         evidence.pushes[2].runnable = false;
         let verdict = decide(&params(), &evidence).verdict.expect("a verdict");
         assert_eq!(verdict.kind, VerdictKind::Culprit);
-        assert_eq!(verdict.pushes.iter().map(|named| named.push.0).collect::<Vec<_>>(), [3, 4]);
+        assert_eq!(
+            verdict.pushes.iter().map(|named| named.push.0).collect::<Vec<_>>(),
+            [3, 4]
+        );
     }
 
     #[test]
@@ -401,7 +414,9 @@ mod tests {
 
     #[test]
     fn a_step_at_the_oldest_push_is_older_than_the_range() {
-        let verdict = decide(&params(), &series(&[NEW, NEW, NEW], 2)).verdict.expect("a verdict");
+        let verdict = decide(&params(), &series(&[NEW, NEW, NEW], 2))
+            .verdict
+            .expect("a verdict");
         assert_eq!(verdict.kind, VerdictKind::Undecided, "{}", verdict.why);
     }
 

@@ -14,7 +14,9 @@ pub use find_culprit::Gap;
 
 use std::sync::Arc;
 
-use crate::event::{CaseParams, Duration, Found, Label, NamedPush, PushId, Revision, Timestamp, Unable, Verdict, VerdictKind};
+use crate::event::{
+    CaseParams, Duration, Found, Label, NamedPush, PushId, Revision, Timestamp, Unable, Verdict, VerdictKind,
+};
 use crate::stats::rates::Counts;
 
 /// How long a case lives at most. Whatever it still waits for then does not come.
@@ -207,9 +209,7 @@ pub fn decide(params: &CaseParams, evidence: &Evidence, now: Timestamp) -> Step 
         CaseParams::Fill(_) | CaseParams::Add(_) | CaseParams::Range(_) => wanted::decide(params.max_jobs(), evidence),
         CaseParams::FindPerfCulprit(params) => find_perf_culprit::decide(params, evidence),
         CaseParams::Baseline(params) => baseline::decide(params, evidence),
-        CaseParams::Validate(_) => {
-            Step::end(VerdictKind::NotPossible, None, "this version cannot open such a case")
-        }
+        CaseParams::Validate(_) => Step::end(VerdictKind::NotPossible, None, "this version cannot open such a case"),
     };
     if step.verdict.is_none() && age >= MAX_AGE {
         return Step::end(
@@ -219,6 +219,30 @@ pub fn decide(params: &CaseParams, evidence: &Evidence, now: Timestamp) -> Step 
         );
     }
     step
+}
+
+/// A number that the next decision rests on.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Number {
+    /// What it is, for people.
+    pub what: String,
+    /// Its value.
+    pub value: f64,
+}
+
+/// What the evidence says, in numbers: for explanations. Empty where there is nothing to say yet.
+pub fn numbers(params: &CaseParams, evidence: &Evidence) -> Vec<Number> {
+    match params {
+        CaseParams::FindCulprit(params) => find_culprit::numbers(params, evidence),
+        CaseParams::UntilHit(params) => until_hit::numbers(params, evidence),
+        // These count jobs and reckon nothing.
+        CaseParams::Fill(_)
+        | CaseParams::Add(_)
+        | CaseParams::Range(_)
+        | CaseParams::Validate(_)
+        | CaseParams::FindPerfCulprit(_)
+        | CaseParams::Baseline(_) => Vec::new(),
+    }
 }
 
 /// What a case about numbers has found by the step it takes: established levels at any time, the interval of a step with

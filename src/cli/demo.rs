@@ -152,6 +152,8 @@ async fn serve(
     let readiness = Arc::new(Readiness::default());
     readiness.all_there();
     let state = WebState {
+        reload: None,
+        token: None,
         store,
         metrics: crate::telemetry::install_metrics().map_err(|error| CliError::unavailable(error.to_string()))?,
         readiness,

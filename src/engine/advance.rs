@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use super::apply::{Engine, FORWARD, Note};
 use super::evidence;
-use super::ledger::{ActionState, CaseRow, Ledger, LedgerError, NewAction, View, ViewQuery};
+use super::ledger::{ActionRow, ActionState, CaseRow, Ledger, LedgerError, NewAction, View, ViewQuery};
 use super::storm;
 use crate::cases::{self, Step};
-use crate::event::{ActionKey, CaseId, CaseParams, Found, JobRequest, Label, Level, Reason, Timestamp, Verdict, VerdictKind};
+use crate::event::{
+    ActionKey, CaseId, CaseParams, Found, JobRequest, Label, Level, Reason, Timestamp, Verdict, VerdictKind,
+};
 
 /// Searches of a project that are looked at for those of a storm.
 pub(super) const SEARCHES_LOOKED_AT: u32 = 500;
@@ -100,7 +102,8 @@ impl Engine {
         }
         let wake_at = self.wake_at(&case, &evidence, &step, now);
         case.wake_at = Some(approval.map_or(wake_at, |approval| wake_at.min(approval.expires)));
-        if let Some(verdict) = step.verdict {
+        if let Some(mut verdict) = step.verdict {
+            verdict.why += &did_not_run(verdict.kind, &actions);
             close(&mut case, verdict, now);
         }
         ledger.save_case(&case)?;
@@ -145,6 +148,21 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// What bears on a case now, as its next step would see it: for explanations.
+    ///
+    /// # Errors
+    /// The books are busy or damaged.
+    pub fn evidence_of(
+        &self,
+        ledger: &mut dyn Ledger,
+        case: &CaseRow,
+        now: Timestamp,
+    ) -> Result<cases::Evidence, LedgerError> {
+        let view = ledger.view(&self.query_of(case))?;
+        let actions = ledger.actions_of(case.id)?;
+        Ok(evidence::of_case(case, &view, &actions, self.settings(), now))
     }
 
     /// What to look at around a case.
@@ -219,6 +237,21 @@ fn close(case: &mut CaseRow, verdict: Verdict, now: Timestamp) {
     case.verdict = Some(verdict);
     case.closed_at = Some(now);
     case.wake_at = None;
+}
+
+/// What a case that ends without an answer has to say of jobs that the CI took and did not run.
+fn did_not_run(kind: VerdictKind, actions: &[ActionRow]) -> String {
+    let gone: u32 = actions
+        .iter()
+        .filter(|action| action.state == ActionState::Overdue)
+        .map(|action| action.times.saturating_sub(action.arrived))
+        .sum();
+    match kind {
+        VerdictKind::Undecided | VerdictKind::NotPossible if gone > 0 => {
+            format!("; {gone} of the jobs that the CI took did not run")
+        }
+        _ => String::new(),
+    }
 }
 
 /// Closes a case because another one has made it moot.

@@ -44,7 +44,12 @@ impl Engine {
     }
 
     /// Whether an alert is heard of for the first time.
-    pub(super) fn is_new(&self, ledger: &mut dyn Ledger, alert: &PerfAlert, now: Timestamp) -> Result<bool, LedgerError> {
+    pub(super) fn is_new(
+        &self,
+        ledger: &mut dyn Ledger,
+        alert: &PerfAlert,
+        now: Timestamp,
+    ) -> Result<bool, LedgerError> {
         let digest = Sha256::digest(format!("perf-alert {} {}", alert.project, alert.id));
         ledger.first_request(&digest.into(), now)
     }

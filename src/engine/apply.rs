@@ -6,10 +6,12 @@ use std::sync::Arc;
 use super::advance::BACK;
 use super::batch::Batch;
 use super::consider::Occasion;
-use super::ledger::{CaseRow, Decision, GroupRow, Lack, Ledger, LedgerError, ViewQuery};
+use super::ledger::{CaseRow, Decision, GroupRow, Lack, Ledger, LedgerError, MayBeOurs, ViewQuery};
 use super::opening::{self, Placed};
 use super::settings::EngineSettings;
-use crate::event::{CaseKind, CausedBy, Event, JobEvent, JobRequest, Level, Outcome, Reason, RequestKind, TaskId, Timestamp};
+use crate::event::{
+    CaseKind, CausedBy, Event, JobEvent, JobRequest, Level, Outcome, Reason, RequestKind, TaskId, Timestamp,
+};
 use crate::rules::{RuleIndex, RuleSet};
 
 /// Task groups remembered in memory; past this they are forgotten and looked up again.
@@ -204,7 +206,9 @@ impl Engine {
                 batch.notes.push(Note::Discarded(Discarded::Duplicate));
                 return Ok(());
             }
-            let depths = candidates.iter().filter_map(|index| self.rules.rule(*index)?.open.max_depth());
+            let depths = candidates
+                .iter()
+                .filter_map(|index| self.rules.rule(*index)?.open.max_depth());
             let lack = self.lack_of_alert(ledger, alert, depths.max().unwrap_or(BACK))?;
             if let Some(lack) = lack.filter(|lack| patience.waits_for(*lack)) {
                 ledger.wait_for(&event, &event.id(), lack, now)?;
@@ -242,8 +246,8 @@ impl Engine {
             && job.outcome() == Some(Outcome::Passed)
             && (batch.wants_values(job) || self.is_measured(job));
         // Results that were read of a run that was applied before: its rules have had their turn.
-        let is_reading = job.facts.values.is_some()
-            && ledger.run(&job.run)?.is_some_and(|known| known.state == job.state);
+        let is_reading =
+            job.facts.values.is_some() && ledger.run(&job.run)?.is_some_and(|known| known.state == job.state);
         let candidates = match is_reading {
             true => Vec::new(),
             false => self.rules.candidates(&event),
@@ -271,6 +275,10 @@ impl Engine {
             batch.notes.push(Note::Waits(lack));
             return Ok(());
         }
+        if candidates.is_empty() && !is_evidence && self.is_sampled(&job.run.task) {
+            ledger.keep_sample(&event, now)?;
+        }
+        let Event::Job(job) = &mut event else { return Ok(()) };
         if candidates.is_empty() && !is_evidence && Placed::of(job).is_some() {
             if let Event::Job(job) = event {
                 batch.unwritten.push(*job);
@@ -304,6 +312,15 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Whether events of this task that no rule looks at are kept, so that somebody can ask why: the same tasks always.
+    fn is_sampled(&self, task: &TaskId) -> bool {
+        // FNV-1a (Fowler, Noll, Vo): task ids differ in every bit, and this is asked of every event.
+        let hash = task.as_str().bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+        });
+        f64::from(hash) < self.settings.sample * f64::from(u32::MAX)
     }
 
     /// Fills in what the task group and the books know: project, revision, push.
@@ -348,7 +365,9 @@ impl Engine {
 
     /// Whether one of these rules looks for uplifts.
     fn opens_baselines(&self, candidates: &[RuleIndex]) -> bool {
-        let kinds = candidates.iter().filter_map(|index| Some(self.rules.rule(*index)?.open.kind()));
+        let kinds = candidates
+            .iter()
+            .filter_map(|index| Some(self.rules.rule(*index)?.open.kind()));
         kinds.into_iter().any(|kind| kind == CaseKind::Baseline)
     }
 
@@ -387,15 +406,19 @@ impl Engine {
             let Some(parent) = &job.facts.parent else {
                 return Ok(Some(Lack::Task));
             };
-            if ledger.action_of(parent)?.is_some() {
+            let is_ours = ledger.action_of(parent)?.is_some() || ledger.action_of(&job.run.task)?.is_some();
+            if is_ours {
                 job.facts.caused_by = CausedBy::Sheriffd;
-            } else if let Some(placed) = Placed::of(job)
-                && ledger.is_sending(placed.project, placed.label, placed.push)?
+            } else if job.group.as_ref() != Some(parent)
+                && let Some(placed) = Placed::of(job)
             {
-                return Ok(Some(Lack::Lineage));
-            } else {
-                job.facts.caused_by = CausedBy::Person;
+                match ledger.may_be_ours(placed.project, placed.label, placed.push)? {
+                    MayBeOurs::No => job.facts.caused_by = CausedBy::Person,
+                    MayBeOurs::SoonKnown => return Ok(Some(Lack::Lineage)),
+                    MayBeOurs::NeverKnown => {}
+                }
             }
+            // A run that an action made, and whose parent is the push's own task: whose action it was is not known.
         }
         let has_outcome = matches!(job.outcome(), Some(Outcome::Failed | Outcome::Passed));
         let may_fail = job.outcome() == Some(Outcome::Failed) || is_evidence;

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use super::apply::Note;
-use super::numbers::is_numeric;
 use super::ledger::{CaseRow, Decision, Ledger, LedgerError};
+use super::numbers::is_numeric;
 use crate::event::{JobEvent, Label, Project, RunState};
 
 /// What one call carries.
@@ -51,7 +51,8 @@ impl Batch {
         self.open.extend(targets);
         if is_numeric(case.params.kind()) {
             let labels = case.targets.iter().map(|target| &target.label).chain([&case.label]);
-            self.numeric.extend(labels.map(|label| (project.clone(), label.clone())));
+            self.numeric
+                .extend(labels.map(|label| (project.clone(), label.clone())));
         }
     }
 

@@ -135,7 +135,9 @@ impl Engine {
                 continue;
             };
             let opening = match (event, &params) {
-                (Event::PerfAlert(alert), CaseParams::FindPerfCulprit(params)) => self.on_alert(ledger, alert, params)?,
+                (Event::PerfAlert(alert), CaseParams::FindPerfCulprit(params)) => {
+                    self.on_alert(ledger, alert, params)?
+                }
                 (Event::Push(push), CaseParams::Baseline(params)) => match push.push {
                     Some(number) => self.on_uplift(ledger, &push.project, number, params)?,
                     None => Opening::No(Reason::FactsUnknown),

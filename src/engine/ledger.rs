@@ -510,6 +510,18 @@ pub struct GroupRow {
     pub revision: Option<Revision>,
 }
 
+/// Whether a run whose parent is in no receipt may be ours all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MayBeOurs {
+    /// No.
+    No,
+    /// A request of ours for its push is on its way: its answer will tell. An action makes builds too, so that the label
+    /// says nothing.
+    SoonKnown,
+    /// We asked for the label on the push, and the CI did not name the task that makes the jobs.
+    NeverKnown,
+}
+
 /// The books inside one transaction.
 pub trait Ledger {
     /// Writes runs into the history: a later state replaces an earlier one, never the other way round; known
@@ -534,8 +546,8 @@ pub trait Ledger {
     /// The action whose receipt names this task.
     fn action_of(&mut self, receipt: &TaskId) -> Result<Option<ActionKey>, LedgerError>;
 
-    /// Whether an action for this label and push is on its way, so that a run of unknown parentage may be ours.
-    fn is_sending(&mut self, project: &Project, label: &Label, push: PushId) -> Result<bool, LedgerError>;
+    /// Whether a run of this label on this push, made by an action that is in no receipt, may be ours.
+    fn may_be_ours(&mut self, project: &Project, label: &Label, push: PushId) -> Result<MayBeOurs, LedgerError>;
 
     /// Project and label of everything that an open case is about: its subject and its targets.
     fn open_subjects(&mut self) -> Result<Vec<(Project, Label)>, LedgerError>;
@@ -641,6 +653,9 @@ pub trait Ledger {
 
     /// Puts an event that lacks facts aside. A repeat of one that waits changes nothing.
     fn wait_for(&mut self, event: &Event, what: &str, lack: Lack, now: Timestamp) -> Result<(), LedgerError>;
+
+    /// Keeps an event that no rule looked at, for explanations.
+    fn keep_sample(&mut self, event: &Event, now: Timestamp) -> Result<(), LedgerError>;
 
     /// Remembers what a rule made of an event.
     fn note_decision(&mut self, decision: &Decision) -> Result<(), LedgerError>;

@@ -43,7 +43,12 @@ impl Engine {
 
     fn read_later(&self, ledger: &mut dyn Ledger, run: &JobEvent, now: Timestamp) -> Result<(), LedgerError> {
         let what = format!("{}:values", run.run);
-        ledger.wait_for(&Event::Job(Box::new(run.clone())), &what, super::ledger::Lack::Values, now)
+        ledger.wait_for(
+            &Event::Job(Box::new(run.clone())),
+            &what,
+            super::ledger::Lack::Values,
+            now,
+        )
     }
 }
 
@@ -90,7 +95,13 @@ fn numbers(case: &CaseRow, values: &Values, actions: &[ActionRow], evidence: &Ev
         };
     }
     let first = evidence.pushes.first().map_or(case.push, |push| push.push);
-    let on = |push: PushId| values.rows.iter().filter(move |row| row.push == push).map(|row| row.value);
+    let on = |push: PushId| {
+        values
+            .rows
+            .iter()
+            .filter(move |row| row.push == push)
+            .map(|row| row.value)
+    };
     Numbers {
         pushes: evidence
             .pushes
@@ -100,7 +111,12 @@ fn numbers(case: &CaseRow, values: &Values, actions: &[ActionRow], evidence: &Ev
                 asked: asked(&case.label, push.push),
             })
             .collect(),
-        before: values.rows.iter().filter(|row| row.push < first).map(|row| row.value).collect(),
+        before: values
+            .rows
+            .iter()
+            .filter(|row| row.push < first)
+            .map(|row| row.value)
+            .collect(),
         unread,
         targets: Vec::new(),
     }

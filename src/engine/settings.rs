@@ -34,6 +34,8 @@ pub struct EngineSettings {
     pub storm_labels: u32,
     /// How long after the first of them was noticed the others may be.
     pub storm_window: Duration,
+    /// The share of tasks, 0 to 1, whose events are kept though no rule looks at them: for explanations.
+    pub sample: f64,
 }
 
 /// Project names under which pushes are tries, not history.
@@ -55,6 +57,7 @@ impl Default for EngineSettings {
             has_pushlog: false,
             storm_labels: 8,
             storm_window: Duration::from_secs(2 * 3600),
+            sample: 0.0,
         }
     }
 }

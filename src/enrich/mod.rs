@@ -8,6 +8,7 @@
 
 mod cached;
 mod files;
+mod groups;
 mod pace;
 mod pushlog;
 mod queue;
@@ -17,11 +18,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::event::{BackendName, Duration, JobFacts, Measurement, Project, PushEvent, PushId, Revision, RunKey, Signature, TaskId};
+use crate::event::{
+    BackendName, Duration, JobFacts, Measurement, Project, PushEvent, PushId, Revision, RunKey, Signature, TaskId,
+};
 use crate::net::ask::AskError;
 
 pub use cached::{CacheSettings, CachedSource};
 pub use files::{FilesError, RecordedSource};
+pub use groups::{GroupPage, GroupSource};
 pub use pushlog::{PushlogError, PushlogSettings, PushlogSource};
 pub use queue::{QueueSettings, QueueSource};
 pub use treestatus::{Tree, TreeStatusError, TreeStatusSource};

@@ -156,11 +156,15 @@ impl FactSource for QueueSource {
             return Err(FactError::NoSource("runs of this CI system"));
         }
         let mut values: Vec<Measurement> = Vec::new();
-        for name in self.artifacts(run, MAX_PERFHERDER, wire::is_perfherder_artifact).await? {
+        for name in self
+            .artifacts(run, MAX_PERFHERDER, wire::is_perfherder_artifact)
+            .await?
+        {
             let found = wire::perfherder_data(&self.artifact(run, &name).await?)
                 .map_err(|error| FactError::Malformed(format!("artifact {name} of run {run}: {error}")))?;
             for measured in found {
-                if values.len() < wire::MAX_MEASUREMENTS && !values.iter().any(|known| known.series == measured.series) {
+                if values.len() < wire::MAX_MEASUREMENTS && !values.iter().any(|known| known.series == measured.series)
+                {
                     values.push(measured);
                 }
             }

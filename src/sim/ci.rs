@@ -10,7 +10,9 @@ use crate::backends::{Backend, Finding, Found, JobRequest, Receipt, RequestError
 use crate::bus::{Batch, Bus, BusError};
 use crate::clock::{Clock, ManualClock};
 use crate::enrich::{FactError, FactSource, FailureFacts, PushQuery};
-use crate::event::{BackendName, Delivery, Duration, JobFacts, Measurement, Project, PushEvent, RunKey, TaskId, Timestamp};
+use crate::event::{
+    BackendName, Delivery, Duration, JobFacts, Measurement, Project, PushEvent, RunKey, TaskId, Timestamp,
+};
 use crate::wire;
 
 /// The name of the simulated CI as a backend.

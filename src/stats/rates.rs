@@ -54,7 +54,7 @@ struct Point {
     ln_weight: f64,
 }
 
-/// A prior on a failure rate: weighted points.
+/// A prior on a failure rate: weighted points, in rising order; at least one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Grid {
     points: Vec<Point>,
@@ -90,9 +90,18 @@ impl Grid {
                 ln_weight: weight.ln(),
             }
         };
-        Grid {
-            points: rates.into_iter().map(point).collect(),
-        }
+        let mut points: Vec<Point> = rates.into_iter().map(point).collect();
+        points.sort_by(|a, b| a.rate.total_cmp(&b.rate));
+        Grid { points }
+    }
+
+    /// The same prior, given that the rate is at least `low`; the largest rate alone if all are below.
+    pub fn at_least(&self, low: f64) -> Grid {
+        let first = self.points.partition_point(|point| point.rate < low);
+        let mut points = self.points[first.min(self.points.len() - 1)..].to_vec();
+        let whole: f64 = points.iter().map(|point| point.ln_weight.exp()).sum();
+        points.iter_mut().for_each(|point| point.ln_weight -= whole.ln());
+        Grid { points }
     }
 
     /// The prior of a failure rate at and after a culprit: ¼ permanent (0.999), ¾ Beta(0.7, 1.3) on 0.03..0.995.
@@ -117,9 +126,14 @@ impl Grid {
         self.points.is_empty()
     }
 
-    /// The weighted points: (rate, weight).
+    /// The weighted points: (rate, weight), in rising order.
     pub fn iter(&self) -> impl Iterator<Item = (f64, f64)> + '_ {
         self.points.iter().map(|point| (point.rate, point.ln_weight.exp()))
+    }
+
+    /// The rates, in rising order.
+    pub fn rates(&self) -> impl Iterator<Item = f64> + '_ {
+        self.points.iter().map(|point| point.rate)
     }
 
     /// A belief that has seen nothing yet.
@@ -129,6 +143,15 @@ impl Grid {
             ln: self.points.iter().map(|point| point.ln_weight).collect(),
         }
     }
+}
+
+/// The posterior probabilities of a grid's points, times [`Weights::whole`].
+#[derive(Debug, Clone, Default)]
+pub struct Weights {
+    /// One for each point, in order of the rates.
+    pub points: Vec<f64>,
+    /// Their sum.
+    pub whole: f64,
 }
 
 /// A prior with the evidence it has seen: unnormalised, in log space.
@@ -156,24 +179,40 @@ impl Belief<'_> {
         let (failed, passed) = (f64::from(counts.failed), f64::from(counts.passed));
         let stray = strays.ln_likelihood(counts);
         let regular = (1.0 - strays.share).ln();
+        // A rate this unlikely would have to gain e⁶⁴ before ln 2 more or less showed.
+        let far = self.ln.iter().copied().fold(f64::NEG_INFINITY, f64::max) - 2.0 * NEGLIGIBLE;
         for (ln, point) in self.ln.iter_mut().zip(&self.grid.points) {
             let own = regular + failed * point.ln_rate + passed * point.ln_miss;
-            *ln += own.max(stray) + (-(own - stray).abs()).exp().ln_1p();
+            let both = if *ln > far {
+                (-(own - stray).abs()).exp().ln_1p()
+            } else {
+                0.0
+            };
+            *ln += own.max(stray) + both;
         }
     }
 
     /// What the belief says of the evidence and of the next run.
     pub fn summary(&self) -> Summary {
+        self.weigh(&mut Weights::default())
+    }
+
+    /// [`Belief::summary`], with the posterior probabilities of the points left in `weights`.
+    pub fn weigh(&self, weights: &mut Weights) -> Summary {
         let top = self.ln.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let (mut sum, mut first, mut second) = (0.0, 0.0, 0.0);
-        for (ln, point) in self.ln.iter().zip(&self.grid.points) {
+        weights.points.clear();
+        weights.points.resize(self.ln.len(), 0.0);
+        for ((ln, point), slot) in self.ln.iter().zip(&self.grid.points).zip(&mut weights.points) {
             if *ln > top - NEGLIGIBLE {
                 let weight = (ln - top).exp();
+                *slot = weight;
                 sum += weight;
                 first += weight * point.rate;
                 second += weight * point.rate * point.rate;
             }
         }
+        weights.whole = sum;
         let mean = first / sum;
         let variance = (second / sum - mean * mean).max(0.0);
         Summary {

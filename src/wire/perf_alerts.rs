@@ -123,7 +123,10 @@ fn event(summary: &Summary<'_>, alert: &Alert<'_>, at: Option<Timestamp>) -> Res
         (None, None) => series_name(&series.suite, test, []).into(),
     };
     let revision = |text: &Option<Text<'_>>| text.as_deref().filter(|text| !text.is_empty()).map(Revision::from);
-    let task = alert.taskcluster_metadata.as_ref().and_then(|task| task.task_id.as_deref());
+    let task = alert
+        .taskcluster_metadata
+        .as_ref()
+        .and_then(|task| task.task_id.as_deref());
     Ok(PerfAlert {
         id: alert.id,
         project: Project::from(&*summary.repository),

@@ -79,7 +79,11 @@ pub fn perfherder_data(artifact: &[u8]) -> Result<Vec<Measurement>, DecodeError>
         for subtest in &suite.subtests {
             // Where the suite has no value of its own, its subtests are what it is watched by.
             let summary = suite.value.is_none();
-            add(series_name(&suite.name, Some(&subtest.name), options()), subtest.value, summary);
+            add(
+                series_name(&suite.name, Some(&subtest.name), options()),
+                subtest.value,
+                summary,
+            );
         }
     }
     Ok(found)

@@ -106,7 +106,12 @@ pub fn baseline(
     Opening::Open(Box::new(Draft {
         targets,
         unable,
-        ..Draft::about(CaseParams::Baseline(params.clone()), subject.clone(), subject.label, push)
+        ..Draft::about(
+            CaseParams::Baseline(params.clone()),
+            subject.clone(),
+            subject.label,
+            push,
+        )
     }))
 }
 
@@ -144,7 +149,10 @@ mod tests {
         .map(Label::from)
         .collect();
         let found = |platform, suite| label_by_name(&known, platform, suite).map(Label::as_str);
-        assert_eq!(found("linux1804-64-qr", "svgr"), Some("test-linux1804-64-qr/opt-talos-svgr"));
+        assert_eq!(
+            found("linux1804-64-qr", "svgr"),
+            Some("test-linux1804-64-qr/opt-talos-svgr")
+        );
         assert_eq!(found("linux1804-64-shippable-qr", "tp5o"), None);
         assert_eq!(found("linux1804-64-shippable-qr", "svgr"), None);
     }

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::codec::{StoredTask, TaskColumn, cause_number, cause_of, state_number, state_of};
 use super::{LabelNumber, Names, json, sql};
 use crate::engine::ledger::{
-    ActionRow, ActionState, CaseRow, Counts, Decision, GroupRow, Held, Lack, Ledger, LedgerError, NewAction, PushRow,
-    RunRow, Values, ValuesQuery, View, ViewQuery,
+    ActionRow, ActionState, CaseRow, Counts, Decision, GroupRow, Held, Lack, Ledger, LedgerError, MayBeOurs, NewAction,
+    PushRow, RunRow, Values, ValuesQuery, View, ViewQuery,
 };
 use crate::event::{
     ActionKey, BackendName, CaseId, CaseKind, CausedBy, Duration, Event, JobEvent, JobFacts, Label, Project, PushEvent,
@@ -96,6 +96,28 @@ impl<'a> Books<'a> {
         };
         self.names.keep_label(project, label, number);
         Ok(id)
+    }
+
+    /// Runs that fulfil a condition, with their projects.
+    pub(super) fn runs_where(
+        &mut self,
+        condition: &str,
+        values: &[&dyn rusqlite::ToSql],
+    ) -> Result<Vec<(Project, RunRow)>, LedgerError> {
+        let text = format!(
+            "SELECT {RUN_COLUMNS}, (SELECT name FROM names WHERE names.id = labels.project) FROM {RUN_TABLES}
+             WHERE {condition}"
+        );
+        self.tx
+            .prepare_cached(&text)
+            .and_then(|mut statement| {
+                statement
+                    .query_map(values, |row| {
+                        Ok((Project::from(row.get::<_, String>(12)?), run_row(row)?))
+                    })?
+                    .collect()
+            })
+            .map_err(sql)
     }
 
     fn action_id(&mut self, key: ActionKey) -> Result<Option<i64>, LedgerError> {
@@ -511,16 +533,26 @@ impl Ledger for Books<'_> {
             .map_err(sql)
     }
 
-    fn is_sending(&mut self, project: &Project, label: &Label, push: PushId) -> Result<bool, LedgerError> {
-        self.tx
+    fn may_be_ours(&mut self, project: &Project, label: &Label, push: PushId) -> Result<MayBeOurs, LedgerError> {
+        let (is_on_its_way, is_nameless): (bool, bool) = self
+            .tx
             .prepare_cached(
-                "SELECT EXISTS (SELECT 1 FROM actions WHERE state IN ('sending', 'in-doubt')
-                 AND project = ?1 AND label = ?2 AND push = ?3)",
+                "SELECT
+                    EXISTS (SELECT 1 FROM actions WHERE state IN ('sending', 'in-doubt') AND project = ?1 AND push = ?3),
+                    EXISTS (SELECT 1 FROM actions WHERE state IN ('accepted', 'overdue') AND receipt IS NULL
+                        AND project = ?1 AND label = ?2 AND push = ?3)",
             )
             .and_then(|mut statement| {
-                statement.query_row(params![project.as_str(), label.as_str(), push.0], |row| row.get(0))
+                statement.query_row(params![project.as_str(), label.as_str(), push.0], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })
             })
-            .map_err(sql)
+            .map_err(sql)?;
+        Ok(match (is_on_its_way, is_nameless) {
+            (true, _) => MayBeOurs::SoonKnown,
+            (false, true) => MayBeOurs::NeverKnown,
+            (false, false) => MayBeOurs::No,
+        })
     }
 
     fn open_subjects(&mut self) -> Result<Vec<(Project, Label)>, LedgerError> {
@@ -934,6 +966,10 @@ impl Ledger for Books<'_> {
             .and_then(|mut statement| statement.execute(params![what, text, lack.as_str(), now.0, first_try.0]))
             .map_err(sql)?;
         Ok(())
+    }
+
+    fn keep_sample(&mut self, event: &Event, now: Timestamp) -> Result<(), LedgerError> {
+        self.add_sample(event, now)
     }
 
     fn note_decision(&mut self, decision: &Decision) -> Result<(), LedgerError> {

@@ -71,7 +71,9 @@ impl Books<'_> {
         let project = self.name("project", query.project.as_str())?;
         let mut values = Values::default();
         for label in &query.labels {
-            let Some(id) = self.label_id(project, label)? else { continue };
+            let Some(id) = self.label_id(project, label)? else {
+                continue;
+            };
             for (series, name) in self.series_wanted(id, query.series.as_deref())? {
                 let row = |(push, value): (u64, f64)| ValueRow {
                     label: label.clone(),
@@ -210,9 +212,7 @@ impl Books<'_> {
             )
             .and_then(|mut statement| {
                 statement
-                    .query_map(params![project, series], |row| {
-                        row.get::<_, String>(0).map(Label::from)
-                    })?
+                    .query_map(params![project, series], |row| row.get::<_, String>(0).map(Label::from))?
                     .collect()
             })
             .map_err(sql)
@@ -260,7 +260,9 @@ impl Books<'_> {
 
     pub(super) fn read_label_of_task(&mut self, task: &TaskId) -> Result<Option<Label>, LedgerError> {
         self.tx
-            .prepare_cached("SELECT labels.label FROM runs JOIN labels ON labels.id = runs.label WHERE task = ?1 LIMIT 1")
+            .prepare_cached(
+                "SELECT labels.label FROM runs JOIN labels ON labels.id = runs.label WHERE task = ?1 LIMIT 1",
+            )
             .and_then(|mut statement| {
                 statement
                     .query_row([TaskColumn::of(task)], |row| row.get::<_, String>(0).map(Label::from))
