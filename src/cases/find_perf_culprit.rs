@@ -137,16 +137,15 @@ pub(super) fn decide(params: &FindPerfCulpritParams, evidence: &Evidence) -> Ste
         }
     };
     let so_far = so_far(&step, evidence, &groups);
+    // A step at the oldest push is none in the range: between the two the search has no more to find.
+    let outside = step.no_change + step.pushes.first().copied().unwrap_or(0.0);
+    if step.verdict.is_none() && outside >= params.confidence {
+        return no_change(params, outside);
+    }
     match &step.verdict {
         None if step.run.is_empty() => Step::wait(format!("waits for runs; {so_far}")),
         None => ask(&step, so_far, evidence, &groups),
-        Some(perf::Verdict::NoChange { probability }) => {
-            let why = format!(
-                "the level did not step by {:.1} % or more, with probability {probability:.3}",
-                100.0 * params.min_shift
-            );
-            Step::end(VerdictKind::NoChange, Some(*probability), why)
-        }
+        Some(perf::Verdict::NoChange { probability }) => no_change(params, *probability),
         Some(perf::Verdict::Undecided { pushes }) => {
             let why = match evidence.asked >= params.max_jobs {
                 true => format!("the budget of {} jobs is spent; {so_far}", params.max_jobs),
@@ -167,6 +166,14 @@ pub(super) fn decide(params: &FindPerfCulpritParams, evidence: &Evidence) -> Ste
             conclude(params, &step, (*push, *probability), evidence, &groups)
         }
     }
+}
+
+fn no_change(params: &FindPerfCulpritParams, probability: f64) -> Step {
+    let why = format!(
+        "the level did not step by {:.1} % or more in the range, with probability {probability:.3}",
+        100.0 * params.min_shift
+    );
+    Step::end(VerdictKind::NoChange, Some(probability), why)
 }
 
 /// What is thought so far, in the pushes' own numbers.
