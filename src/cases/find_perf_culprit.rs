@@ -178,7 +178,9 @@ fn no_change(params: &FindPerfCulpritParams, probability: f64) -> Step {
 
 /// What is thought so far, in the pushes' own numbers.
 fn so_far(step: &perf::Step, evidence: &Evidence, groups: &[Group]) -> String {
-    let likeliest = (1..).zip(&step.pushes).max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
+    let likeliest = (1..)
+        .zip(&step.pushes)
+        .max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
     let Some((number, probability)) = likeliest else {
         return String::new();
     };

@@ -34,7 +34,8 @@ pub use self::sections::{
     TelemetrySection, TopSection, TracesSection, WebSection,
 };
 pub use self::services::{
-    EnrichSection, NotifySection, PerfherderSection, ReconcileSection, TaskclusterSection, TreestatusSection, WebhookSection,
+    EnrichSection, NotifySection, PerfherderSection, ReconcileSection, TaskclusterSection, TreestatusSection,
+    WebhookSection,
 };
 pub use self::setting::{HttpUrl, JobLimit, PrivateText, ProjectPattern};
 use std::path::Path;

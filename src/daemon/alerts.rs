@@ -73,7 +73,9 @@ pub enum Trouble {
 /// See [`Trouble`]; what was not taken is taken the next time.
 pub async fn look(source: &PerfherderSource, pipeline: &Pipeline) -> Result<Taken, Trouble> {
     let store = pipeline.store();
-    let kept = store.with(|store| store.transact(|books| books.setting(CURSOR))).await?;
+    let kept = store
+        .with(|store| store.transact(|books| books.setting(CURSOR)))
+        .await?;
     let cursor: Option<u64> = kept.and_then(|text| text.parse().ok());
     let mut newest = cursor;
     let mut news: Vec<PerfAlert> = Vec::new();
@@ -82,13 +84,17 @@ pub async fn look(source: &PerfherderSource, pipeline: &Pipeline) -> Result<Take
         newest = newest.max(page.newest);
         let is_news = |alert: &PerfAlert| cursor.is_some_and(|cursor| alert.id > cursor);
         news.extend(page.alerts.into_iter().filter(is_news));
-        let goes_on = page.has_next && cursor.is_some_and(|cursor| page.newest.is_some_and(|newest| newest > cursor));
+        // The newest come first: a page with one that is no news is the last with any.
+        let goes_on = page.has_next && cursor.is_some_and(|cursor| page.oldest.is_none_or(|oldest| oldest > cursor));
         if !goes_on {
             break;
         }
     }
     news.sort_by_key(|alert| alert.id);
-    let events = news.into_iter().map(|alert| Event::PerfAlert(Box::new(alert))).collect();
+    let events = news
+        .into_iter()
+        .map(|alert| Event::PerfAlert(Box::new(alert)))
+        .collect();
     let taken = pipeline.apply_events(events).await?;
     if let Some(newest) = newest.filter(|_| newest != cursor) {
         store

@@ -1,7 +1,7 @@
 //! The composition root: wires the parts, starts and stops them. The only place that knows them all.
 
-pub mod intake;
 pub mod alerts;
+pub mod intake;
 mod observe;
 pub mod parts;
 pub mod pipeline;

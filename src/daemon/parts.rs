@@ -9,7 +9,8 @@ use crate::clock::Clock;
 use crate::config::{BackendChoice, Config, NotifySection};
 use crate::engine::settings::EngineSettings;
 use crate::enrich::{
-    CachedSource, FactSource, PerfherderSource, GroupSource, PushlogSource, QueueSource, RecordedSource, Sources, TreeStatusSource,
+    CachedSource, FactSource, GroupSource, PerfherderSource, PushlogSource, QueueSource, RecordedSource, Sources,
+    TreeStatusSource,
 };
 use crate::event::BackendName;
 use crate::notify::{Hooks, VerdictHook};

@@ -88,6 +88,8 @@ pub struct AlertPage {
     pub alerts: Vec<PerfAlert>,
     /// The highest number of any alert, looked at or not.
     pub newest: Option<u64>,
+    /// The lowest.
+    pub oldest: Option<u64>,
     /// Whether there is a page after it.
     pub has_next: bool,
 }
@@ -97,7 +99,12 @@ pub(super) fn decode(body: &str) -> Result<Decoded, DecodeError> {
     let alerts = perf_alerts(without_envelope(body)?)?.alerts;
     Ok(match alerts.is_empty() {
         true => Decoded::Ignored(Ignored::NotOfInterest),
-        false => Decoded::Events(alerts.into_iter().map(|alert| Event::PerfAlert(Box::new(alert))).collect()),
+        false => Decoded::Events(
+            alerts
+                .into_iter()
+                .map(|alert| Event::PerfAlert(Box::new(alert)))
+                .collect(),
+        ),
     })
 }
 
@@ -112,13 +119,20 @@ pub fn perf_alerts(text: &str) -> Result<AlertPage, DecodeError> {
         Some(results) => results,
         None => vec![read(text)?],
     };
+    let numbers = || {
+        summaries
+            .iter()
+            .flat_map(|summary| &summary.alerts)
+            .map(|alert| alert.id)
+    };
     let mut found = AlertPage {
+        alerts: Vec::new(),
+        newest: numbers().max(),
+        oldest: numbers().min(),
         has_next,
-        ..AlertPage::default()
     };
     for summary in &summaries {
         let at = created(summary.created.as_ref())?;
-        found.newest = found.newest.max(summary.alerts.iter().map(|alert| alert.id).max());
         for alert in summary.alerts.iter().filter(|alert| !SET_ASIDE.contains(&alert.status)) {
             if found.alerts.len() == MAX_ALERTS {
                 let detail = format!("there are more than {MAX_ALERTS} alerts in one message");

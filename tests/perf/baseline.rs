@@ -45,9 +45,17 @@ async fn the_levels_after_an_uplift_are_established_each_told_as_it_is() {
         assert_eq!(verdict.kind, VerdictKind::Established, "seed {seed}: {}", verdict.why);
         assert_eq!(case.found.levels.len(), 3);
         for (series, level) in [("tp5o", 275.0), ("svgr", 225.0), ("svgr_scroll", 225.0)] {
-            let known = case.found.levels.iter().find(|known| &*known.series == series).expect(series);
+            let known = case
+                .found
+                .levels
+                .iter()
+                .find(|known| &*known.series == series)
+                .expect(series);
             assert!((known.mean / level - 1.0).abs() < 0.02, "seed {seed}: {known}");
-            assert!(known.half_width <= 0.01 * known.mean && known.n >= 8, "seed {seed}: {known}");
+            assert!(
+                known.half_width <= 0.01 * known.mean && known.n >= 8,
+                "seed {seed}: {known}"
+            );
         }
         // The quiet job was told of before the loud one was done.
         assert_eq!(established(&tree.notes)[0].series.as_ref(), "tp5o");
@@ -82,7 +90,11 @@ async fn what_is_established_is_told_while_others_go_on_and_a_spent_budget_says_
     let case = tree.verdict().await;
     let verdict = case.verdict.expect("a verdict");
     assert_eq!(verdict.kind, VerdictKind::Undecided, "{}", verdict.why);
-    assert!(verdict.why.contains("tp5o of") && verdict.why.contains("not precise enough"), "{}", verdict.why);
+    assert!(
+        verdict.why.contains("tp5o of") && verdict.why.contains("not precise enough"),
+        "{}",
+        verdict.why
+    );
     let notices = store
         .with(move |store| store.transact(|books| books.due_notices(now, 10)))
         .await

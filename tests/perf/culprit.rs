@@ -44,7 +44,10 @@ async fn the_push_that_made_a_series_step_is_found_and_its_neighbours_are_measur
         assert_eq!(verdict.pushes[0].push, PushId(25), "seed {seed}: {}", verdict.why);
         assert!(verdict.probability.is_some_and(|p| p >= 0.95));
         let (low, high) = case.found.shift.expect("an interval");
-        assert!(low < 0.06 && 0.06 < high + 0.01 && low > 0.0, "seed {seed}: {low} to {high}");
+        assert!(
+            low < 0.06 && 0.06 < high + 0.01 && low > 0.0,
+            "seed {seed}: {low} to {high}"
+        );
         assert_eq!(case.label.as_str(), TP5O);
         assert_eq!(case.subject.series.as_deref(), Some("tp5o"));
         // Six runs on each of the pushes between would be 48.
@@ -138,7 +141,16 @@ async fn series_of_one_job_share_its_runs() {
     assert!(cases.iter().all(|case| case.params.kind() == CaseKind::FindPerfCulprit));
     let asked_by = |index: usize| -> u32 {
         let id = cases[index].id;
-        tree.asked().iter().filter(|request| request.key.case == id).map(|request| request.times).sum()
+        tree.asked()
+            .iter()
+            .filter(|request| request.key.case == id)
+            .map(|request| request.times)
+            .sum()
     };
-    assert!(asked_by(1) < asked_by(0) || asked_by(0) == 0, "{} and {}", asked_by(0), asked_by(1));
+    assert!(
+        asked_by(1) < asked_by(0) || asked_by(0) == 0,
+        "{} and {}",
+        asked_by(0),
+        asked_by(1)
+    );
 }

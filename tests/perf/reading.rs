@@ -64,7 +64,10 @@ fn recorded_alerts_name_their_series_and_the_revisions_around_the_step() {
     );
     // Perfherder's number of a push is none of the pushlog's.
     assert_eq!((first.push, first.previous_push), (None, None));
-    assert_eq!(first.at.map(|at| at.to_string()).as_deref(), Some("2019-05-20T11:41:31.419Z"));
+    assert_eq!(
+        first.at.map(|at| at.to_string()).as_deref(),
+        Some("2019-05-20T11:41:31.419Z")
+    );
 }
 
 #[test]
@@ -83,7 +86,10 @@ fn every_recorded_summary_is_read_and_alerts_that_were_set_aside_are_not() {
 #[test]
 fn a_page_of_summaries_gives_the_alerts_of_all() {
     let page = json!({ "count": 2, "next": null, "previous": null, "results": recorded()[..2] });
-    let both: usize = recorded()[..2].iter().map(|summary| events(&summary.to_string()).len()).sum();
+    let both: usize = recorded()[..2]
+        .iter()
+        .map(|summary| events(&summary.to_string()).len())
+        .sum();
     assert_eq!(events(&page.to_string()).len(), both);
 }
 
@@ -132,10 +138,18 @@ fn an_artifact_gives_the_value_of_each_suite_and_subtest_once() {
 
 #[test]
 fn artifacts_of_results_are_known_by_their_names() {
-    for name in ["public/perfherder-data.json", "public/test_info/perfherder-data-1.json", "perfherder-data-x.json"] {
+    for name in [
+        "public/perfherder-data.json",
+        "public/test_info/perfherder-data-1.json",
+        "perfherder-data-x.json",
+    ] {
         assert!(is_perfherder_artifact(name), "{name}");
     }
-    for name in ["public/perfherder-data.json.gz", "public/my-perfherder-data.json", "public/perfherder/data.json"] {
+    for name in [
+        "public/perfherder-data.json.gz",
+        "public/my-perfherder-data.json",
+        "public/perfherder/data.json",
+    ] {
         assert!(!is_perfherder_artifact(name), "{name}");
     }
 }

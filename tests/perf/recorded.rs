@@ -99,7 +99,10 @@ fn said(points: &[Point], seen: usize) -> String {
         }
         Some(verdict) => verdict.kind.to_string(),
         None => {
-            let likeliest = evidence.pushes.iter().find(|push| step.why.contains(&format!("likeliest is push {} ", push.push)));
+            let likeliest = evidence
+                .pushes
+                .iter()
+                .find(|push| step.why.contains(&format!("likeliest is push {} ", push.push)));
             let away = likeliest.map_or(i64::MAX, |push| push.push.0 as i64 - seen as i64);
             format!("asks for runs, likeliest at {away:+}")
         }
@@ -125,7 +128,10 @@ fn recorded_steps_are_located_where_the_detector_saw_them_or_the_difference_is_n
     for (name, text) in files {
         let points = series(text);
         for time in &expected[name] {
-            let seen = points.iter().position(|point| point.times.contains(time)).expect("the time is there");
+            let seen = points
+                .iter()
+                .position(|point| point.times.contains(time))
+                .expect("the time is there");
             answers.push(format!("{name} {time}: {}", said(&points, seen)));
         }
     }
@@ -152,5 +158,8 @@ fn a_series_in_which_the_detector_saw_nothing_has_no_culprit() {
         .step_by(9)
         .map(|seen| said(&points, seen))
         .collect();
-    assert!(answers.iter().all(|answer| !answer.starts_with("culprit")), "{answers:?}");
+    assert!(
+        answers.iter().all(|answer| !answer.starts_with("culprit")),
+        "{answers:?}"
+    );
 }

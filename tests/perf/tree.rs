@@ -132,7 +132,8 @@ impl Tree {
     }
 
     pub async fn verdict(&mut self) -> CaseRow {
-        self.until(|notes| notes.iter().any(|note| matches!(note, Note::Closed(_)))).await;
+        self.until(|notes| notes.iter().any(|note| matches!(note, Note::Closed(_))))
+            .await;
         let closed = self.notes.iter().find_map(|note| match note {
             Note::Closed(case) => Some((**case).clone()),
             _ => None,
@@ -180,6 +181,9 @@ impl Tree {
     }
 
     pub fn said_no(&self, reason: Reason) -> usize {
-        self.decisions().iter().filter(|result| **result == DecisionResult::No(reason)).count()
+        self.decisions()
+            .iter()
+            .filter(|result| **result == DecisionResult::No(reason))
+            .count()
     }
 }
