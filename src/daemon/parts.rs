@@ -100,6 +100,7 @@ pub fn facts(config: &Config, clock: &Arc<dyn Clock>) -> Result<Arc<dyn FactSour
 pub fn engine_settings(config: &Config) -> Result<EngineSettings, PartError> {
     Ok(EngineSettings {
         has_pushlog: config.enrich.pushlog_url.is_some(),
+        has_graphs: config.taskcluster.root_url.is_some(),
         mode: (!can_ask(config)).then_some(Mode::Shadow),
         ..config.engine.settings(&config.projects).map_err(wrong("projects"))?
     })

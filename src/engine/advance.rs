@@ -6,7 +6,7 @@ use super::apply::{Engine, FORWARD, Note};
 use super::evidence;
 use super::ledger::{ActionState, CaseRow, Ledger, LedgerError, NewAction, View, ViewQuery};
 use crate::cases::{self, Step};
-use crate::event::{ActionKey, CaseId, CaseParams, JobRequest, Label, Timestamp, Verdict, VerdictKind};
+use crate::event::{ActionKey, CaseId, CaseKind, CaseParams, JobRequest, Label, Timestamp, Verdict, VerdictKind};
 
 /// Pushes that a view goes back where no case says how far.
 pub(super) const BACK: u32 = 60;
@@ -111,8 +111,11 @@ impl Engine {
             spans_series: case.subject.signature.is_some(),
             also,
             around: case.push,
-            back: depth(&case.params).max(u32::try_from(span).unwrap_or(u32::MAX)),
-            forward: FORWARD,
+            back: match case.params.max_depth() {
+                None if is_wish(case) => u32::try_from(span).unwrap_or(u32::MAX),
+                _ => depth(&case.params).max(u32::try_from(span).unwrap_or(u32::MAX)),
+            },
+            forward: if is_wish(case) { 0 } else { FORWARD },
             since: case.opened_at.minus(self.settings().history_window),
         }
     }
@@ -135,6 +138,11 @@ impl Engine {
 /// Pushes that a case looks back.
 pub(super) fn depth(params: &CaseParams) -> u32 {
     params.max_depth().unwrap_or(BACK)
+}
+
+/// Whether a case is about jobs that are wanted, and nothing but these: the pushes around them do not bear on it.
+fn is_wish(case: &CaseRow) -> bool {
+    matches!(case.params.kind(), CaseKind::Fill | CaseKind::Add | CaseKind::Range)
 }
 
 /// The platform of a label that a case asks for.

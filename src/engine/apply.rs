@@ -7,6 +7,7 @@ use super::batch::Batch;
 use super::ledger::{CaseRow, Decision, GroupRow, Lack, Ledger, LedgerError, ViewQuery};
 use super::opening::{self, Placed};
 use super::settings::EngineSettings;
+use super::wish::{REPEATS_WITHIN, digest};
 use crate::event::{CausedBy, Event, JobEvent, JobRequest, Outcome, Reason, RequestKind, TaskId, Timestamp};
 use crate::rules::{RuleIndex, RuleSet};
 
@@ -133,6 +134,7 @@ impl Engine {
             open: ledger.open_subjects()?.into_iter().collect(),
             unwritten: Vec::new(),
             notes: Vec::new(),
+            patience,
         };
         for event in events {
             match event {
@@ -162,6 +164,7 @@ impl Engine {
                 if let (None, Some(revision)) = (request.push, &request.revision) {
                     request.push = ledger.push_of(&request.project, revision)?;
                 }
+                Engine::complete(ledger, request)?;
             }
             Event::Job(_) | Event::PerfAlert(_) => {}
         }
@@ -177,6 +180,14 @@ impl Engine {
         let candidates = self.rules.candidates(&event);
         if candidates.is_empty() && !matches!(event, Event::Push(_)) {
             batch.notes.push(Note::Discarded(Discarded::NoCaseKind));
+        }
+        if let Event::Request(request) = &event
+            && !candidates.is_empty()
+            && patience == Patience::Fresh
+            && !ledger.first_request(&digest(request)?, now.minus(REPEATS_WITHIN), now)?
+        {
+            batch.notes.push(Note::Discarded(Discarded::Duplicate));
+            return Ok(());
         }
         for rule in candidates {
             self.consider_other(ledger, batch, &event, rule, now)?;

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::apply::Note;
+use super::apply::{Note, Patience};
 use super::ledger::{CaseRow, Decision, Ledger, LedgerError};
 use crate::event::{JobEvent, Label, Project, RunState};
 
@@ -14,6 +14,8 @@ pub(super) struct Batch {
     pub unwritten: Vec<JobEvent>,
     /// What happened.
     pub notes: Vec<Note>,
+    /// Whether its events may wait for what they lack.
+    pub patience: Patience,
 }
 
 impl Batch {

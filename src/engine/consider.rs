@@ -6,9 +6,10 @@ use super::advance::depth;
 use super::apply::{Engine, Note, Patience};
 use super::batch::Batch;
 use super::facts::HistoryFacts;
-use super::ledger::{CaseRow, Decision, DecisionResult, Ledger, LedgerError};
+use super::ledger::{CaseRow, Decision, DecisionResult, Lack, Ledger, LedgerError};
 use super::opening::{self, Draft, Opening, Placed, by_hand, failure};
-use crate::event::{CaseId, Cause, CausedBy, Event, Reason, RequestKind, Timestamp};
+use super::wish;
+use crate::event::{CaseId, CaseKind, Cause, CausedBy, Event, Reason, RequestKind, Timestamp};
 use crate::rules::{Matched, Mode, NoFacts, Rule, RuleIndex, Tracing};
 
 impl Engine {
@@ -58,7 +59,10 @@ impl Engine {
         if let Some(reason) = objection(evaluation.matched) {
             return batch.note_decision(ledger, decision.because(reason));
         }
-        let opening = Opening::No(Reason::NotPossible);
+        let (opening, why) = self.wish_of_rule(ledger, batch, event, &rule.open, now)?;
+        if let Some(why) = why {
+            decision.detail["why"] = why.into();
+        }
         self.conclude(ledger, batch, event, rule, decision, opening, now)
     }
 
@@ -75,24 +79,36 @@ impl Engine {
         let RequestKind::Open(open) = &request.kind else {
             return Ok(());
         };
-        let draft = match by_hand::draft(request, open, self.settings()) {
+        let (opening, why) = match open.params.kind() {
+            CaseKind::Fill | CaseKind::Add | CaseKind::Range => self.wish_by_hand(ledger, batch, request, open, now)?,
+            _ => (by_hand::draft(request, open, self.settings()), None),
+        };
+        let answer = |reason, case| {
+            let mut decision = Decision::by_hand(event, reason, case, now);
+            if let Some(why) = &why {
+                decision.detail = serde_json::json!({ "why": why });
+            }
+            decision
+        };
+        let mut draft = match opening {
             Opening::Open(draft) => draft,
-            Opening::Join(case) => return batch.note_decision(ledger, Decision::by_hand(event, None, Some(case), now)),
+            Opening::Join(case) => return batch.note_decision(ledger, answer(Some(Reason::Joined), Some(case))),
             Opening::Wait(lack) if patience.waits_for(lack) => {
-                ledger.wait_for(event, &event.id(), lack, now)?;
-                batch.notes.push(Note::Waits(lack));
+                wait(ledger, batch, event, lack, now)?;
                 return Ok(());
             }
-            Opening::Wait(_) => {
-                let decision = Decision::by_hand(event, Some(Reason::FactsUnknown), None, now);
-                return batch.note_decision(ledger, decision);
-            }
-            Opening::No(reason) => {
-                return batch.note_decision(ledger, Decision::by_hand(event, Some(reason), None, now));
-            }
+            Opening::Wait(_) => return batch.note_decision(ledger, answer(Some(Reason::FactsUnknown), None)),
+            Opening::No(reason) => return batch.note_decision(ledger, answer(Some(reason), None)),
         };
-        if let Some(open) = ledger.case_about(draft.params.kind(), &draft.subject, None)? {
-            return batch.note_decision(ledger, Decision::by_hand(event, Some(Reason::Joined), Some(open), now));
+        if draft.subject.signature.is_some()
+            && let Some(series) = ledger.series_of(&draft.subject.project, &draft.label)?
+        {
+            // What fails moves between the chunks of a suite.
+            draft.subject.label = series;
+        }
+        let is_search = matches!(draft.params.kind(), CaseKind::FindCulprit | CaseKind::UntilHit);
+        if is_search && let Some(open) = ledger.case_about(draft.params.kind(), &draft.subject, None)? {
+            return batch.note_decision(ledger, answer(Some(Reason::Joined), Some(open)));
         }
         let cause = Cause::Person {
             name: request.requester.clone().unwrap_or_else(|| "unknown".into()),
@@ -125,11 +141,7 @@ impl Engine {
                 decision.case = Some(case);
                 return batch.note_decision(ledger, decision.because(Reason::Joined));
             }
-            Opening::Wait(lack) => {
-                ledger.wait_for(event, &event.id(), lack, now)?;
-                batch.notes.push(Note::Waits(lack));
-                return Ok(());
-            }
+            Opening::Wait(lack) => return wait(ledger, batch, event, lack, now),
             Opening::Open(draft) => draft,
         };
         let throttle_key = rule
@@ -206,6 +218,23 @@ impl Engine {
             throttle_key: String::new(),
         }
     }
+}
+
+/// Puts an event aside until what it lacks is there. Two requests about one push are two events.
+fn wait(
+    ledger: &mut dyn Ledger,
+    batch: &mut Batch,
+    event: &Event,
+    lack: Lack,
+    now: Timestamp,
+) -> Result<(), LedgerError> {
+    let what = match event {
+        Event::Request(request) => format!("{}#{}", event.id(), wish::short(&wish::digest(request)?)),
+        _ => event.id(),
+    };
+    ledger.wait_for(event, &what, lack, now)?;
+    batch.notes.push(Note::Waits(lack));
+    Ok(())
 }
 
 /// Why a rule that did not match opens nothing.

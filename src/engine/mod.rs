@@ -13,6 +13,7 @@ mod facts;
 pub mod ledger;
 pub mod opening;
 pub mod settings;
+mod wish;
 
 pub use answer::Answer;
 pub use apply::{Discarded, Engine, Note, Patience};

@@ -25,6 +25,8 @@ pub struct EngineSettings {
     pub mode: Option<Mode>,
     /// Whether a pushlog can be asked for pushes that no message told of; pushes are numbered without gaps then.
     pub has_pushlog: bool,
+    /// Whether the task graph of a push can be asked for.
+    pub has_graphs: bool,
 }
 
 /// Project names under which pushes are tries, not history.
@@ -42,6 +44,7 @@ impl Default for EngineSettings {
             read_failures: false,
             mode: None,
             has_pushlog: false,
+            has_graphs: false,
         }
     }
 }

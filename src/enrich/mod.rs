@@ -16,7 +16,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::event::{BackendName, Duration, JobFacts, Project, PushEvent, PushId, Revision, RunKey, Signature, TaskId};
+use crate::event::{
+    BackendName, Duration, JobFacts, Project, PushEvent, PushId, Revision, RunKey, Signature, TaskGraph, TaskId,
+};
 use crate::net::ask::AskError;
 
 pub use cached::{CacheSettings, CachedSource};
@@ -81,6 +83,16 @@ pub trait FactSource: Send + Sync {
 
     /// Pushes of a project.
     async fn pushes(&self, project: &Project, query: &PushQuery) -> Result<Vec<PushEvent>, FactError>;
+
+    /// What can run on a push. Only CI systems with task graphs have an answer.
+    async fn graph(
+        &self,
+        _project: &Project,
+        _push: PushId,
+        _revision: Option<&Revision>,
+    ) -> Result<TaskGraph, FactError> {
+        Err(FactError::NoSource("task graphs"))
+    }
 }
 
 /// Sources of different kinds of facts as one.
@@ -104,6 +116,15 @@ impl FactSource for Sources {
 
     async fn pushes(&self, project: &Project, query: &PushQuery) -> Result<Vec<PushEvent>, FactError> {
         self.pushes.pushes(project, query).await
+    }
+
+    async fn graph(
+        &self,
+        project: &Project,
+        push: PushId,
+        revision: Option<&Revision>,
+    ) -> Result<TaskGraph, FactError> {
+        self.tasks.graph(project, push, revision).await
     }
 }
 

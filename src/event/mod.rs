@@ -7,6 +7,7 @@
 mod action;
 mod case;
 mod delivery;
+mod graph;
 mod ids;
 mod job;
 mod params;
@@ -18,6 +19,7 @@ mod time;
 pub use action::{ActionKey, JobRequest};
 pub use case::{CaseKind, Cause, NamedPush, Subject, Target, Unable, Verdict, VerdictKind};
 pub use delivery::Delivery;
+pub use graph::{GraphJob, TaskGraph};
 pub use ids::{BackendName, CaseId, Label, Project, PushId, Revision, RuleName, RunKey, TaskId};
 pub use job::{CausedBy, Chunk, JobEvent, JobFacts, Outcome, RunState, Signature, Worker};
 pub use params::{

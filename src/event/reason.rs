@@ -56,11 +56,13 @@ pub enum Reason {
     InDoubt,
     /// The rule acted on the same key too short a while ago.
     Throttled,
+    /// Everything that was wanted ran, runs, waits or is asked for.
+    NothingMissing,
 }
 
 impl Reason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Reason; 24] = [
+    pub const ALL: [Reason; 25] = [
         Reason::ConditionFalse,
         Reason::ConditionUnknown,
         Reason::Lineage,
@@ -85,6 +87,7 @@ impl Reason {
         Reason::NotPossible,
         Reason::InDoubt,
         Reason::Throttled,
+        Reason::NothingMissing,
     ];
 
     /// The word used in metrics, commands and rule tests.
@@ -114,6 +117,7 @@ impl Reason {
             Reason::NotPossible => "not-possible",
             Reason::InDoubt => "in-doubt",
             Reason::Throttled => "throttled",
+            Reason::NothingMissing => "nothing-missing",
         }
     }
 
@@ -144,6 +148,7 @@ impl Reason {
             Reason::NotPossible => "the CI cannot do it",
             Reason::InDoubt => "the answer to the request was lost",
             Reason::Throttled => "the rule acted on the same key a short while ago",
+            Reason::NothingMissing => "everything that was wanted ran, runs, waits or is asked for",
         }
     }
 }

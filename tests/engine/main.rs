@@ -4,3 +4,4 @@ mod evidence;
 mod lineage;
 mod opening;
 mod tree;
+mod wishes;

@@ -4,6 +4,7 @@
 //! Never: deciding; SQL outside this folder.
 
 mod admin;
+mod around;
 mod codec;
 mod inbox;
 mod ledger;
@@ -24,10 +25,11 @@ use crate::engine::ledger::LedgerError;
 use crate::event::Label;
 
 /// Migrations in order, never edited once landed: a store of version `n` has had the first `n` of them.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_runs_by_arrival.sql"),
     include_str!("migrations/0003_case_targets.sql"),
+    include_str!("migrations/0070_jobs_of_pushes.sql"),
 ];
 
 /// Pages in the write-ahead log (4 KiB each) after which they are moved into the database: the more there are, the
@@ -63,6 +65,8 @@ struct Names {
 struct LabelNumber {
     id: i64,
     has_series: bool,
+    /// Whether its platform, kind and suite are written down, as far as messages tell them.
+    has_traits: bool,
 }
 
 impl Names {
@@ -153,6 +157,7 @@ impl SqliteStore {
                  INSERT INTO main.labels SELECT * FROM kept.labels;
                  INSERT INTO main.pushes SELECT * FROM kept.pushes;
                  INSERT INTO main.task_groups SELECT * FROM kept.task_groups;
+                 INSERT INTO main.task_graphs SELECT * FROM kept.task_graphs;
                  INSERT INTO main.runs SELECT * FROM kept.runs;
                  UPDATE main.runs SET action = NULL WHERE action IS NOT NULL;
                  COMMIT;
