@@ -68,6 +68,19 @@ pub enum Found {
     CannotTell(String),
 }
 
+/// How far the task is that makes the jobs of an accepted request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// It waits or runs: the jobs may still come.
+    Working,
+    /// It ended well: it has made them.
+    Ended,
+    /// It ended without having made them, or does not exist (why): they will not come.
+    Failed(String),
+    /// The backend cannot tell (why).
+    CannotTell(String),
+}
+
 /// A CI system that can be asked for jobs.
 #[async_trait]
 pub trait Backend: Send + Sync {
@@ -80,6 +93,15 @@ pub trait Backend: Send + Sync {
     /// Looks for a request that was sent at about `sent_at` and whose answer was lost. A CI may know requests only by
     /// what they asked for: a receipt that another request holds already is to be treated as [`Found::CannotTell`].
     async fn find(&self, request: &JobRequest, sent_at: Timestamp) -> Result<Found, RequestError>;
+
+    /// How far the task of a receipt is. [`RequestError::Busy`] means that it has to be asked again later. A CI without
+    /// such tasks cannot tell.
+    async fn progress(&self, task: &TaskId) -> Result<Progress, RequestError> {
+        Ok(Progress::CannotTell(format!(
+            "backend `{}` cannot be asked how far task {task} is",
+            self.name()
+        )))
+    }
 
     /// Says what would not work (credentials, scopes, reachability), for `sheriffd doctor`.
     async fn check(&self) -> Vec<Finding>;

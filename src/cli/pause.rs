@@ -7,9 +7,8 @@ use clap::Args;
 use super::CliError;
 use super::common::{ConfigArgs, FormatArgs};
 use crate::clock::{Clock, SystemClock};
-use crate::config::parse_duration;
-use crate::event::Duration;
-use crate::store::sqlite::{Pause, PauseScope};
+use crate::event::{Duration, parse_duration};
+use crate::store::sqlite::{Pause, PauseEffect, PauseScope};
 
 /// What is paused or resumed.
 #[derive(Debug, Args)]
@@ -59,6 +58,9 @@ pub struct PauseArgs {
     /// For how long: `30m`, `4h`; without it until somebody resumes
     #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
     span: Option<Duration>,
+    /// Give up what would be asked for meanwhile, instead of asking for it afterwards
+    #[arg(long = "drop", requires = "reason")]
+    drops: bool,
     #[command(flatten)]
     format: FormatArgs,
 }
@@ -87,6 +89,10 @@ pub fn pause(args: &PauseArgs, config: &ConfigArgs, out: &mut dyn Write) -> Resu
                 owner,
                 since: now,
                 expires,
+                effect: match args.drops {
+                    true => PauseEffect::Drop,
+                    false => PauseEffect::Queue,
+                },
             })?;
         }
         books.pauses(now)
@@ -96,9 +102,13 @@ pub fn pause(args: &PauseArgs, config: &ConfigArgs, out: &mut dyn Write) -> Resu
             let until = pause
                 .expires
                 .map_or_else(|| "until resumed".to_owned(), |at| format!("until {at}"));
+            let drops = match pause.effect {
+                PauseEffect::Queue => "",
+                PauseEffect::Drop => ", requests are dropped",
+            };
             writeln!(
                 out,
-                "{} {} {until}, by {} since {}: {}",
+                "{} {} {until}{drops}, by {} since {}: {}",
                 pause.scope.as_str(),
                 pause.name,
                 pause.owner,

@@ -62,6 +62,8 @@ section! {
     pub struct StoreSection {
         /// The database's file. Its folder must exist and be writable.
         path: PathBuf = PathBuf::from("sheriffd.db");
+        /// How long runs are kept. Cases, and what they asked for, are kept for good.
+        keep_runs: Duration [14 * DAY, 3_650 * DAY] = 180 * DAY;
     }
 }
 
@@ -86,7 +88,7 @@ section! {
     pub struct EngineSection {
         /// How long an event waits for its facts before it is applied without them.
         facts_within: Duration [SECOND, 7 * DAY] = 30 * MINUTE;
-        /// How long after a request was accepted its jobs may take to appear.
+        /// How long after a request was sent its jobs may take to appear before they are looked for at the CI.
         jobs_appear_within: Duration [MINUTE, 30 * DAY] = 2 * HOUR;
         /// How long a run may wait or run before it is taken for lost.
         runs_end_within: Duration [MINUTE, 30 * DAY] = DAY;
@@ -94,6 +96,10 @@ section! {
         history_window: Duration [HOUR, 3_650 * DAY] = 14 * DAY;
         /// Whether what failed is read from artifacts before rules see a failure.
         read_failures: bool = false;
+        /// Labels that have to fail newly on one push to be taken for one storm, which one case looks into; 0: never.
+        storm_labels: u32 [0, 10_000] = 8;
+        /// How long after the first of them was noticed the others may be.
+        storm_window: Duration [MINUTE, DAY] = 2 * HOUR;
     }
 }
 
@@ -115,6 +121,8 @@ impl EngineSection {
             runs_end_within: self.runs_end_within,
             history_window: self.history_window,
             read_failures: self.read_failures,
+            storm_labels: self.storm_labels,
+            storm_window: self.storm_window,
             ..EngineSettings::default()
         })
     }
@@ -148,12 +156,14 @@ impl DispatchSection {
             retry_after: self.retry_after,
             looks: self.looks,
             ask_again: self.ask_again,
+            ..DispatchSettings::default()
         }
     }
 }
 
 section! {
-    /// How much may be asked for, over all rules and cases. Rules can ask for less, never for more.
+    /// How much may be asked for, over all rules and cases. Rules can ask for less, never for more. An hour is the last
+    /// 60 minutes, a day the last 24 hours.
     pub struct LimitsSection {
         /// Jobs in an hour, over all.
         jobs_per_hour: JobLimit = JobLimit(Some(200));
@@ -169,7 +179,25 @@ section! {
         jobs_per_label_per_day: JobLimit = JobLimit(Some(100));
         /// Jobs on one push, ever.
         jobs_per_push: JobLimit = JobLimit(Some(200));
-        /// Requests in a second; under 1 for one request in several seconds.
+        /// Hours of machine time in a day, over all: as estimated from the label's last runs until ours have ended.
+        machine_hours_per_day: JobLimit = JobLimit(None);
+        /// Hours of machine time in a day for one rule.
+        machine_hours_per_rule_per_day: JobLimit = JobLimit(None);
+        /// Hours of machine time in a day in one project.
+        machine_hours_per_project_per_day: JobLimit = JobLimit(None);
+        /// Hours of machine time in a day on one platform.
+        machine_hours_per_platform_per_day: JobLimit = JobLimit(None);
+        /// The machine time that a job is expected to take while none of its label has ended.
+        assumed_job_time: Duration [SECOND, 7 * DAY] = 30 * MINUTE;
+        /// Jobs waiting for machines on a platform, whoever asked for them, over which nothing more is asked for there.
+        pending_jobs_per_platform: JobLimit = JobLimit(None);
+        /// The share of a platform's runs in the last hour that ended by infrastructure from which on it is left alone.
+        infra_share: f64 [0.01, 1.0] = 0.5;
+        /// Runs of a platform in the last hour that it takes to say so.
+        infra_runs: u32 [1, 100_000] = 20;
+        /// The share of the CI's last answers that are failures from which on it is left alone.
+        error_share: f64 [0.01, 1.0] = 0.5;
+        /// Requests in a second, in the long run; under 1 for one request in several seconds.
         requests_per_second: f64 [0.001, 1_000.0] = 2.0;
         /// Requests that may be under way together.
         concurrency: u32 [1, 256] = 4;
@@ -187,6 +215,15 @@ impl LimitsSection {
             jobs_per_platform_per_day: self.jobs_per_platform_per_day.0,
             jobs_per_label_per_day: self.jobs_per_label_per_day.0,
             jobs_per_push: self.jobs_per_push.0,
+            machine_hours_per_day: self.machine_hours_per_day.0,
+            machine_hours_per_rule_per_day: self.machine_hours_per_rule_per_day.0,
+            machine_hours_per_project_per_day: self.machine_hours_per_project_per_day.0,
+            machine_hours_per_platform_per_day: self.machine_hours_per_platform_per_day.0,
+            assumed_job_time: self.assumed_job_time,
+            pending_jobs_per_platform: self.pending_jobs_per_platform.0,
+            infra_share: self.infra_share,
+            infra_runs: self.infra_runs,
+            error_share: self.error_share,
             requests_per_second: self.requests_per_second,
             concurrency: self.concurrency,
         }
@@ -230,13 +267,17 @@ mod tests {
                 ours.jobs_appear_within,
                 ours.runs_end_within,
                 ours.history_window,
-                ours.read_failures
+                ours.read_failures,
+                ours.storm_labels,
+                ours.storm_window
             ),
             (
                 theirs.jobs_appear_within,
                 theirs.runs_end_within,
                 theirs.history_window,
-                theirs.read_failures
+                theirs.read_failures,
+                theirs.storm_labels,
+                theirs.storm_window
             )
         );
         for project in ["autoland", "try", "try-comm-central"] {

@@ -4,7 +4,9 @@ pub mod intake;
 mod observe;
 pub mod parts;
 pub mod pipeline;
+pub mod reconcile;
 mod run;
+mod trees;
 
 pub use observe::{observe_notes, observe_round, observe_store, observe_taken};
 pub use run::{RunError, run};
@@ -20,6 +22,12 @@ pub fn brakes(limits: Limits, rules: &RuleSet) -> Brakes {
             .budgets()
             .iter()
             .map(|budget| (budget.name.to_string(), budget.clone()))
+            .collect(),
+        through_closed_trees: rules
+            .rules()
+            .iter()
+            .filter(|rule| !rule.waits_for_tree)
+            .map(|rule| rule.name.to_string())
             .collect(),
     }
 }

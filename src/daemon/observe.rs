@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::pipeline::Taken;
 use crate::dispatch::limits::Brakes;
-use crate::dispatch::{Outcome, Round};
+use crate::dispatch::{Outcome, Round, are_credentials_refused, open_breakers};
 use crate::engine::Note;
 use crate::engine::ledger::{DecisionResult, LedgerError};
 use crate::event::{BackendName, Timestamp};
@@ -49,6 +49,10 @@ pub fn observe_notes(notes: &[Note]) {
                 tracing::info!(case = %case.id, kind = %case.params.kind(), about = %case.subject,
                     rule = case.cause.rule_name(), "a case is opened");
             }
+            Note::HeldBack(case, reason) => {
+                metric::ACTIONS_SUPPRESSED.counter(&[reason.as_str()]).increment(1);
+                tracing::info!(case = %case.id, %reason, about = %case.subject, "a case asks for nothing");
+            }
             Note::Asked(case, requests) => {
                 let jobs: u32 = requests.iter().map(|request| request.times).sum();
                 tracing::info!(case = %case.id, jobs, why = %case.why, shadow = case.is_shadow(), "a case asks for jobs");
@@ -92,7 +96,12 @@ pub fn observe_round(round: &Round, backend: &BackendName) {
 ///
 /// # Errors
 /// The store is busy or damaged.
-pub fn observe_store(books: &mut Books<'_>, brakes: &Brakes, now: Timestamp) -> Result<(), LedgerError> {
+pub fn observe_store(
+    books: &mut Books<'_>,
+    brakes: &Brakes,
+    backend: &BackendName,
+    now: Timestamp,
+) -> Result<(), LedgerError> {
     let (depth, oldest) = books.outbox_depth()?;
     metric::OUTBOX_DEPTH.gauge(&[]).set(depth as f64);
     metric::OUTBOX_OLDEST
@@ -109,6 +118,13 @@ pub fn observe_store(books: &mut Books<'_>, brakes: &Brakes, now: Timestamp) -> 
     for (budget, left) in brakes.budgets_left(books, now)? {
         metric::BUDGET_REMAINING.gauge(&[&budget]).set(left as f64);
     }
+    for (scope, open) in open_breakers(books, brakes, backend.as_str(), now)? {
+        metric::BREAKERS_OPEN.gauge(&[scope.as_str()]).set(open as f64);
+    }
+    let refused = are_credentials_refused(books, backend.as_str(), now)?;
+    metric::BACKEND_REFUSED
+        .gauge(&[backend.as_str()])
+        .set(if refused { 1.0 } else { 0.0 });
     let pauses = books.pauses(now)?;
     for scope in PauseScope::ALL {
         let count = pauses.iter().filter(|pause| pause.scope == scope).count();

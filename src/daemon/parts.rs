@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use super::reconcile::Reconciler;
 use crate::backends::{Backend, DryRunBackend, TaskclusterBackend, WebhookBackend};
 use crate::bus::bindings::{Binding, bindings_for};
 use crate::clock::Clock;
 use crate::config::{BackendChoice, Config};
 use crate::engine::settings::EngineSettings;
-use crate::enrich::{CachedSource, FactSource, PushlogSource, QueueSource, RecordedSource, Sources};
+use crate::enrich::{
+    CachedSource, FactSource, GroupSource, PushlogSource, QueueSource, RecordedSource, Sources, TreeStatusSource,
+};
 use crate::event::BackendName;
 use crate::notify::VerdictHook;
 use crate::rules::{EventKind, Mode, RuleSet};
@@ -91,6 +94,42 @@ pub fn facts(config: &Config, clock: &Arc<dyn Clock>) -> Result<Arc<dyn FactSour
         None => Arc::new(RecordedSource::default()),
     };
     Ok(Arc::new(Sources { tasks, pushes }))
+}
+
+/// What fetches what was missed. `facts` is where pushes come from.
+///
+/// # Errors
+/// The section of the CI cannot work.
+pub fn reconciler(
+    config: &Config,
+    facts: Arc<dyn FactSource>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Reconciler, PartError> {
+    let routes = config.taskcluster.decision_routes.clone();
+    let groups = config
+        .taskcluster
+        .queue()
+        .map(|settings| GroupSource::new(settings, routes, net_clock(clock)))
+        .transpose()
+        .map_err(wrong("backends.taskcluster"))?;
+    Ok(Reconciler {
+        pushes: facts,
+        groups,
+        projects: config.watched_projects(),
+        settings: config.reconcile.clone(),
+    })
+}
+
+/// Who knows which trees are open, where somebody does.
+///
+/// # Errors
+/// Its section cannot work.
+pub fn trees(config: &Config, clock: &Arc<dyn Clock>) -> Result<Option<TreeStatusSource>, PartError> {
+    let section = &config.treestatus;
+    let Some(url) = &section.url else { return Ok(None) };
+    TreeStatusSource::new(url.as_str(), section.timeout, net_clock(clock))
+        .map(Some)
+        .map_err(wrong("treestatus"))
 }
 
 /// What the engine is told.

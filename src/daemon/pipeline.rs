@@ -95,6 +95,14 @@ pub struct Reading {
 }
 
 impl Reading {
+    /// Events that came by another way than messages.
+    pub fn of(events: Vec<Event>) -> Reading {
+        Reading {
+            events,
+            ..Reading::default()
+        }
+    }
+
     /// What the messages say, in their order.
     pub fn events(&self) -> &[Event] {
         &self.events
@@ -417,7 +425,7 @@ async fn fetch(facts: &dyn FactSource, waiting: &mut Waiting) -> Result<Vec<Even
             return Ok(Vec::new());
         }
         Event::Request(request) => return fetch_for_request(facts, request, waiting.lack).await,
-        Event::Push(_) | Event::PerfAlert(_) => return Ok(Vec::new()),
+        Event::Push(_) | Event::PerfAlert(_) | Event::Timer(_) => return Ok(Vec::new()),
     };
     match waiting.lack {
         // The task graph is of use to requests only.

@@ -14,14 +14,15 @@ use tokio::sync::{Notify, watch};
 
 use super::intake::{BatchSettings, Intake, Step};
 use super::pipeline::{Pipeline, PipelineSettings};
+use super::reconcile::{check_at_start, messages_may_be_missing};
 use super::{observe_notes, observe_round, observe_store, observe_taken, parts};
 use crate::bus::amqp::AmqpBus;
 use crate::bus::bindings::Binding;
 use crate::bus::{Batch, Bus, BusError};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::dispatch::Dispatcher;
 use crate::dispatch::limits::Limits;
+use crate::dispatch::{DispatchSettings, Dispatcher};
 use crate::engine::Engine;
 use crate::engine::ledger::LedgerError;
 use crate::event::{BackendName, Duration, Timestamp};
@@ -35,6 +36,10 @@ use crate::wire::WireSettings;
 
 /// How often the outbox, the inbox and the cases are looked at without being told to.
 const WORK_EVERY: Duration = Duration::from_millis(500);
+/// How often runs that are too old to keep are looked for.
+const PRUNE_EVERY: Duration = Duration::from_secs(600);
+/// Runs that are forgotten in one transaction: a moment's work, so that messages do not wait for it.
+const PRUNED_TOGETHER: u32 = 2_000;
 /// How often gauges are set.
 const OBSERVE_EVERY: Duration = Duration::from_secs(5);
 /// How long a batch waits before it is tried again on a store that cannot be used: doubled each time, up to the last.
@@ -80,6 +85,8 @@ struct Shared {
     backend: BackendName,
     /// Wakes the work loop: there is something to do.
     work: Notify,
+    /// Wakes the reconciliation: messages may be missing.
+    missing: Notify,
 }
 
 /// Runs the daemon until it is told to stop.
@@ -93,13 +100,21 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let rules = Arc::new(RuleSet::load(&config.rules.paths).map_err(|error| RunError::Config(error.to_string()))?);
     let store = Handle::start(SqliteStore::open(&config.store.path)?)
         .map_err(|error| RunError::Unavailable(format!("the store's thread cannot be started: {error}")))?;
+    forget_answers(&store).await;
     let backend = parts::backend(&config, &clock)?;
     let backend_name = backend.name().clone();
-    let dispatcher = Dispatcher::new(store.clone(), backend, Arc::clone(&clock), config.dispatch.settings());
+    let dispatch = DispatchSettings {
+        jobs_appear_within: config.engine.jobs_appear_within,
+        action_ends_within: config.engine.runs_end_within,
+        ..config.dispatch.settings()
+    };
+    let dispatcher = Dispatcher::new(store.clone(), backend, Arc::clone(&clock), dispatch);
+    let facts = parts::facts(&config, &clock)?;
+    let reconciler = parts::reconciler(&config, Arc::clone(&facts), &clock)?;
     let pipeline = Pipeline::new(
         Engine::new(Arc::clone(&rules), parts::engine_settings(&config)?),
         store.clone(),
-        parts::facts(&config, &clock)?,
+        facts,
         dispatcher,
         super::brakes(config.limits.limits(), &rules),
         Arc::clone(&clock),
@@ -111,6 +126,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
             facts_within: config.engine.facts_within,
         },
     );
+    let trees = parts::trees(&config, &clock)?;
     let readiness = Arc::new(Readiness::default());
     readiness.rules.store(true, Ordering::Relaxed);
     readiness.store.store(true, Ordering::Relaxed);
@@ -122,12 +138,13 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         hook: parts::hook(&config)?,
         backend: backend_name,
         work: Notify::new(),
+        missing: Notify::new(),
     });
     let state = WebState {
         store: store.clone(),
         metrics,
         readiness,
-        clock,
+        clock: Arc::clone(&clock),
         rules: Arc::clone(&shown),
     };
     let address = crate::web::serve(config.web.listen, state)
@@ -159,12 +176,43 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         stopping.clone(),
     ));
     let watchdog = tokio::spawn(watchdog_loop(stopping.clone()));
+    let prune = tokio::spawn(prune_loop(
+        Arc::clone(&shared),
+        config.store.keep_runs,
+        stopping.clone(),
+    ));
+    let reconcile = tokio::spawn({
+        let (shared, stopping) = (Arc::clone(&shared), stopping.clone());
+        async move {
+            reconciler
+                .watch(
+                    &shared.pipeline,
+                    shared.clock.as_ref(),
+                    &shared.missing,
+                    &shared.work,
+                    stopping,
+                )
+                .await;
+        }
+    });
+    if check_at_start(&store, config.reconcile.after, clock.now()).await? {
+        shared.missing.notify_one();
+    }
+    let every = config.treestatus.every;
+    let trees = tokio::spawn({
+        let stopping = stopping.clone();
+        async move {
+            if let Some(trees) = trees {
+                super::trees::watch(trees, store, clock, every, stopping).await;
+            }
+        }
+    });
     tokio::spawn(stop_on_signal(stop.clone()));
     let mut ended = intake(&shared, bus, bound, &config, stopping).await;
     // The intake may have ended by itself: then everything else ends with it.
     stop.send_replace(true);
     told(service::tell_stopping());
-    for task in [work, reload, watchdog] {
+    for task in [work, reload, watchdog, prune, reconcile, trees] {
         if let Err(error) = task.await {
             let failed = format!("a part of the daemon failed by a defect of it; please report this: {error}");
             ended = ended.and(Err(RunError::Unavailable(failed)));
@@ -276,6 +324,7 @@ async fn intake(
             }
             Step::Bus(Batch::PossibleLoss { reason }) => {
                 tracing::error!(%reason, "messages may have been lost");
+                reconcile(shared).await;
             }
             Step::Bus(_) => {}
             Step::End => break Ok(()),
@@ -289,6 +338,15 @@ async fn intake(
     }
     intake.bus().close().await;
     ended
+}
+
+/// Has what was lost fetched.
+async fn reconcile(shared: &Shared) {
+    match messages_may_be_missing(shared.pipeline.store()).await {
+        Ok(true) => shared.missing.notify_one(),
+        Ok(false) => {}
+        Err(error) => tracing::error!(%error, "what was lost will not be fetched"),
+    }
 }
 
 async fn remember_bindings(shared: &Shared, bound: String) {
@@ -355,10 +413,11 @@ async fn work_loop(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
         if observed.is_none_or(|at| now.since(at) >= OBSERVE_EVERY || at > now) {
             observed = Some(now);
             let brakes = shared.pipeline.brakes();
+            let backend = shared.backend.clone();
             let seen = shared
                 .pipeline
                 .store()
-                .with(move |store| store.transact(|books| observe_store(books, &brakes, now)))
+                .with(move |store| store.transact(|books| observe_store(books, &brakes, &backend, now)))
                 .await;
             shared.readiness.store.store(seen.is_ok(), Ordering::Relaxed);
         }
@@ -459,6 +518,7 @@ async fn reload_loop(
             Ok(rules) => {
                 let rules = Arc::new(rules);
                 shared.pipeline.set_brakes(super::brakes(limits.clone(), &rules));
+                forget_answers(shared.pipeline.store()).await;
                 *shown.write().unwrap_or_else(PoisonError::into_inner) = RulesShown::of(&rules);
                 tracing::info!(
                     version = rules.version(),
@@ -469,6 +529,38 @@ async fn reload_loop(
             }
             Err(errors) => tracing::error!("the rules were not changed: {errors}"),
         }
+    }
+}
+
+/// Forgets runs that are too old to keep.
+async fn prune_loop(shared: Arc<Shared>, keep: Duration, mut stopping: watch::Receiver<bool>) {
+    loop {
+        let before = shared.clock.now().minus(keep);
+        let pruned = shared
+            .pipeline
+            .store()
+            .with(move |store| store.transact(|books| books.prune_runs(before, PRUNED_TOGETHER)))
+            .await;
+        let rest = match pruned {
+            Ok(PRUNED_TOGETHER..) => WORK_EVERY,
+            Ok(_) => PRUNE_EVERY,
+            Err(error) => {
+                tracing::warn!(%error, "old runs are not forgotten now");
+                PRUNE_EVERY
+            }
+        };
+        tokio::select! {
+            _ = stopping.wait_for(|stop| *stop) => return,
+            () = tokio::time::sleep(rest) => {}
+        }
+    }
+}
+
+/// Whoever starts or reloads the daemon may have mended what the CI refused: it is tried at once.
+async fn forget_answers(store: &Handle) {
+    let forgotten = store.with(|store| store.transact(|books| books.forget_answers())).await;
+    if let Err(error) = forgotten {
+        tracing::warn!(%error, "the CI's last answers are not forgotten: a pause because of them goes on");
     }
 }
 

@@ -7,7 +7,11 @@
 //! *refused*, back to *queued* (nothing was done, for certain) or *in doubt* (nobody knows). A request in doubt, or one
 //! whose dispatcher did not come back, is looked for at the backend before anything is asked again.
 
+mod appear;
+mod breaker;
+mod claim;
 pub mod limits;
+mod rate;
 
 use std::sync::Arc;
 
@@ -16,11 +20,11 @@ use crate::clock::Clock;
 use crate::engine::ledger::{Ledger as _, LedgerError};
 use crate::event::{ActionKey, Duration, JobRequest, Reason, Timestamp};
 use crate::store::Handle;
-use crate::store::sqlite::{Books, Due};
+use crate::store::sqlite::{Books, Due, PauseScope};
+use breaker::Answered;
+use claim::{Claimed, ROUND};
 use limits::Brakes;
 
-/// Requests looked at in one round.
-const ROUND: u32 = 200;
 /// The longest rest between two tries.
 const LONGEST_REST: Duration = Duration::from_secs(3600);
 
@@ -41,6 +45,10 @@ pub struct DispatchSettings {
     /// Whether a request that the backend cannot tell anything about is asked again after the last look. Off by
     /// default: it may then be done twice.
     pub ask_again: bool,
+    /// How long after a request was sent its jobs may take to appear before they are looked for.
+    pub jobs_appear_within: Duration,
+    /// How long after a request was sent the task that makes its jobs may take, at most.
+    pub action_ends_within: Duration,
 }
 
 impl Default for DispatchSettings {
@@ -52,6 +60,8 @@ impl Default for DispatchSettings {
             retry_after: Duration::from_secs(15),
             looks: 5,
             ask_again: false,
+            jobs_appear_within: Duration::from_secs(2 * 3600),
+            action_ends_within: Duration::from_secs(24 * 3600),
         }
     }
 }
@@ -94,7 +104,7 @@ impl Outcome {
 pub struct Round {
     /// Requests that went out, or were looked for, and what became of each, with the time it took.
     pub done: Vec<(JobRequest, String, Outcome, Duration)>,
-    /// Requests that were held back for a new reason.
+    /// Requests that were held back or given up, for a new reason.
     pub held: Vec<(JobRequest, Reason)>,
 }
 
@@ -130,22 +140,23 @@ impl Dispatcher {
         let mut round = Round::default();
         self.send_queued(brakes, &mut round).await?;
         self.look_for_doubtful(&mut round).await?;
+        self.look_for_missing(&mut round).await?;
         Ok(round)
     }
 
     async fn send_queued(&self, brakes: &Brakes, round: &mut Round) -> Result<(), LedgerError> {
         let now = self.clock.now();
-        let (claimed, held) = {
+        let Claimed { sent, held } = {
             let brakes = brakes.clone();
             let backend = self.backend.name().clone();
             let lease = now.plus(self.settings.lease);
             self.store
-                .with(move |store| store.transact(|books| claim(books, &brakes, backend.as_str(), now, lease)))
+                .with(move |store| store.transact(|books| claim::claim(books, &brakes, backend.as_str(), now, lease)))
                 .await?
         };
-        round.held = held;
+        round.held.extend(held);
         let mut under_way = tokio::task::JoinSet::new();
-        for due in claimed {
+        for due in sent {
             let backend = Arc::clone(&self.backend);
             let started = std::time::Instant::now();
             under_way.spawn(async move {
@@ -156,11 +167,12 @@ impl Dispatcher {
         while let Some(finished) = under_way.join_next().await {
             // A task that panicked leaves its request `sending`: its lease runs out, and it is looked for.
             let Ok((due, answer, took)) = finished else { continue };
+            let answered = answered(&answer);
             let outcome = match answer {
                 Ok(receipt) => Outcome::Accepted(receipt),
                 Err(error) => self.outcome_of(error, &due),
             };
-            self.settle(&due, &outcome).await?;
+            self.settle(&due, &outcome, Some(answered)).await?;
             round.done.push((due.request, due.rule, outcome, took));
         }
         Ok(())
@@ -216,7 +228,7 @@ impl Dispatcher {
                 Ok(Found::CannotTell(why)) => Outcome::InDoubt(why),
                 Err(error) => Outcome::InDoubt(format!("it cannot be looked for: {error}")),
             };
-            self.settle(&due, &outcome).await?;
+            self.settle(&due, &outcome, None).await?;
             round.done.push((due.request, due.rule, outcome, started.elapsed()));
         }
         Ok(())
@@ -232,34 +244,41 @@ impl Dispatcher {
             .await
     }
 
-    async fn settle(&self, due: &Due, outcome: &Outcome) -> Result<(), LedgerError> {
+    /// Writes down what became of a request, and how the backend answered if it was asked for jobs.
+    async fn settle(&self, due: &Due, outcome: &Outcome, answered: Option<Answered>) -> Result<(), LedgerError> {
         let key = due.request.key;
         let attempts = due.attempts;
         let now = self.clock.now();
         let settings = self.settings.clone();
         let outcome = outcome.clone();
+        let backend = self.backend.name().clone();
         self.store
             .with(move |store| {
-                store.transact(|books| match &outcome {
-                    Outcome::Accepted(receipt) => {
-                        books.accepted(key, receipt.action_task.as_ref(), receipt.reference.as_deref(), now)?;
-                        books.wake_case(key, now)
+                store.transact(|books| {
+                    if let Some(answered) = answered {
+                        books.note_answer(backend.as_str(), answered.as_str(), now)?;
                     }
-                    Outcome::Refused(detail) => {
-                        books.refused(key, Reason::NotPossible, detail, now)?;
-                        books.wake_case(key, now)
-                    }
-                    Outcome::Later(reason, detail, wait) => {
-                        let pause = rest(settings.retry_after, attempts)
-                            .max(wait.unwrap_or_default())
-                            .min(LONGEST_REST);
-                        books.requeue(key, *reason, detail, now.plus(pause))
-                    }
-                    Outcome::InDoubt(detail) => {
-                        // Past the last look it is left as it is, and looked at once an hour in case the CI remembers.
-                        let is_last = attempts >= settings.looks;
-                        let pause = if is_last { LONGEST_REST } else { settings.look_after };
-                        books.in_doubt(key, detail, now.plus(pause))
+                    match &outcome {
+                        Outcome::Accepted(receipt) => {
+                            books.accepted(key, receipt.action_task.as_ref(), receipt.reference.as_deref(), now)?;
+                            books.wake_case(key, now)
+                        }
+                        Outcome::Refused(detail) => {
+                            books.refused(key, Reason::NotPossible, detail, now)?;
+                            books.wake_case(key, now)
+                        }
+                        Outcome::Later(reason, detail, wait) => {
+                            let pause = rest(settings.retry_after, attempts)
+                                .max(wait.unwrap_or_default())
+                                .min(LONGEST_REST);
+                            books.requeue(key, *reason, detail, now.plus(pause))
+                        }
+                        Outcome::InDoubt(detail) => {
+                            // Past the last look it is left as it is, and looked at once an hour in case the CI remembers.
+                            let is_last = attempts >= settings.looks;
+                            let pause = if is_last { LONGEST_REST } else { settings.look_after };
+                            books.in_doubt(key, detail, now.plus(pause))
+                        }
                     }
                 })
             })
@@ -272,43 +291,50 @@ fn rest(first: Duration, attempts: u32) -> Duration {
     first.saturating_mul(1 << attempts.min(8)).min(LONGEST_REST)
 }
 
-type Claimed = (Vec<Due>, Vec<(JobRequest, Reason)>);
+/// What an answer says of the backend's health.
+fn answered(answer: &Result<Receipt, RequestError>) -> Answered {
+    match answer {
+        Ok(_) | Err(RequestError::NotPossible(_) | RequestError::NotYet(_)) => Answered::Well,
+        Err(RequestError::Refused(_)) => Answered::Refused,
+        Err(RequestError::Busy { .. } | RequestError::InDoubt(_)) => Answered::Failed,
+    }
+}
 
-/// Marks what may be sent now as being sent, in one transaction with the reading of every account: no two
-/// dispatchers can both see room that only one of them may use.
-fn claim(
+/// The breakers that are open, by what they stop: the backend, or platforms, with how many.
+///
+/// # Errors
+/// The store is busy or damaged.
+pub fn open_breakers(
     books: &mut Books<'_>,
     brakes: &Brakes,
     backend: &str,
     now: Timestamp,
-    lease: Timestamp,
-) -> Result<Claimed, LedgerError> {
-    let queued = books.queued(now, ROUND)?;
-    let mut claimed = Vec::new();
-    let mut held = Vec::new();
-    if queued.is_empty() {
-        return Ok((claimed, held));
-    }
-    let pauses = books.pauses(now)?;
-    let mut room = brakes.room(books, now)?;
-    for mut due in queued {
-        match brakes.admit(books, &due, backend, &pauses, now)? {
-            Ok(()) if room == 0 => break,
-            Ok(()) => {
-                if books.begin_sending(due.request.key, backend, now, lease)? {
-                    room -= 1;
-                    due.sent_at = Some(now);
-                    due.attempts += 1;
-                    claimed.push(due);
-                }
-            }
-            Err((reason, not_before)) => {
-                books.hold(due.request.key, reason, not_before)?;
-                if due.reason != Some(reason) {
-                    held.push((due.request, reason));
-                }
-            }
-        }
-    }
-    Ok((claimed, held))
+) -> Result<[(PauseScope, usize); 2], LedgerError> {
+    let limits = &brakes.limits;
+    let answers = claim::answers(books, backend)?;
+    let is_backend_open = breaker::backend(&answers, limits.error_share, now).is_open();
+    let platforms = books
+        .ended_by_platform(now.minus(breaker::WINDOW))?
+        .into_iter()
+        .filter(|(_, total, infra)| {
+            let ended = breaker::Ended {
+                total: *total,
+                infra: *infra,
+            };
+            breaker::platform(ended, limits.infra_runs, limits.infra_share, None, now).is_open()
+        })
+        .count();
+    Ok([
+        (PauseScope::Backend, usize::from(is_backend_open)),
+        (PauseScope::Platform, platforms),
+    ])
+}
+
+/// Whether the backend refuses our credentials: its newest answer says so.
+///
+/// # Errors
+/// The store is busy or damaged.
+pub fn are_credentials_refused(books: &mut Books<'_>, backend: &str, now: Timestamp) -> Result<bool, LedgerError> {
+    let answers = claim::answers(books, backend)?;
+    Ok(breaker::credentials(&answers, now).is_open())
 }

@@ -5,19 +5,26 @@ use std::sync::Arc;
 use super::apply::{Engine, FORWARD, Note};
 use super::evidence;
 use super::ledger::{ActionState, CaseRow, Ledger, LedgerError, NewAction, View, ViewQuery};
+use super::storm;
 use crate::cases::{self, Step};
-use crate::event::{ActionKey, CaseId, CaseKind, CaseParams, JobRequest, Label, Timestamp, Verdict, VerdictKind};
+use crate::event::{
+    ActionKey, CaseId, CaseKind, CaseParams, JobRequest, Label, Reason, Timestamp, Verdict, VerdictKind,
+};
 
+/// Searches of a project that are looked at for those of a storm.
+pub(super) const SEARCHES_LOOKED_AT: u32 = 500;
 /// Pushes that a view goes back where no case says how far.
 pub(super) const BACK: u32 = 60;
 
 impl Engine {
-    /// Looks again at cases whose time has come.
+    /// Looks again at what time has come for: events that rules held back, scheduled rules, cases.
     ///
     /// # Errors
     /// The books are busy or damaged.
     pub fn wake(&mut self, ledger: &mut dyn Ledger, now: Timestamp, limit: u32) -> Result<Vec<Note>, LedgerError> {
         let mut notes = Vec::new();
+        self.release(ledger, now, limit, &mut notes)?;
+        self.tick(ledger, now, &mut notes)?;
         for id in ledger.waking(now, limit)? {
             self.advance(ledger, id, now, &mut notes)?;
         }
@@ -38,13 +45,7 @@ impl Engine {
         let Some(mut case) = ledger.case(id)?.filter(|case| case.verdict.is_none()) else {
             return Ok(None);
         };
-        let verdict = Verdict {
-            kind: VerdictKind::Withdrawn,
-            pushes: Vec::new(),
-            probability: None,
-            why: why.to_owned(),
-        };
-        close(&mut case, verdict, now);
+        close(&mut case, withdrawn(why), now);
         ledger.save_case(&case)?;
         Ok(Some(case))
     }
@@ -60,13 +61,26 @@ impl Engine {
         let Some(mut case) = ledger.case(id)?.filter(|case| case.verdict.is_none()) else {
             return Ok(());
         };
+        if let Some(approval) = case.awaits_approval().filter(|approval| approval.expires <= now) {
+            let why = format!("nobody of {} approved it by {}", approval.by, approval.expires);
+            close(&mut case, withdrawn(&why), now);
+            ledger.save_case(&case)?;
+            notes.push(Note::HeldBack(Box::new(case.clone()), Reason::ApprovalExpired));
+            notes.push(Note::Closed(Box::new(case)));
+            return Ok(());
+        }
         ledger.mark_overdue(id, now.minus(self.settings().jobs_appear_within))?;
         let view = ledger.view(&self.query_of(&case))?;
         let actions = ledger.actions_of(id)?;
         let evidence = evidence::of_case(&case, &view, &actions, self.settings(), now);
         let step = cases::decide(&case.params, &evidence, now);
         case.why.clone_from(&step.why);
-        let requests = requests(&case, &view, &evidence, &step);
+        let mut requests = requests(&case, &view, &evidence, &step);
+        let approval = case.awaits_approval().filter(|_| step.verdict.is_none()).cloned();
+        if let Some(approval) = &approval {
+            requests.clear();
+            case.why = format!("awaiting approval by {}: {}", approval.by, step.why);
+        }
         for request in &requests {
             ledger.add_action(
                 &NewAction {
@@ -83,15 +97,45 @@ impl Engine {
                 now,
             )?;
         }
-        case.wake_at = Some(self.wake_at(&case, &evidence, &step, now));
+        let wake_at = self.wake_at(&case, &evidence, &step, now);
+        case.wake_at = Some(approval.map_or(wake_at, |approval| wake_at.min(approval.expires)));
         if let Some(verdict) = step.verdict {
             close(&mut case, verdict, now);
         }
         ledger.save_case(&case)?;
         if case.verdict.is_some() {
+            self.end_storm(ledger, &case, now, notes)?;
             notes.push(Note::Closed(Box::new(case)));
         } else if !requests.is_empty() {
             notes.push(Note::Asked(Box::new(case), requests));
+        }
+        Ok(())
+    }
+
+    /// When the case of a storm has named the push, nobody else has to look for it.
+    fn end_storm(
+        &self,
+        ledger: &mut dyn Ledger,
+        head: &CaseRow,
+        now: Timestamp,
+        notes: &mut Vec<Note>,
+    ) -> Result<(), LedgerError> {
+        let named = head
+            .verdict
+            .as_ref()
+            .filter(|verdict| verdict.kind == VerdictKind::Culprit);
+        let (Some(verdict), true) = (named, head.storm == Some(head.id)) else {
+            return Ok(());
+        };
+        let pushes: Vec<String> = verdict.pushes.iter().map(|named| named.push.to_string()).collect();
+        let since = head.opened_at.minus(storm::REMEMBERED);
+        for mut case in ledger.recent_searches(&head.subject.project, since, SEARCHES_LOOKED_AT)? {
+            if case.storm == Some(head.id) && case.id != head.id && case.verdict.is_none() {
+                let why = format!("{} of the same storm named push {}", head.id, pushes.join(", "));
+                supersede(&mut case, why, now);
+                ledger.save_case(&case)?;
+                notes.push(Note::Closed(Box::new(case)));
+            }
         }
         Ok(())
     }
@@ -117,6 +161,8 @@ impl Engine {
             },
             forward: if is_wish(case) { 0 } else { FORWARD },
             since: case.opened_at.minus(self.settings().history_window),
+            rates_since: Vec::new(),
+            signature: case.subject.signature.clone(),
         }
     }
 
@@ -151,11 +197,31 @@ fn platform(case: &CaseRow, label: &Label) -> Arc<str> {
     Arc::clone(target.map_or(&case.platform, |target| &target.platform))
 }
 
+fn withdrawn(why: &str) -> Verdict {
+    Verdict {
+        kind: VerdictKind::Withdrawn,
+        pushes: Vec::new(),
+        probability: None,
+        why: why.to_owned(),
+    }
+}
+
 fn close(case: &mut CaseRow, verdict: Verdict, now: Timestamp) {
     case.why.clone_from(&verdict.why);
     case.verdict = Some(verdict);
     case.closed_at = Some(now);
     case.wake_at = None;
+}
+
+/// Closes a case because another one has made it moot.
+pub(super) fn supersede(case: &mut CaseRow, why: String, now: Timestamp) {
+    let verdict = Verdict {
+        kind: VerdictKind::Superseded,
+        pushes: Vec::new(),
+        probability: None,
+        why,
+    };
+    close(case, verdict, now);
 }
 
 /// The requests of a step, numbered by round and slot.

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::batch::Batch;
-use super::ledger::{CaseRow, Decision, GroupRow, Lack, Ledger, LedgerError, ViewQuery};
+use super::consider::Occasion;
+use super::ledger::{CaseRow, Decision, GroupRow, Lack, Ledger, LedgerError, MayBeOurs, ViewQuery};
 use super::opening::{self, Placed};
 use super::settings::EngineSettings;
 use super::wish::{REPEATS_WITHIN, digest};
@@ -48,6 +49,8 @@ pub enum Note {
     Decided(Box<Decision>),
     /// A case was opened.
     Opened(Box<CaseRow>),
+    /// A case asks for nothing, for this reason.
+    HeldBack(Box<CaseRow>, Reason),
     /// A case decided to ask for jobs.
     Asked(Box<CaseRow>, Vec<JobRequest>),
     /// A case ended.
@@ -86,6 +89,8 @@ pub struct Engine {
     rules: Arc<RuleSet>,
     settings: Arc<EngineSettings>,
     groups: HashMap<TaskId, GroupRow>,
+    /// Up to when scheduled rules were looked at.
+    pub(super) ticked: Option<Timestamp>,
 }
 
 impl Engine {
@@ -95,6 +100,7 @@ impl Engine {
             rules,
             settings: Arc::new(settings),
             groups: HashMap::new(),
+            ticked: None,
         }
     }
 
@@ -106,12 +112,14 @@ impl Engine {
     /// Puts other rules in force. Open cases go on as they were opened.
     pub fn set_rules(&mut self, rules: Arc<RuleSet>) {
         self.rules = rules;
+        self.ticked = None;
     }
 
     /// Forgets what it remembers of the books. To be called when a transaction was rolled back: what was learnt in it
     /// is not written down.
     pub fn forget_books(&mut self) {
         self.groups.clear();
+        self.ticked = None;
     }
 
     /// The settings.
@@ -131,15 +139,13 @@ impl Engine {
         now: Timestamp,
     ) -> Result<Vec<Note>, LedgerError> {
         let mut batch = Batch {
-            open: ledger.open_subjects()?.into_iter().collect(),
-            unwritten: Vec::new(),
-            notes: Vec::new(),
             patience,
+            ..Batch::begin(ledger)?
         };
         for event in events {
             match event {
                 Event::Job(_) => self.apply_job(ledger, &mut batch, event, patience, now)?,
-                Event::Push(_) | Event::Request(_) | Event::PerfAlert(_) => {
+                Event::Push(_) | Event::Request(_) | Event::PerfAlert(_) | Event::Timer(_) => {
                     self.apply_other(ledger, &mut batch, event, patience, now)?;
                 }
             }
@@ -166,7 +172,7 @@ impl Engine {
                 }
                 Engine::complete(ledger, request)?;
             }
-            Event::Job(_) | Event::PerfAlert(_) => {}
+            Event::Job(_) | Event::PerfAlert(_) | Event::Timer(_) => {}
         }
         if event.project().is_some_and(|project| !self.settings.watches(project)) {
             batch.notes.push(Note::Discarded(Discarded::NotWatched));
@@ -190,7 +196,7 @@ impl Engine {
             return Ok(());
         }
         for rule in candidates {
-            self.consider_other(ledger, batch, &event, rule, now)?;
+            self.consider_other(ledger, batch, &event, rule, Occasion::Message, now)?;
         }
         Ok(())
     }
@@ -259,7 +265,7 @@ impl Engine {
             return Ok(());
         }
         for rule in candidates {
-            self.consider_job(ledger, batch, &event, &placed, rule, now)?;
+            self.consider_job(ledger, batch, &event, &placed, rule, Occasion::Message, now)?;
         }
         if is_evidence {
             let series = job.facts.series().unwrap_or_else(|| placed.label.clone());
@@ -339,15 +345,19 @@ impl Engine {
             let Some(parent) = &job.facts.parent else {
                 return Ok(Some(Lack::Task));
             };
-            if ledger.action_of(parent)?.is_some() {
+            let is_ours = ledger.action_of(parent)?.is_some() || ledger.action_of(&job.run.task)?.is_some();
+            if is_ours {
                 job.facts.caused_by = CausedBy::Sheriffd;
-            } else if let Some(placed) = Placed::of(job)
-                && ledger.is_sending(placed.project, placed.label, placed.push)?
+            } else if job.group.as_ref() != Some(parent)
+                && let Some(placed) = Placed::of(job)
             {
-                return Ok(Some(Lack::Lineage));
-            } else {
-                job.facts.caused_by = CausedBy::Person;
+                match ledger.may_be_ours(placed.project, placed.label, placed.push)? {
+                    MayBeOurs::No => job.facts.caused_by = CausedBy::Person,
+                    MayBeOurs::SoonKnown => return Ok(Some(Lack::Lineage)),
+                    MayBeOurs::NeverKnown => {}
+                }
             }
+            // A run that an action made, and whose parent is the push's own task: whose action it was is not known.
         }
         let has_outcome = matches!(job.outcome(), Some(Outcome::Failed | Outcome::Passed));
         let may_fail = job.outcome() == Some(Outcome::Failed) || is_evidence;
@@ -391,6 +401,8 @@ impl Engine {
             back,
             forward: FORWARD,
             since: now.minus(self.settings.history_window),
+            rates_since: Vec::new(),
+            signature: placed.subject().signature,
         }
     }
 }

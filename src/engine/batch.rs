@@ -19,6 +19,16 @@ pub(super) struct Batch {
 }
 
 impl Batch {
+    /// With what open cases are about; its events wait for nothing.
+    pub fn begin(ledger: &mut dyn Ledger) -> Result<Batch, LedgerError> {
+        Ok(Batch {
+            open: ledger.open_subjects()?.into_iter().collect(),
+            unwritten: Vec::new(),
+            notes: Vec::new(),
+            patience: Patience::Settled,
+        })
+    }
+
     /// Writes the history that was held back, so that what reads the books next sees it.
     pub fn write(&mut self, ledger: &mut dyn Ledger) -> Result<(), LedgerError> {
         if !self.unwritten.is_empty() {

@@ -6,14 +6,39 @@ use super::advance::depth;
 use super::apply::{Engine, Note, Patience};
 use super::batch::Batch;
 use super::facts::HistoryFacts;
-use super::ledger::{CaseRow, Decision, DecisionResult, Lack, Ledger, LedgerError};
+use super::ledger::{CaseRow, Decision, DecisionResult, Lack, Ledger, LedgerError, ViewQuery};
 use super::opening::{self, Draft, Opening, Placed, by_hand, failure};
 use super::wish;
-use crate::event::{CaseId, CaseKind, Cause, CausedBy, Event, Reason, RequestKind, Timestamp};
-use crate::rules::{Matched, Mode, NoFacts, Rule, RuleIndex, Tracing};
+use crate::event::{CaseId, CaseKind, CaseParams, Cause, CausedBy, Event, Reason, RequestKind, Timestamp};
+use crate::rules::{
+    Facts, Guard, MAX_ELEMENTS, Matched, Mode, NoFacts, Object, Rule, RuleIndex, RuleSet, Stop, Tracing, Value,
+};
+
+/// How an event comes to a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Occasion {
+    /// It happened just now.
+    Message,
+    /// The rule held it back, and no further one came.
+    Released,
+}
+
+/// A rule that is asked about an event.
+pub(super) struct Asked<'a> {
+    pub rules: &'a RuleSet,
+    pub index: RuleIndex,
+    pub rule: &'a Rule,
+    pub event: &'a Event,
+    pub occasion: Occasion,
+    pub now: Timestamp,
+}
 
 impl Engine {
-    /// One rule on one failure: opens a case, or says why not.
+    /// One rule on one failure: opens a case, or several, or says why not.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one call's whole context, and only two callers"
+    )]
     pub(super) fn consider_job(
         &mut self,
         ledger: &mut dyn Ledger,
@@ -21,6 +46,7 @@ impl Engine {
         event: &Event,
         placed: &Placed<'_>,
         index: RuleIndex,
+        occasion: Occasion,
         now: Timestamp,
     ) -> Result<(), LedgerError> {
         let rules = Arc::clone(self.rules());
@@ -29,41 +55,138 @@ impl Engine {
         if let Some(reason) = opening::guards(placed, rule.open.kind(), allows_person, self.settings()) {
             return batch.note_decision(ledger, Decision::no(rule, event, reason, now));
         }
-        let view = ledger.view(&self.query(placed, depth(&rule.open), now))?;
-        let facts = HistoryFacts::new(placed, &view, self.settings(), now);
-        let evaluation = rules.evaluate(index, event, &facts, Tracing::On);
-        let mut decision = Decision::no(rule, event, Reason::Joined, now);
-        decision.detail = serde_json::json!({ "clauses": evaluation.trace });
-        if let Some(reason) = objection(evaluation.matched) {
-            return batch.note_decision(ledger, decision.because(reason));
+        let query = ViewQuery {
+            rates_since: rule.rate_windows().iter().map(|span| now.minus(*span)).collect(),
+            ..self.query(placed, depth(&rule.open), now)
+        };
+        let view = ledger.view(&query)?;
+        let bugs = ledger.bugs_of(&placed.subject())?;
+        let facts = HistoryFacts::new(placed, &view, bugs, self.settings(), now);
+        let asked = Asked {
+            rules: &rules,
+            index,
+            rule,
+            event,
+            occasion,
+            now,
+        };
+        let Some((decision, elements)) = self.ask(ledger, batch, &asked, &facts)? else {
+            return Ok(());
+        };
+        for (at, each) in elements.iter().enumerate() {
+            // What the element before it opened is in the books.
+            let later = if at > 0 { Some(ledger.view(&query)?) } else { None };
+            let view = later.as_ref().unwrap_or(&view);
+            let each = each.as_ref();
+            let mut decision = named(&decision, each);
+            let Some(params) = fill(ledger, batch, &asked, &facts, each, &decision)? else {
+                continue;
+            };
+            let subject = match each {
+                Some(Value::Object(Object::Signature(signature))) => placed.subject_with(Some((*signature).clone())),
+                _ => placed.subject(),
+            };
+            let wanted = failure::Wanted {
+                params: &params,
+                subject: &subject,
+                relaxed: &rule.relaxed,
+            };
+            let (mut opening, around) = failure::consider(placed, wanted, view, self.settings(), now);
+            explain_pushes(&mut decision.detail, &around);
+            if let Opening::Open(draft) = &mut opening
+                && !rule.relaxed.contains(&Guard::Storm)
+                && let Some((reason, head)) = self.shelter(ledger, batch, draft, now)?
+            {
+                decision.case = Some(head);
+                batch.note_decision(ledger, decision.because(reason))?;
+                continue;
+            }
+            self.conclude(ledger, batch, &asked, &facts, each, decision, opening)?;
         }
-        let (opening, around) = failure::consider(placed, &rule.open, &view, self.settings(), now);
-        explain_pushes(&mut decision.detail, &around);
-        self.conclude(ledger, batch, event, rule, decision, opening, now)
+        Ok(())
     }
 
-    /// One rule on an event that is not about a run: opens a case, or says why not.
+    /// One rule on an event that is not about a run: opens a case, or several, or says why not.
     pub(super) fn consider_other(
         &mut self,
         ledger: &mut dyn Ledger,
         batch: &mut Batch,
         event: &Event,
         index: RuleIndex,
+        occasion: Occasion,
         now: Timestamp,
     ) -> Result<(), LedgerError> {
         let rules = Arc::clone(self.rules());
         let Some(rule) = rules.rule(index) else { return Ok(()) };
-        let evaluation = rules.evaluate(index, event, &NoFacts, Tracing::On);
-        let mut decision = Decision::no(rule, event, Reason::Joined, now);
+        let asked = Asked {
+            rules: &rules,
+            index,
+            rule,
+            event,
+            occasion,
+            now,
+        };
+        let Some((decision, elements)) = self.ask(ledger, batch, &asked, &NoFacts)? else {
+            return Ok(());
+        };
+        for each in &elements {
+            let each = each.as_ref();
+            let mut decision = named(&decision, each);
+            let Some(params) = fill(ledger, batch, &asked, &NoFacts, each, &decision)? else {
+                continue;
+            };
+            let (opening, why) = self.wish_of_rule(ledger, batch, event, &params, now)?;
+            if let Some(why) = why {
+                decision.detail["why"] = why.into();
+            }
+            self.conclude(ledger, batch, &asked, &NoFacts, each, decision, opening)?;
+        }
+        Ok(())
+    }
+
+    /// Asks a rule about an event: whether it matches and acts now, and on which elements of its list (one that is
+    /// `None` where it has no list). `None`: it opens nothing, and that is written down.
+    fn ask<'a>(
+        &mut self,
+        ledger: &mut dyn Ledger,
+        batch: &mut Batch,
+        asked: &Asked<'a>,
+        facts: &'a dyn Facts,
+    ) -> Result<Option<(Decision, Vec<Option<Value<'a>>>)>, LedgerError> {
+        let evaluation = asked.rules.evaluate(asked.index, asked.event, facts, Tracing::On);
+        let mut decision = Decision::no(asked.rule, asked.event, Reason::Joined, asked.now);
         decision.detail = serde_json::json!({ "clauses": evaluation.trace });
-        if let Some(reason) = objection(evaluation.matched) {
-            return batch.note_decision(ledger, decision.because(reason));
+        let elements = asked.rules.elements(asked.index, asked.event, facts);
+        let objection = match objection(evaluation.matched) {
+            Some(reason) => Some(reason),
+            None => match &elements {
+                Err(Stop::Unknown(_)) => Some(Reason::ConditionUnknown),
+                Err(Stop::Error(_)) => Some(Reason::ConditionFalse),
+                Ok(Some(list)) if list.is_empty() => Some(Reason::ConditionFalse),
+                Ok(_) => self.not_now(ledger, asked, &mut decision)?,
+            },
+        };
+        let mut elements = match (elements, objection) {
+            (Ok(elements), None) => elements,
+            (elements, objection) => {
+                match elements {
+                    Ok(None) => {}
+                    Ok(Some(list)) => decision.detail["elements"] = list.len().into(),
+                    Err(stop) => decision.detail["elements"] = stop.to_string().into(),
+                }
+                let reason = objection.unwrap_or(Reason::ConditionUnknown);
+                batch.note_decision(ledger, decision.because(reason))?;
+                return Ok(None);
+            }
+        };
+        if let Some(list) = &mut elements
+            && list.len() > MAX_ELEMENTS
+        {
+            list.truncate(MAX_ELEMENTS);
+            batch.note_decision(ledger, decision.clone().because(Reason::TooMany))?;
         }
-        let (opening, why) = self.wish_of_rule(ledger, batch, event, &rule.open, now)?;
-        if let Some(why) = why {
-            decision.detail["why"] = why.into();
-        }
-        self.conclude(ledger, batch, event, rule, decision, opening, now)
+        let elements = elements.map_or_else(|| vec![None], |list| list.into_iter().map(Some).collect());
+        Ok(Some((decision, elements)))
     }
 
     /// A person opens a case.
@@ -129,12 +252,13 @@ impl Engine {
         &mut self,
         ledger: &mut dyn Ledger,
         batch: &mut Batch,
-        event: &Event,
-        rule: &Rule,
+        asked: &Asked<'_>,
+        facts: &dyn Facts,
+        each: Option<&Value<'_>>,
         mut decision: Decision,
         opening: Opening,
-        now: Timestamp,
     ) -> Result<(), LedgerError> {
+        let (rule, event, now) = (asked.rule, asked.event, asked.now);
         let draft = match opening {
             Opening::No(reason) => return batch.note_decision(ledger, decision.because(reason)),
             Opening::Join(case) => {
@@ -144,18 +268,12 @@ impl Engine {
             Opening::Wait(lack) => return wait(ledger, batch, event, lack, now),
             Opening::Open(draft) => draft,
         };
-        let throttle_key = rule
-            .throttle
-            .as_ref()
-            .map(|throttle| throttle.by.key(event))
-            .unwrap_or_default();
-        if let Some(throttle) = &rule.throttle {
-            let since = now.minus(throttle.per);
-            let opened = ledger.cases_opened(rule.name.as_str(), &throttle_key, since, throttle.max)?;
-            if opened >= throttle.max {
-                return batch.note_decision(ledger, decision.because(Reason::Throttled));
-            }
+        let element = each.map(ToString::to_string);
+        let (objection, throttle_key) = self.too_often(ledger, asked, &draft, element.as_deref())?;
+        if let Some(reason) = objection {
+            return batch.note_decision(ledger, decision.because(reason));
         }
+        let approval = self.approval(ledger, asked, facts, &draft, each, &mut decision)?;
         let cause = Cause::Rule {
             name: rule.name.clone(),
             version: self.rules().version().into(),
@@ -163,6 +281,9 @@ impl Engine {
         let case = CaseRow {
             budget: rule.budget.as_ref().map(|name| name.to_string()),
             throttle_key,
+            each: element,
+            approval,
+            notify: rule.notify.as_ref().map(|notify| Arc::clone(&notify.webhook)),
             ..self.new_case(*draft, cause, rule.mode, now)
         };
         let id = ledger.open_case(&case)?;
@@ -182,7 +303,13 @@ impl Engine {
     ) -> Result<(), LedgerError> {
         batch.watch(&case);
         let id = case.id;
-        batch.notes.push(Note::Opened(Box::new(case)));
+        let awaits_approval = case.awaits_approval().is_some();
+        batch.notes.push(Note::Opened(Box::new(case.clone())));
+        if awaits_approval {
+            batch
+                .notes
+                .push(Note::HeldBack(Box::new(case), Reason::AwaitingApproval));
+        }
         self.advance(ledger, id, now, &mut batch.notes)
     }
 
@@ -196,6 +323,8 @@ impl Engine {
             opened_by,
             targets,
             unable,
+            span,
+            storm,
         } = draft;
         CaseRow {
             id: CaseId(0),
@@ -216,6 +345,41 @@ impl Engine {
             closed_at: None,
             why: String::new(),
             throttle_key: String::new(),
+            each: None,
+            approval: None,
+            notify: None,
+            span,
+            storm,
+        }
+    }
+}
+
+/// A decision about one element of a rule's list.
+fn named(decision: &Decision, each: Option<&Value<'_>>) -> Decision {
+    let mut decision = decision.clone();
+    if let Some(each) = each {
+        decision.detail["each"] = each.to_string().into();
+    }
+    decision
+}
+
+/// The parameters of the case that a rule opens. `None`: a text of them has no value for the event, and that is written
+/// down.
+fn fill<'a>(
+    ledger: &mut dyn Ledger,
+    batch: &mut Batch,
+    asked: &Asked<'a>,
+    facts: &'a dyn Facts,
+    each: Option<&Value<'a>>,
+    decision: &Decision,
+) -> Result<Option<CaseParams>, LedgerError> {
+    match asked.rule.params_for(asked.event, facts, each) {
+        Ok(params) => Ok(Some(params)),
+        Err(why) => {
+            let mut decision = decision.clone();
+            decision.detail["text"] = why.to_string().into();
+            batch.note_decision(ledger, decision.because(Reason::TextUnknown))?;
+            Ok(None)
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::ledger::{ActionRow, ActionState, CaseRow, Counts, PushRow, RunRow, View};
 use super::settings::EngineSettings;
 use crate::cases::{Evidence, PushEvidence, TargetEvidence};
-use crate::event::{CausedBy, Label, Outcome, PushId, Reason, RunState, Signature, Timestamp};
+use crate::event::{CausedBy, Label, Outcome, PushId, Reason, RunKey, RunState, Signature, Timestamp};
 
 /// What one run says of a subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +88,26 @@ impl Tally {
     }
 }
 
+/// How often a subject failed and passed in a view since a moment, one run left out: for a failure rate. What came
+/// before the view's window is [`View::earlier`]'s.
+pub fn counts_since(
+    view: &View,
+    label: &Label,
+    signature: Option<&Signature>,
+    since: Timestamp,
+    without: &RunKey,
+) -> Counts {
+    let speaks = |run: &&RunRow| run.at >= since && run.key != *without && (signature.is_some() || run.label == *label);
+    view.runs.iter().filter(speaks).fold(Counts::default(), |sum, run| {
+        let is_chunked = signature.is_some_and(|signature| signature.group.is_some()) && run.label != *label;
+        match says(run, signature, is_chunked, Timestamp(i64::MIN)) {
+            Says::Failed => sum.plus(Counts::new(1, 0)),
+            Says::Passed => sum.plus(Counts::new(0, 1)),
+            Says::Pending | Says::Nothing => sum,
+        }
+    })
+}
+
 /// Jobs of an action that are still to appear.
 fn still_to_come(action: &ActionRow) -> u32 {
     if action.state.is_expected() {
@@ -97,6 +117,17 @@ fn still_to_come(action: &ActionRow) -> u32 {
     }
 }
 
+/// Whether a request says that asking for the job on its push again is of no use: the CI cannot do it, took it and ran
+/// nothing, or a person does not want it.
+fn is_given_up(action: &ActionRow) -> bool {
+    matches!(
+        (action.state, action.reason),
+        (ActionState::Refused, Some(Reason::NotPossible))
+            | (ActionState::Overdue, Some(Reason::NotAppeared | Reason::InDoubt))
+            | (ActionState::Dropped, Some(Reason::Paused))
+    )
+}
+
 /// The pushes of a view with what is known of each.
 pub fn pushes(view: &View, tally: &Tally, actions: &[ActionRow]) -> Vec<PushEvidence> {
     view.pushes
@@ -104,12 +135,11 @@ pub fn pushes(view: &View, tally: &Tally, actions: &[ActionRow]) -> Vec<PushEvid
         .map(|row| {
             let (counts, running) = tally.on(row.push);
             let on_push = || actions.iter().filter(|action| action.push == row.push);
-            let refused = on_push()
-                .any(|action| action.state == ActionState::Refused && action.reason == Some(Reason::NotPossible));
+            let gave_up = on_push().any(is_given_up) && !on_push().any(|action| action.arrived > 0);
             PushEvidence {
                 push: row.push,
                 revision: row.revision.clone(),
-                runnable: row.revision.is_some() && !refused,
+                runnable: row.revision.is_some() && !gave_up,
                 counts,
                 pending: on_push().map(still_to_come).fold(running, u32::saturating_add),
                 backed_out_by: backed_out_by(row, &view.pushes),
@@ -239,7 +269,7 @@ fn targets(case: &CaseRow, view: &View, actions: &[ActionRow], lost_before: Time
                 pending: asked().map(still_to_come).fold(pending, u32::saturating_add),
                 asked: asked().next().is_some(),
                 refused: asked()
-                    .find(|action| action.state == ActionState::Refused)
+                    .find(|action| action.state == ActionState::Refused || is_given_up(action) && action.arrived == 0)
                     .map(|action| action.detail.clone().unwrap_or_else(|| "the CI refused it".into())),
             }
         })

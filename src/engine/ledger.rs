@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::storm::Span;
 use crate::event::{
-    ActionKey, CaseId, CaseKind, CaseParams, Cause, CausedBy, Event, JobEvent, JobRequest, Label, Project, PushEvent,
-    PushId, Reason, Revision, RunKey, RunState, Signature, Subject, Target, TaskGraph, TaskId, Timestamp, Unable,
-    Verdict,
+    ActionKey, CaseId, CaseKind, CaseParams, Cause, CausedBy, Duration, Event, JobEvent, JobRequest, Label, Project,
+    PushEvent, PushId, Reason, Revision, RunKey, RunState, Signature, Subject, Target, TaskGraph, TaskId, Timestamp,
+    Unable, Verdict, VerdictKind,
 };
 pub use crate::rules::Mode;
-use crate::rules::Rule;
+use crate::rules::{Bug, Estimate, Rule};
 pub use crate::stats::rates::Counts;
 
 /// The books could not be read or written.
@@ -111,12 +112,73 @@ pub struct CaseRow {
     pub why: String,
     /// What the rule's throttle counts together; empty where it has none.
     pub throttle_key: String,
+    /// What the case is for, where a rule opens one for each element of a list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub each: Option<String>,
+    /// Whether a person must approve it, and did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<CaseApproval>,
+    /// The webhook that is told of its verdict, by name; `None`: the common one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify: Option<Arc<str>>,
+    /// For searches: between which pushes it broke, as far as was known when the case was opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span: Option<Span>,
+    /// The case of the storm that it stands for or was closed with; its own number if it is that case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storm: Option<CaseId>,
+}
+
+/// That a person must approve a case before it asks for anything.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CaseApproval {
+    /// The group of people who may, as the rule names it.
+    pub by: Arc<str>,
+    /// When it is too late.
+    pub expires: Timestamp,
+    /// What the case may cost, as it was estimated when it was opened.
+    pub estimate: Estimate,
+    /// Who approved it, and when; `None` while nobody has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved: Option<(Arc<str>, Timestamp)>,
+}
+
+/// An event that a rule holds back until events like it have stopped coming. The latest of them stands for all.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Held {
+    /// The rule.
+    pub rule: String,
+    /// What the rule's `debounce` holds together.
+    pub key: String,
+    /// When the first of them came.
+    pub since: Timestamp,
+    /// When the rule acts, unless another comes.
+    pub due: Timestamp,
+    /// How many have come.
+    pub count: u32,
+    /// The latest.
+    pub event: Event,
 }
 
 impl CaseRow {
+    /// Whether it was closed because another case looks into the same storm.
+    pub fn was_closed_with_storm(&self) -> bool {
+        let is_moot = self
+            .verdict
+            .as_ref()
+            .is_some_and(|verdict| verdict.kind == VerdictKind::Superseded);
+        is_moot && self.storm.is_some_and(|head| head != self.id)
+    }
+
     /// Whether it only decides and asks for nothing.
     pub fn is_shadow(&self) -> bool {
         self.mode != Mode::Live
+    }
+
+    /// The approval that it waits for. In shadow it asks for nothing, so for no approval either.
+    pub fn awaits_approval(&self) -> Option<&CaseApproval> {
+        let waiting = |approval: &&CaseApproval| approval.approved.is_none();
+        self.approval.as_ref().filter(waiting).filter(|_| !self.is_shadow())
     }
 }
 
@@ -138,7 +200,7 @@ pub enum ActionState {
     Shadow,
     /// Given up before it was sent: its case ended first.
     Dropped,
-    /// Accepted or in doubt, but its jobs never appeared.
+    /// Accepted or in doubt, but its jobs did not all appear: those that did not are not waited for.
     Overdue,
 }
 
@@ -259,6 +321,10 @@ pub struct ViewQuery {
     pub forward: u32,
     /// Runs older than this are not counted into [`View::before`].
     pub since: Timestamp,
+    /// Further moments: for each, the runs before the window that are not older are shown in [`View::earlier`].
+    pub rates_since: Vec<Timestamp>,
+    /// The signature whose failures are counted in [`View::earlier`]; `None`: all failures of the label.
+    pub signature: Option<Signature>,
 }
 
 /// What the books say around a subject.
@@ -270,6 +336,9 @@ pub struct View {
     pub runs: Vec<RunRow>,
     /// Runs of the label on pushes before the window.
     pub before: Counts,
+    /// The same since each moment of [`ViewQuery::rates_since`]: how often the signature failed, how often the label
+    /// passed.
+    pub earlier: Vec<(Timestamp, Counts)>,
     /// Open cases about the label or its series.
     pub open: Vec<CaseRow>,
     /// Cases about them that closed last, newest first.
@@ -393,6 +462,14 @@ impl Decision {
         }
     }
 
+    /// A rule that is no longer in force opened nothing on an event.
+    pub fn of_rule_gone(rule: &str, event: &Event, at: Timestamp) -> Decision {
+        Decision {
+            rule: rule.to_owned(),
+            ..Decision::by_hand(event, Some(Reason::RuleGone), None, at)
+        }
+    }
+
     /// The same for another reason.
     pub fn because(mut self, reason: Reason) -> Decision {
         self.result = DecisionResult::No(reason);
@@ -432,6 +509,18 @@ pub struct GroupRow {
     pub revision: Option<Revision>,
 }
 
+/// Whether a run whose parent is in no receipt may be ours all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MayBeOurs {
+    /// No.
+    No,
+    /// A request of ours for its push is on its way: its answer will tell. An action makes builds too, so that the label
+    /// says nothing.
+    SoonKnown,
+    /// We asked for the label on the push, and the CI did not name the task that makes the jobs.
+    NeverKnown,
+}
+
 /// The books inside one transaction.
 pub trait Ledger {
     /// Writes runs into the history: a later state replaces an earlier one, never the other way round; known
@@ -456,8 +545,8 @@ pub trait Ledger {
     /// The action whose receipt names this task.
     fn action_of(&mut self, receipt: &TaskId) -> Result<Option<ActionKey>, LedgerError>;
 
-    /// Whether an action for this label and push is on its way, so that a run of unknown parentage may be ours.
-    fn is_sending(&mut self, project: &Project, label: &Label, push: PushId) -> Result<bool, LedgerError>;
+    /// Whether a run of this label on this push, made by an action that is in no receipt, may be ours.
+    fn may_be_ours(&mut self, project: &Project, label: &Label, push: PushId) -> Result<MayBeOurs, LedgerError>;
 
     /// Project and label of everything that an open case is about: its subject and its targets.
     fn open_subjects(&mut self) -> Result<Vec<(Project, Label)>, LedgerError>;
@@ -490,13 +579,51 @@ pub trait Ledger {
     /// dropped, and a notice of the verdict is due.
     fn save_case(&mut self, case: &CaseRow) -> Result<(), LedgerError>;
 
+    /// The searches for a culprit that were opened in a project since a moment, oldest first, at most `limit` of the
+    /// newest.
+    fn recent_searches(&mut self, project: &Project, since: Timestamp, limit: u32)
+    -> Result<Vec<CaseRow>, LedgerError>;
+
     /// Cases that a rule opened since a moment with this throttle key, at most `limit`.
     fn cases_opened(&mut self, rule: &str, key: &str, since: Timestamp, limit: u32) -> Result<u32, LedgerError>;
+
+    /// When a rule last opened a case about this subject and, where it opens one for each element of a list, this
+    /// element.
+    fn last_opened(
+        &mut self,
+        rule: &str,
+        subject: &Subject,
+        each: Option<&str>,
+    ) -> Result<Option<Timestamp>, LedgerError>;
+
+    /// How long the runs of a label take on a machine, in the mean; `None` while none has told.
+    fn mean_duration(&mut self, project: &Project, label: &Label) -> Result<Option<Duration>, LedgerError>;
+
+    /// The bugs that a subject is known by. `None` where the books have no source of bugs: it is not known then.
+    fn bugs_of(&mut self, _subject: &Subject) -> Result<Option<Vec<Bug>>, LedgerError> {
+        Ok(None)
+    }
+
+    /// What a rule holds back under a key.
+    fn held(&mut self, rule: &str, key: &str) -> Result<Option<Held>, LedgerError>;
+
+    /// Holds an event back; replaces what is held under its rule and key.
+    fn hold(&mut self, held: &Held) -> Result<(), LedgerError>;
+
+    /// Takes out what is due, the most overdue first, at most `limit`.
+    fn take_held(&mut self, now: Timestamp, limit: u32) -> Result<Vec<Held>, LedgerError>;
+
+    /// When a scheduled rule last ran, or was first seen.
+    fn last_tick(&mut self, rule: &str) -> Result<Option<Timestamp>, LedgerError>;
+
+    /// Remembers when a scheduled rule ran.
+    fn set_last_tick(&mut self, rule: &str, at: Timestamp) -> Result<(), LedgerError>;
 
     /// Puts a request into the outbox. Returns false, and does nothing, when the key is there already.
     fn add_action(&mut self, action: &NewAction, now: Timestamp) -> Result<bool, LedgerError>;
 
-    /// Marks actions that were accepted before `before` and whose jobs did not all come as overdue.
+    /// Marks actions that were sent before `before`, are in doubt, and whose jobs did not all come as overdue. Those that
+    /// were accepted are the dispatcher's: it looks for their jobs at the CI first.
     fn mark_overdue(&mut self, case: CaseId, before: Timestamp) -> Result<u32, LedgerError>;
 
     /// Cases whose time to wake has come, the most overdue first, at most `limit`.

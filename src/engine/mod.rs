@@ -8,11 +8,14 @@ mod answer;
 mod apply;
 mod batch;
 mod consider;
+mod envelope;
 pub mod evidence;
 mod facts;
 pub mod ledger;
 pub mod opening;
 pub mod settings;
+mod shelter;
+pub mod storm;
 mod wish;
 
 pub use answer::Answer;

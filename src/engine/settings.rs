@@ -27,6 +27,10 @@ pub struct EngineSettings {
     pub has_pushlog: bool,
     /// Whether the task graph of a push can be asked for.
     pub has_graphs: bool,
+    /// Labels that have to fail newly on one push to be taken for one storm; 0: never.
+    pub storm_labels: u32,
+    /// How long after the first of them was noticed the others may be.
+    pub storm_window: Duration,
 }
 
 /// Project names under which pushes are tries, not history.
@@ -45,6 +49,8 @@ impl Default for EngineSettings {
             mode: None,
             has_pushlog: false,
             has_graphs: false,
+            storm_labels: 8,
+            storm_window: Duration::from_secs(2 * 3600),
         }
     }
 }

@@ -129,6 +129,13 @@ impl Engine {
             (CaseParams::Fill(params), Event::Push(push)) => {
                 self.fill_settled(ledger, batch, &push.project, push.push, params, now)
             }
+            (CaseParams::Fill(params), Event::Timer(_)) => match &params.project {
+                Some(project) => {
+                    let project = Project::from(project.as_str());
+                    self.fill_settled(ledger, batch, &project, None, params, now)
+                }
+                None => Ok(no(Reason::FactsUnknown, "the rule names no project")),
+            },
             (_, Event::Request(request)) => match of_request(request, params) {
                 Ok(What::Backfill(label, _)) if !matches!(params, CaseParams::Range(_)) => {
                     self.search(ledger, request, params, label)

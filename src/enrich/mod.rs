@@ -8,9 +8,11 @@
 
 mod cached;
 mod files;
+mod groups;
 mod pace;
 mod pushlog;
 mod queue;
+mod treestatus;
 
 use std::sync::Arc;
 
@@ -23,8 +25,10 @@ use crate::net::ask::AskError;
 
 pub use cached::{CacheSettings, CachedSource};
 pub use files::{FilesError, RecordedSource};
+pub use groups::{GroupPage, GroupSource};
 pub use pushlog::{PushlogError, PushlogSettings, PushlogSource};
 pub use queue::{QueueSettings, QueueSource};
+pub use treestatus::{Tree, TreeStatusError, TreeStatusSource};
 
 /// Why a fact could not be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

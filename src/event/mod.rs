@@ -7,6 +7,7 @@
 mod action;
 mod case;
 mod delivery;
+mod duration;
 mod graph;
 mod ids;
 mod job;
@@ -19,6 +20,7 @@ mod time;
 pub use action::{ActionKey, JobRequest};
 pub use case::{CaseKind, Cause, NamedPush, Subject, Target, Unable, Verdict, VerdictKind};
 pub use delivery::Delivery;
+pub use duration::{DurationError, format_duration, parse_duration};
 pub use graph::{GraphJob, TaskGraph};
 pub use ids::{BackendName, CaseId, Label, Project, PushId, Revision, RuleName, RunKey, TaskId};
 pub use job::{CausedBy, Chunk, JobEvent, JobFacts, Outcome, RunState, Signature, Worker};
@@ -43,22 +45,34 @@ pub enum Event {
     Request(Box<RequestEvent>),
     /// A performance alert was raised (`perf.alert`).
     PerfAlert(Box<PerfAlert>),
+    /// A scheduled rule is due (`timer`): made by the engine, never by a message.
+    Timer(Box<Tick>),
+}
+
+/// A minute that a scheduled rule names.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Tick {
+    /// The rule.
+    pub rule: RuleName,
+    /// The minute.
+    pub at: Timestamp,
 }
 
 impl Event {
     /// The event's name in rules: `job.pending`, `job.running`, `job.finished`, `push.created`,
-    /// `request.received`, `perf.alert`.
+    /// `request.received`, `perf.alert`, `timer`.
     pub fn name(&self) -> &'static str {
         match self {
             Event::Job(job) => job.event_name(),
             Event::Push(_) => "push.created",
             Event::Request(_) => "request.received",
             Event::PerfAlert(_) => "perf.alert",
+            Event::Timer(_) => "timer",
         }
     }
 
     /// What the event is called in explanations: `task/run` for a job, `push/autoland/1234`, `request/try/567/add`,
-    /// `alert/89`. The same for every message about the same thing.
+    /// `alert/89`, `timer/fill-at-night/2026-06-01T10:00:00Z`. The same for every message about the same thing.
     pub fn id(&self) -> String {
         let on = |push: Option<PushId>, revision: Option<&Revision>| match (push, revision) {
             (Some(push), _) => push.to_string(),
@@ -75,6 +89,7 @@ impl Event {
                 request.kind.as_str()
             ),
             Event::PerfAlert(alert) => format!("alert/{}", alert.id),
+            Event::Timer(tick) => format!("timer/{}/{}", tick.rule, tick.at),
         }
     }
 
@@ -85,6 +100,7 @@ impl Event {
             Event::Push(push) => push.push,
             Event::Request(request) => request.push,
             Event::PerfAlert(alert) => alert.push,
+            Event::Timer(_) => None,
         }
     }
 
@@ -97,7 +113,7 @@ impl Event {
                 RequestKind::Open(open) => open.label.as_ref(),
                 _ => None,
             },
-            Event::Push(_) | Event::PerfAlert(_) => None,
+            Event::Push(_) | Event::PerfAlert(_) | Event::Timer(_) => None,
         }
     }
 
@@ -108,6 +124,7 @@ impl Event {
             Event::Push(push) => push.at,
             Event::Request(_) => None,
             Event::PerfAlert(alert) => alert.at,
+            Event::Timer(tick) => Some(tick.at),
         }
     }
 
@@ -118,6 +135,7 @@ impl Event {
             Event::Push(push) => Some(&push.project),
             Event::Request(request) => Some(&request.project),
             Event::PerfAlert(alert) => Some(&alert.project),
+            Event::Timer(_) => None,
         }
     }
 }

@@ -54,15 +54,43 @@ pub enum Reason {
     NotPossible,
     /// The answer to a request was lost, and what became of it is not known.
     InDoubt,
+    /// The project's tree is closed, and the rule waits for it.
+    TreeClosed,
+    /// Most runs on the platform end by infrastructure, or most requests to the CI fail.
+    Breaker,
+    /// Too many jobs wait for a machine on the platform.
+    Backlog,
+    /// Our own runs have failed too often today: people have enough to look at.
+    Attention,
+    /// The CI took the request, and its jobs did not appear.
+    NotAppeared,
+    /// Many labels fail on one push: one case looks for the cause, for a few of them.
+    Storm,
     /// The rule acted on the same key too short a while ago.
     Throttled,
     /// Everything that was wanted ran, runs, waits or is asked for.
     NothingMissing,
+    /// It is one of the hours in which the rule opens nothing.
+    QuietHours,
+    /// The rule waits until events like this one have stopped coming.
+    Debounced,
+    /// The subject had a case of this rule too short a while ago.
+    OnceWithin,
+    /// A text of the rule's `open` asks for a fact that is not known.
+    TextUnknown,
+    /// The rule's `for_each` has more elements than are looked at.
+    TooMany,
+    /// A person must approve the case before it asks for anything.
+    AwaitingApproval,
+    /// Nobody approved the case in time.
+    ApprovalExpired,
+    /// The rule that held the event back is no longer in force.
+    RuleGone,
 }
 
 impl Reason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Reason; 25] = [
+    pub const ALL: [Reason; 39] = [
         Reason::ConditionFalse,
         Reason::ConditionUnknown,
         Reason::Lineage,
@@ -86,8 +114,22 @@ impl Reason {
         Reason::NotYet,
         Reason::NotPossible,
         Reason::InDoubt,
+        Reason::TreeClosed,
+        Reason::Breaker,
+        Reason::Backlog,
+        Reason::Attention,
+        Reason::NotAppeared,
+        Reason::Storm,
         Reason::Throttled,
         Reason::NothingMissing,
+        Reason::QuietHours,
+        Reason::Debounced,
+        Reason::OnceWithin,
+        Reason::TextUnknown,
+        Reason::TooMany,
+        Reason::AwaitingApproval,
+        Reason::ApprovalExpired,
+        Reason::RuleGone,
     ];
 
     /// The word used in metrics, commands and rule tests.
@@ -116,8 +158,22 @@ impl Reason {
             Reason::NotYet => "not-yet",
             Reason::NotPossible => "not-possible",
             Reason::InDoubt => "in-doubt",
+            Reason::TreeClosed => "tree-closed",
+            Reason::Breaker => "breaker",
+            Reason::Backlog => "backlog",
+            Reason::Attention => "attention",
+            Reason::NotAppeared => "not-appeared",
+            Reason::Storm => "storm",
             Reason::Throttled => "throttled",
             Reason::NothingMissing => "nothing-missing",
+            Reason::QuietHours => "quiet-hours",
+            Reason::Debounced => "debounced",
+            Reason::OnceWithin => "once-within",
+            Reason::TextUnknown => "text-unknown",
+            Reason::TooMany => "too-many",
+            Reason::AwaitingApproval => "awaiting-approval",
+            Reason::ApprovalExpired => "approval-expired",
+            Reason::RuleGone => "rule-gone",
         }
     }
 
@@ -147,8 +203,22 @@ impl Reason {
             Reason::NotYet => "the push's decision task is not there yet",
             Reason::NotPossible => "the CI cannot do it",
             Reason::InDoubt => "the answer to the request was lost",
+            Reason::TreeClosed => "the project's tree is closed",
+            Reason::Breaker => "most runs on the platform, or most requests to the CI, fail by infrastructure",
+            Reason::Backlog => "too many jobs wait for machines on the platform",
+            Reason::Attention => "our own runs have made people look at enough failures today",
+            Reason::NotAppeared => "the CI took the request, and its jobs did not appear",
+            Reason::Storm => "many labels fail on one push: one case looks for the cause",
             Reason::Throttled => "the rule acted on the same key a short while ago",
             Reason::NothingMissing => "everything that was wanted ran, runs, waits or is asked for",
+            Reason::QuietHours => "it is one of the hours in which the rule opens nothing",
+            Reason::Debounced => "the rule waits until events like this one have stopped coming",
+            Reason::OnceWithin => "the subject had a case of this rule a short while ago",
+            Reason::TextUnknown => "a text of the rule's `open` has no value for this event",
+            Reason::TooMany => "the rule's `for_each` has more elements than are looked at",
+            Reason::AwaitingApproval => "a person must approve the case before it asks for anything",
+            Reason::ApprovalExpired => "nobody approved the case in time",
+            Reason::RuleGone => "the rule that held the event back is no longer in force",
         }
     }
 }

@@ -29,8 +29,9 @@ pub struct Bug {
 pub struct Estimate {
     /// Jobs it may ask for.
     pub jobs: u32,
-    /// Machine-hours of those jobs, from the mean duration of the label; not negative.
-    pub hours: f64,
+    /// Machine-hours of those jobs, from the mean duration of the label; not negative. `None` while no run of it has
+    /// told how long it takes.
+    pub hours: Option<f64>,
 }
 
 /// The answers of the engine. `None` everywhere means *not known yet*: a clause that needs it is unknown, never true.

@@ -28,18 +28,7 @@ const fn needed(name: &'static str, shape: Shape, doc: &'static str) -> Key {
 
 /// A key of the language that the engine does not act on yet: refused, never ignored. When the engine learns one, its
 /// line goes.
-pub(super) const NOT_YET: &[(&str, &str)] = &[
-    ("for_each", "write one rule for what is looked at as a whole"),
-    ("debounce", "`throttle` bounds how often a rule opens cases"),
-    ("once_within", "`throttle` bounds how often a rule opens cases"),
-    ("quiet_hours", "keep the rule in `mode: shadow` outside its hours"),
-    ("schedule", "a rule needs an event in `on:`"),
-    (
-        "approve",
-        "keep the rule in `mode: shadow`, and open what is worth it by hand",
-    ),
-    ("guards", "every guard stays on"),
-];
+pub(super) const NOT_YET: &[(&str, &str)] = &[];
 
 /// A whole file.
 pub(super) static FILE: Keys = Keys {
@@ -59,7 +48,7 @@ pub(super) static FILE: Keys = Keys {
         key(
             "budgets",
             Shape::Names(&Shape::Keys(&BUDGET)),
-            "Daily allowances of jobs that rules draw on; all files see them.",
+            "Daily allowances that rules draw on; all files see them.",
         ),
         key("rules", Shape::List(&Shape::Keys(&RULE)), "The rules."),
         key(
@@ -76,6 +65,10 @@ pub(super) const MODES: &[&str] = &["shadow", "live", "off"];
 pub(super) const CAUSERS: &[&str] = &["push", "person"];
 /// The words of a budget's `per`.
 pub(super) const SCOPES: &[&str] = &["project", "platform", "rule", "label", "all"];
+/// The words of a budget's `counts`, the same as [`super::rule::Counted::as_str`].
+pub(super) const COUNTED: &[&str] = &["jobs", "machine-hours", "failures"];
+/// The words of `when_closed`.
+pub(super) const WHEN_CLOSED: &[&str] = &["wait", "go-on"];
 /// The words of `on`, the same as [`super::fields::EventKind::as_str`].
 pub(super) const EVENTS: &[&str] = &[
     "job.finished",
@@ -161,6 +154,12 @@ pub(super) static RULE: Keys = Keys {
         ),
         key("notify", Shape::Keys(&NOTIFY), "Who is told of the verdict."),
         key("guards", Shape::Keys(&GUARD_KEYS), "Guards to relax, by name."),
+        key(
+            "when_closed",
+            Shape::Word(WHEN_CLOSED),
+            "What its requests do while the project's tree is closed, where a treestatus service is configured: `wait` \
+            (the default) or `go-on`.",
+        ),
     ],
 };
 
@@ -201,8 +200,14 @@ pub(super) static BUDGET: Keys = Keys {
                 &Shape::Int(0, MAX_ALLOWANCE),
                 &Shape::Names(&Shape::Int(0, MAX_ALLOWANCE)),
             ),
-            "Jobs a day (UTC): one number, or numbers by the beginning of the project's, platform's, rule's or \
+            "What may be spent in 24 hours: one number, or numbers by the beginning of the project's, platform's, rule's or \
             label's name (the longest that fits), with `default` for the rest.",
+        ),
+        key(
+            "counts",
+            Shape::Word(COUNTED),
+            "`jobs` (the default) or `machine-hours` of the rules that name it; or `failures` of our own runs, of all \
+            rules, those that have not ended counted as if they had failed (the default of a budget called `attention`).",
         ),
     ],
 };

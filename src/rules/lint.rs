@@ -9,7 +9,7 @@ use super::diagnostic::Gathering;
 use super::fields::EventKind;
 use super::matching::FieldMatch;
 use super::read::{Places, Read};
-use super::rule::{Mode, Rule};
+use super::rule::{Budget, Counted, Mode, Rule};
 use super::value::Value;
 use crate::event::{CaseKind, CausedBy};
 
@@ -40,7 +40,13 @@ pub(super) fn check(read: &Read, gathering: &mut Gathering) {
         }
     }
     let used = |name: &str| read.rules.iter().any(|(rule, _)| rule.budget.as_deref() == Some(name));
-    for (name, (_, span)) in read.budgets.iter().filter(|(name, _)| !used(name)) {
+    // What counts failures holds for all rules.
+    let is_for_all = |budget: &Budget| budget.counts == Counted::Failures;
+    for (name, (_, span)) in read
+        .budgets
+        .iter()
+        .filter(|(name, (budget, _))| !is_for_all(budget) && !used(name))
+    {
         let note = gathering.warning(
             Code::UnusedBudget,
             *span,

@@ -10,9 +10,12 @@ use super::code::Code;
 use super::diagnostic::Span;
 use super::expr::{NamedList, an};
 use super::read::Reader;
-use super::rule::{Budget, BudgetScope};
+use super::rule::{Budget, BudgetScope, Counted};
 use super::value::{Type, Value};
 use super::yaml::{Key, Node, Yaml};
+
+/// The name of a budget that counts failures without saying so.
+const ATTENTION: &str = "attention";
 
 impl Reader<'_> {
     /// Reads a shared list.
@@ -68,6 +71,16 @@ impl Reader<'_> {
             // What cannot be read was said already; under its name it is still known.
             _ => BudgetScope::All,
         };
+        // The name says what it is for, unless the budget says something else.
+        let by_name = match key.name.as_str() {
+            ATTENTION => Counted::Failures,
+            _ => Counted::Jobs,
+        };
+        let counts = node.get("counts").and_then(Node::text);
+        let counts = Counted::ALL
+            .into_iter()
+            .find(|counted| counts == Some(counted.as_str()))
+            .unwrap_or(by_name);
         let daily = node.get("daily").unwrap_or(node);
         let jobs = |node: &Node| match node.value {
             Yaml::Int(number) => u32::try_from(number).ok(),
@@ -87,6 +100,7 @@ impl Reader<'_> {
         }
         let budget = Budget {
             name: Arc::from(key.name.as_str()),
+            counts,
             per,
             default,
             special,

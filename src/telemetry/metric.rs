@@ -216,7 +216,7 @@ metrics_table! {
     /// `budget`: its name in the configuration.
     BUDGET_REMAINING = gauge(
         "sheriffd_budget_remaining_jobs", &["budget"],
-        "Jobs that may still be asked for in the current period, by budget or limit.");
+        "What may still be asked for in the current period, by budget, in what the budget counts.");
     /// 1 or 0.
     AMQP_CONNECTED = gauge(
         "sheriffd_amqp_connected", &[],
@@ -233,6 +233,10 @@ metrics_table! {
     AMQP_POSSIBLE_LOSSES = counter(
         "sheriffd_amqp_possible_losses_total", &[],
         "Times that messages may have been lost because the queue had been deleted.");
+    /// `what`: `push`, `group` or `run`.
+    RECONCILED = counter(
+        "sheriffd_reconciled_total", &["what"],
+        "What was fetched because messages may have been lost: pushes, task groups, runs.");
     /// Includes waiting for the lock.
     STORE_TRANSACTION = seconds(
         "sheriffd_store_transaction_duration_seconds", &[], TRANSACTION_BUCKETS,
@@ -245,6 +249,14 @@ metrics_table! {
     PAUSED = gauge(
         "sheriffd_paused", &["scope"],
         "Pauses that are in force, by what they pause.");
+    /// `scope`: `backend` or `platform`.
+    BREAKERS_OPEN = gauge(
+        "sheriffd_breakers_open", &["scope"],
+        "Breakers that are open because requests or runs fail by infrastructure, by what they stop.");
+    /// `backend`: its name in the configuration.
+    BACKEND_REFUSED = gauge(
+        "sheriffd_backend_refused", &["backend"],
+        "Whether the CI refuses our credentials (1) or not (0).");
 }
 
 #[cfg(test)]

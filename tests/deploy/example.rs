@@ -106,6 +106,10 @@ fn every_part_can_be_made_of_the_example() {
         if let Err(error) = parts::facts(&config, &clock) {
             panic!("{backend}: {error}");
         }
+        match parts::trees(&config, &clock) {
+            Ok(trees) => assert!(trees.is_some()),
+            Err(error) => panic!("{backend}: {error}"),
+        }
         match parts::hook(&config) {
             Ok(hook) => assert!(hook.is_some()),
             Err(error) => panic!("{backend}: {error}"),

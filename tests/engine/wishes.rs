@@ -440,3 +440,28 @@ rules:
     let words: Vec<&str> = tree.decided_since(from);
     assert_eq!(words, ["opened", "nothing-missing"], "what is asked for is not missing");
 }
+
+#[test]
+fn a_schedule_fills_the_project_that_its_rule_names() {
+    let rules = r#"
+version: 1
+rules:
+  - name: fill-at-night
+    schedule: "0 * * * *"
+    open: { kind: fill, project: autoland, labels: "test-*", max_jobs: 10 }
+    mode: live
+"#;
+    let mut tree = Tree::new(0, rules);
+    for push in 1..=4 {
+        tree.land(push, "autoland", "");
+        tree.see([run(MOCHITEST).on(push).passed()]);
+        if push < 3 {
+            tree.see([run(XPCSHELL).on(push).passed()]);
+        }
+    }
+    // The rule is seen for the first time, and then at its next hour.
+    tree.wake();
+    tree.wait(Duration::from_secs(3 * 3_600));
+    tree.wake();
+    assert_eq!(asked(&mut tree), [(XPCSHELL.to_owned(), 4, 1)]);
+}

@@ -21,7 +21,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use super::outcome::{accepted, busy};
-use super::{Backend, Finding, Found, Receipt, RequestError};
+use super::{Backend, Finding, Found, Progress, Receipt, RequestError};
 use crate::event::{BackendName, JobRequest, TaskId, Timestamp};
 use crate::lru::Lru;
 use crate::net::Clock;
@@ -360,6 +360,15 @@ impl Backend for TaskclusterBackend {
         }
     }
 
+    async fn progress(&self, task: &TaskId) -> Result<Progress, RequestError> {
+        match self.services.status(task.as_str()).await {
+            Ok(bytes) => Ok(progress(&bytes)),
+            Err(error @ AskError::Later { .. }) => Err(busy(error)),
+            Err(AskError::Absent { .. }) => Ok(Progress::Failed("there is no such task".to_owned())),
+            Err(error) => Ok(Progress::CannotTell(error.to_string())),
+        }
+    }
+
     async fn check(&self) -> Vec<Finding> {
         let what = format!("Taskcluster at {}", self.services.host());
         let mut findings = vec![match self.services.ping().await {
@@ -379,6 +388,21 @@ impl Backend for TaskclusterBackend {
             findings.push(self.check_scopes().await);
         }
         findings
+    }
+}
+
+/// How far a task is, by the answer of `queue.status`.
+fn progress(status: &[u8]) -> Progress {
+    let status: Value = serde_json::from_slice(status).unwrap_or_default();
+    match status.pointer("/status/state").and_then(Value::as_str) {
+        Some("unscheduled" | "pending" | "running") => Progress::Working,
+        Some("completed") => Progress::Ended,
+        Some(state @ ("failed" | "exception")) => {
+            let runs = status.pointer("/status/runs").and_then(Value::as_array);
+            let last = runs.and_then(|runs| runs.last()?.get("reasonResolved")?.as_str());
+            Progress::Failed(last.unwrap_or(state).to_owned())
+        }
+        _ => Progress::CannotTell("the queue's answer names no state that is known".to_owned()),
     }
 }
 
@@ -411,6 +435,23 @@ fn lets_fire_hooks(scope: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_task_that_failed_or_is_gone_makes_no_jobs_and_one_that_waits_may() {
+        let of = |state: &str, reason: &str| {
+            let runs = serde_json::json!([{"reasonResolved": "worker-shutdown"}, {"reasonResolved": reason}]);
+            let answer = serde_json::json!({"status": {"state": state, "runs": runs}});
+            progress(answer.to_string().as_bytes())
+        };
+        for state in ["unscheduled", "pending", "running"] {
+            assert_eq!(of(state, ""), Progress::Working, "{state}");
+        }
+        assert_eq!(of("completed", "completed"), Progress::Ended);
+        let failed = Progress::Failed("deadline-exceeded".to_owned());
+        assert_eq!(of("exception", "deadline-exceeded"), failed);
+        assert!(matches!(of("dreaming", ""), Progress::CannotTell(_)));
+        assert!(matches!(progress(b"<html>"), Progress::CannotTell(_)));
+    }
 
     #[test]
     fn a_scope_with_a_star_covers_what_begins_like_it() {

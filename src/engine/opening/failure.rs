@@ -5,7 +5,9 @@ use crate::cases::{Gap, PushEvidence};
 use crate::engine::evidence::{self, Tally};
 use crate::engine::ledger::{CaseRow, View};
 use crate::engine::settings::EngineSettings;
-use crate::event::{CaseKind, CaseParams, Duration, Reason, Timestamp, VerdictKind};
+use crate::engine::storm::Span;
+use crate::event::{CaseKind, CaseParams, Duration, Reason, Subject, Timestamp, VerdictKind};
+use crate::rules::Guard;
 
 /// How long a hit explains further failures of the same subject: they are the same intermittent.
 const HIT_EXPLAINS: Duration = Duration::from_secs(24 * 3600);
@@ -19,25 +21,54 @@ pub struct Surroundings {
     pub gap: Option<Gap>,
 }
 
-/// Decides whether a failure opens a case with these parameters.
+impl Surroundings {
+    /// Between which pushes it broke, where both are known.
+    pub fn span(&self) -> Option<Span> {
+        let gap = self.gap.as_ref()?;
+        let push_at = |index: usize| self.pushes.get(index).map(|push| push.push);
+        Some(Span {
+            last_good: push_at(gap.last_good?)?,
+            first_bad: push_at(gap.first_bad)?,
+        })
+    }
+}
+
+/// What is asked about a failure: a case with these parameters about this subject, with guards that the rule relaxes.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Its kind and parameters.
+    pub params: &'a CaseParams,
+    /// What it would be about.
+    pub subject: &'a Subject,
+    /// Guards that do not count.
+    pub relaxed: &'a [Guard],
+}
+
+/// Decides whether a failure opens a case.
 pub fn consider(
     placed: &Placed<'_>,
-    params: &CaseParams,
+    wanted: Wanted<'_>,
     view: &View,
     settings: &EngineSettings,
     now: Timestamp,
 ) -> (Opening, Surroundings) {
+    let Wanted {
+        params,
+        subject,
+        relaxed,
+    } = wanted;
     let kind = params.kind();
-    let subject = placed.subject();
-    let same = |case: &&CaseRow| case.params.kind() == kind && case.subject == subject;
+    let same = |case: &&CaseRow| case.params.kind() == kind && case.subject == *subject;
     let tally = Tally::of(view, placed.label, subject.signature.as_ref(), settings, now);
     let pushes = evidence::pushes(view, &tally, &view.actions);
     let mut around = Surroundings { pushes, gap: None };
-    if let Some(open) = view.open.iter().find(same) {
+    let one_open_case = !relaxed.contains(&Guard::OneOpenCase);
+    if let Some(open) = view.open.iter().find(same).filter(|_| one_open_case) {
         return (Opening::Join(open.id), around);
     }
     let objection = match kind {
-        CaseKind::FindCulprit => find_culprit(placed, view, &mut around, same),
+        CaseKind::FindCulprit => find_culprit(placed, view, &mut around, same)
+            .filter(|reason| *reason != Reason::InFlight || !relaxed.contains(&Guard::InFlight)),
         CaseKind::UntilHit => until_hit(view, same, now),
         _ => Some(Reason::NotPossible),
     };
@@ -46,6 +77,7 @@ pub fn consider(
             Opening::Open(Box::new(Draft {
                 platform: placed.job.facts.platform.clone().unwrap_or_else(|| "unknown".into()),
                 opened_by: Some(placed.job.run.clone()),
+                span: around.span(),
                 ..Draft::about(params.clone(), subject.clone(), placed.label.clone(), placed.push)
             }))
         },
@@ -68,8 +100,10 @@ fn find_culprit(
     let Some(last_good) = gap.last_good.and_then(push_at) else {
         return Some(Reason::NoLastGood);
     };
-    // A case that looked at a failure after that green push has said what there is to say.
-    if view.closed.iter().filter(same).any(|case| case.push > last_good) {
+    // A case that looked at a failure after that green push has said what there is to say; one that was closed with a
+    // storm has not: that storm's case has, or nobody.
+    let has_looked = |case: &CaseRow| case.push > last_good && !case.was_closed_with_storm();
+    if view.closed.iter().filter(same).any(has_looked) {
         return Some(Reason::Explained);
     }
     if gap.missing.is_empty() {

@@ -11,9 +11,10 @@ use std::sync::Arc;
 
 use super::ledger::{Lack, View};
 use super::settings::EngineSettings;
+use super::storm::Span;
 use crate::event::{
-    CaseId, CaseKind, CaseParams, CausedBy, JobEvent, Label, Outcome, Project, PushId, Reason, RunKey, Subject, Target,
-    Unable,
+    CaseId, CaseKind, CaseParams, CausedBy, JobEvent, Label, Outcome, Project, PushId, Reason, RunKey, Signature,
+    Subject, Target, Unable,
 };
 
 /// A job event whose place is known.
@@ -43,12 +44,15 @@ impl<'a> Placed<'a> {
 
     /// What a case about this failure would be about: the signature where exactly one is known, else the job.
     pub fn subject(&self) -> Subject {
-        let facts = &self.job.facts;
-        let signature = match facts.signatures.as_deref() {
-            Some([only]) => Some(only.clone()),
-            _ => None,
-        };
-        let label = match (&signature, facts.series()) {
+        match self.job.facts.signatures.as_deref() {
+            Some([only]) => self.subject_with(Some(only.clone())),
+            _ => self.subject_with(None),
+        }
+    }
+
+    /// What a case about one of the things that failed would be about; `None`: the job.
+    pub fn subject_with(&self, signature: Option<Signature>) -> Subject {
+        let label = match (&signature, self.job.facts.series()) {
             (Some(_), Some(series)) => series,
             _ => self.label.clone(),
         };
@@ -96,6 +100,10 @@ pub struct Draft {
     pub targets: Vec<Target>,
     /// What was asked for and cannot be done.
     pub unable: Vec<Unable>,
+    /// For searches: between which pushes it broke.
+    pub span: Option<Span>,
+    /// The case of the storm that it stands for.
+    pub storm: Option<CaseId>,
 }
 
 impl Draft {
@@ -110,6 +118,8 @@ impl Draft {
             opened_by: None,
             targets: Vec::new(),
             unable: Vec::new(),
+            span: None,
+            storm: None,
         }
     }
 }

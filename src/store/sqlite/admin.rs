@@ -97,6 +97,27 @@ impl PauseScope {
     }
 }
 
+/// What becomes of requests in a pause's scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PauseEffect {
+    /// They wait, and go out after the pause.
+    #[default]
+    Queue,
+    /// They are given up when their turn comes, with the pause as the reason.
+    Drop,
+}
+
+impl PauseEffect {
+    /// The word used in commands and the store.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PauseEffect::Queue => "queue",
+            PauseEffect::Drop => "drop",
+        }
+    }
+}
+
 /// A pause in force: nothing in its scope is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Pause {
@@ -112,6 +133,8 @@ pub struct Pause {
     pub since: Timestamp,
     /// Until when; `None`: until somebody resumes.
     pub expires: Option<Timestamp>,
+    /// What becomes of requests meanwhile.
+    pub effect: PauseEffect,
 }
 
 /// The store in numbers.
@@ -293,7 +316,7 @@ impl Books<'_> {
             .and_then(|mut statement| statement.execute([now.0]))
             .map_err(sql)?;
         self.tx
-            .prepare_cached("SELECT scope, name, reason, owner, since, expires FROM pauses ORDER BY id")
+            .prepare_cached("SELECT scope, name, reason, owner, since, expires, effect FROM pauses ORDER BY id")
             .and_then(|mut statement| {
                 statement
                     .query_map([], |row| {
@@ -305,6 +328,10 @@ impl Books<'_> {
                             owner: row.get(3)?,
                             since: Timestamp(row.get(4)?),
                             expires: row.get::<_, Option<i64>>(5)?.map(Timestamp),
+                            effect: match row.get::<_, String>(6)?.as_str() {
+                                "drop" => PauseEffect::Drop,
+                                _ => PauseEffect::Queue,
+                            },
                         })
                     })?
                     .collect()
@@ -319,16 +346,18 @@ impl Books<'_> {
     pub fn pause(&mut self, pause: &Pause) -> Result<(), LedgerError> {
         self.tx
             .execute(
-                "INSERT INTO pauses (scope, name, reason, owner, since, expires) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                "INSERT INTO pauses (scope, name, reason, owner, since, expires, effect)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
                  ON CONFLICT (scope, name) DO UPDATE SET reason = excluded.reason, owner = excluded.owner,
-                    since = excluded.since, expires = excluded.expires",
+                    since = excluded.since, expires = excluded.expires, effect = excluded.effect",
                 params![
                     pause.scope.as_str(),
                     pause.name,
                     pause.reason,
                     pause.owner,
                     pause.since.0,
-                    pause.expires.map(|at| at.0)
+                    pause.expires.map(|at| at.0),
+                    pause.effect.as_str()
                 ],
             )
             .map(drop)

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::codec::{StoredTask, TaskColumn, cause_number, cause_of, state_number, state_of};
 use super::{LabelNumber, Names, json, sql};
 use crate::engine::ledger::{
-    ActionRow, ActionState, CaseRow, Counts, Decision, GroupRow, JobsOn, KnownLabel, Lack, Ledger, LedgerError,
-    NewAction, PushRow, RunRow, View, ViewQuery,
+    ActionRow, ActionState, CaseRow, Counts, Decision, GroupRow, Held, JobsOn, KnownLabel, Lack, Ledger, LedgerError,
+    MayBeOurs, NewAction, PushRow, RunRow, View, ViewQuery,
 };
 use crate::event::{
     ActionKey, BackendName, CaseId, CaseKind, CausedBy, Duration, Event, JobEvent, JobFacts, Label, Project, PushEvent,
@@ -63,15 +63,15 @@ impl<'a> Books<'a> {
     fn label(&mut self, project: i64, label: &Label, facts: &JobFacts) -> Result<i64, LedgerError> {
         // Only the chunk tells the series, and only the definition the platform; most messages do not carry them.
         let tells_series = facts.chunk.is_some();
-        let tells_traits = facts.platform.is_some();
+        let tells_platform = facts.platform.is_some();
         if let Some(known) = self.names.label(project, label)
             && (known.has_series || !tells_series)
-            && (known.has_traits || !tells_traits)
+            && (known.has_platform || !tells_platform)
         {
             return Ok(known.id);
         }
         // A series that is known replaces one that was only assumed to be the whole label.
-        let (id, has_series, has_traits): (i64, bool, bool) = self
+        let (id, has_series, has_platform): (i64, bool, bool) = self
             .tx
             .prepare_cached(
                 "INSERT INTO labels (project, label, series, platform, kind, suite) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -100,7 +100,7 @@ impl<'a> Books<'a> {
             id,
             // A chunk that the label does not end in leaves the label its own series, for good.
             has_series: has_series || tells_series,
-            has_traits,
+            has_platform,
         };
         self.names.keep_label(project, label, number);
         Ok(id)
@@ -206,7 +206,7 @@ impl<'a> Books<'a> {
 }
 
 /// A subject's signature as its column holds it.
-fn signature_text(subject: &Subject) -> Result<Option<String>, LedgerError> {
+pub(super) fn signature_text(subject: &Subject) -> Result<Option<String>, LedgerError> {
     let text = subject.signature.as_ref().map(serde_json::to_string);
     text.transpose().map_err(json)
 }
@@ -221,6 +221,23 @@ fn detail_of(facts: &JobFacts) -> Result<Option<String>, LedgerError> {
         groups: facts.groups.clone(),
     };
     serde_json::to_string(&detail).map(Some).map_err(json)
+}
+
+/// Sets what a request is charged by its runs: jobs that came although nobody waited for them any longer, or that the CI
+/// had to make besides (builds), are charged too; machine time is that of the runs that have ended, and the estimate for
+/// the others.
+fn settle_account(tx: &Transaction<'_>, action: i64) -> Result<(), LedgerError> {
+    tx.prepare_cached(
+        "UPDATE actions SET
+            charged = MAX(charged, (SELECT COUNT(*) FROM runs WHERE action = ?1 AND run = 0)),
+            machine_ms = (SELECT COALESCE(SUM(duration), 0) FROM runs WHERE action = ?1)
+                + job_ms * MAX(CASE state WHEN 'overdue' THEN 0 ELSE times END
+                    - (SELECT COUNT(DISTINCT task) FROM runs WHERE action = ?1 AND state >= 2), 0)
+         WHERE id = ?1 AND sent_at IS NOT NULL",
+    )
+    .and_then(|mut statement| statement.execute([action]))
+    .map(drop)
+    .map_err(sql)
 }
 
 pub(super) fn push_row(row: &Row<'_>) -> rusqlite::Result<PushRow> {
@@ -360,6 +377,7 @@ impl Ledger for Books<'_> {
                 tx.prepare_cached("UPDATE runs SET action = ?1 WHERE task = ?2 AND run = ?3 AND backend = ?4")
                     .and_then(|mut statement| statement.execute(params![action, task, job.run.run, backend]))
                     .map_err(sql)?;
+                settle_account(tx, action)?;
             }
         }
         Ok(())
@@ -494,16 +512,26 @@ impl Ledger for Books<'_> {
             .map_err(sql)
     }
 
-    fn is_sending(&mut self, project: &Project, label: &Label, push: PushId) -> Result<bool, LedgerError> {
-        self.tx
+    fn may_be_ours(&mut self, project: &Project, label: &Label, push: PushId) -> Result<MayBeOurs, LedgerError> {
+        let (is_on_its_way, is_nameless): (bool, bool) = self
+            .tx
             .prepare_cached(
-                "SELECT EXISTS (SELECT 1 FROM actions WHERE state IN ('sending', 'in-doubt')
-                 AND project = ?1 AND label = ?2 AND push = ?3)",
+                "SELECT
+                    EXISTS (SELECT 1 FROM actions WHERE state IN ('sending', 'in-doubt') AND project = ?1 AND push = ?3),
+                    EXISTS (SELECT 1 FROM actions WHERE state IN ('accepted', 'overdue') AND receipt IS NULL
+                        AND project = ?1 AND label = ?2 AND push = ?3)",
             )
             .and_then(|mut statement| {
-                statement.query_row(params![project.as_str(), label.as_str(), push.0], |row| row.get(0))
+                statement.query_row(params![project.as_str(), label.as_str(), push.0], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })
             })
-            .map_err(sql)
+            .map_err(sql)?;
+        Ok(match (is_on_its_way, is_nameless) {
+            (true, _) => MayBeOurs::SoonKnown,
+            (false, true) => MayBeOurs::NeverKnown,
+            (false, false) => MayBeOurs::No,
+        })
     }
 
     fn open_subjects(&mut self) -> Result<Vec<(Project, Label)>, LedgerError> {
@@ -563,6 +591,12 @@ impl Ledger for Books<'_> {
         let last = pushes.last().map_or(query.around, |row| row.push);
         let mut runs: Vec<RunRow> = Vec::new();
         let mut before = Counts::default();
+        let mut earlier: Vec<(Timestamp, Counts)> = query
+            .rates_since
+            .iter()
+            .map(|since| (*since, Counts::default()))
+            .collect();
+        let own_label = self.label_id(project, &query.label)?;
         let own = self.label_ids(project, query)?;
         let mut also = Vec::new();
         for label in &query.also {
@@ -585,6 +619,10 @@ impl Ledger for Books<'_> {
             runs.append(&mut found);
             if !is_own {
                 continue;
+            }
+            for (since, counts) in &mut earlier {
+                let is_whole = own_label == Some(*label);
+                *counts = counts.plus(self.earlier(*label, is_whole, first, *since, query.signature.as_ref())?);
             }
             let (failed, passed): (u32, u32) = self
                 .tx
@@ -611,6 +649,7 @@ impl Ledger for Books<'_> {
             pushes,
             runs,
             before,
+            earlier,
             open,
             closed,
             actions,
@@ -736,6 +775,31 @@ impl Ledger for Books<'_> {
         Ok(())
     }
 
+    fn recent_searches(
+        &mut self,
+        project: &Project,
+        since: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<CaseRow>, LedgerError> {
+        let mut cases = self
+            .tx
+            .prepare_cached(
+                "SELECT id, body FROM cases WHERE project = ?1 AND opened_at > ?2 AND kind = ?3
+                 ORDER BY opened_at DESC, id DESC LIMIT ?4",
+            )
+            .and_then(|mut statement| {
+                let kind = CaseKind::FindCulprit.as_str();
+                statement
+                    .query_map(params![project.as_str(), since.0, kind, limit], |row| {
+                        Ok((row.get(0)?, row.get(1)?))
+                    })?
+                    .collect::<rusqlite::Result<Vec<(u64, String)>>>()
+            })
+            .map_err(sql)?;
+        cases.reverse();
+        cases.into_iter().map(|(id, body)| case_of(id, &body)).collect()
+    }
+
     fn cases_opened(&mut self, rule: &str, key: &str, since: Timestamp, limit: u32) -> Result<u32, LedgerError> {
         self.tx
             .prepare_cached(
@@ -744,6 +808,39 @@ impl Ledger for Books<'_> {
             )
             .and_then(|mut statement| statement.query_row(params![rule, since.0, key, limit], |row| row.get(0)))
             .map_err(sql)
+    }
+
+    fn last_opened(
+        &mut self,
+        rule: &str,
+        subject: &Subject,
+        each: Option<&str>,
+    ) -> Result<Option<Timestamp>, LedgerError> {
+        self.opened_last(rule, subject, each)
+    }
+
+    fn mean_duration(&mut self, project: &Project, label: &Label) -> Result<Option<Duration>, LedgerError> {
+        self.mean(project, label)
+    }
+
+    fn held(&mut self, rule: &str, key: &str) -> Result<Option<Held>, LedgerError> {
+        self.find_held(rule, key)
+    }
+
+    fn hold(&mut self, held: &Held) -> Result<(), LedgerError> {
+        self.keep_held(held)
+    }
+
+    fn take_held(&mut self, now: Timestamp, limit: u32) -> Result<Vec<Held>, LedgerError> {
+        self.due_held(now, limit)
+    }
+
+    fn last_tick(&mut self, rule: &str) -> Result<Option<Timestamp>, LedgerError> {
+        self.tick_of(rule)
+    }
+
+    fn set_last_tick(&mut self, rule: &str, at: Timestamp) -> Result<(), LedgerError> {
+        self.keep_tick(rule, at)
     }
 
     fn add_action(&mut self, action: &NewAction, now: Timestamp) -> Result<bool, LedgerError> {
@@ -780,7 +877,7 @@ impl Ledger for Books<'_> {
     fn mark_overdue(&mut self, case: CaseId, before: Timestamp) -> Result<u32, LedgerError> {
         self.tx
             .prepare_cached(
-                "UPDATE actions SET state = 'overdue' WHERE case_id = ?1 AND state IN ('accepted', 'in-doubt')
+                "UPDATE actions SET state = 'overdue', reason = 'in-doubt' WHERE case_id = ?1 AND state = 'in-doubt'
                  AND sent_at < ?2
                  AND times > (SELECT COUNT(*) FROM runs WHERE runs.action = actions.id AND runs.run = 0)",
             )

@@ -3,12 +3,16 @@
 //! In: transactions of the engine, questions of the dispatcher, the pages and the command line. Out: rows.
 //! Never: deciding; SQL outside this folder.
 
+mod accounts;
 mod admin;
 mod around;
 mod codec;
 mod inbox;
 mod ledger;
+mod missed;
 mod outbox;
+mod prune;
+mod rule_state;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -16,19 +20,25 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
-pub use admin::{CaseFilter, DeadLetter, Pause, PauseScope, StoreSummary};
+pub use accounts::{Account, Attention, Dimension, Measure};
+pub use admin::{CaseFilter, DeadLetter, Pause, PauseEffect, PauseScope, StoreSummary};
 pub use inbox::{Notice, Waiting};
 pub use ledger::Books;
-pub use outbox::{Dimension, Due, Spent};
+pub use missed::KnownPush;
+pub use outbox::{Due, Missing};
 
 use crate::engine::ledger::LedgerError;
 use crate::event::Label;
 
 /// Migrations in order, never edited once landed: a store of version `n` has had the first `n` of them.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_runs_by_arrival.sql"),
     include_str!("migrations/0003_case_targets.sql"),
+    include_str!("migrations/0010_rule_state.sql"),
+    include_str!("migrations/0040_brakes.sql"),
+    include_str!("migrations/0041_cases_by_project.sql"),
+    include_str!("migrations/0042_actions_by_push.sql"),
     include_str!("migrations/0070_jobs_of_pushes.sql"),
 ];
 
@@ -60,13 +70,13 @@ struct Names {
     kept: usize,
 }
 
-/// The number of a label, and whether its series is written down beside it.
+/// The number of a label, and whether its series and its platform are written down beside it.
 #[derive(Clone, Copy)]
 struct LabelNumber {
     id: i64,
     has_series: bool,
-    /// Whether its platform, kind and suite are written down, as far as messages tell them.
-    has_traits: bool,
+    /// Whether its platform is written down, and with it what else messages tell.
+    has_platform: bool,
 }
 
 impl Names {

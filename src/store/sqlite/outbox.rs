@@ -1,11 +1,11 @@
-//! The outbox: requests that wait to be sent, and the account of what was asked for.
+//! The outbox: requests that wait to be sent, and what became of those that were.
 
-use rusqlite::{Row, params};
+use rusqlite::{OptionalExtension, Row, params};
 
 use super::codec::{StoredTask, TaskColumn};
 use super::{Books, json, sql};
-use crate::engine::ledger::LedgerError;
-use crate::event::{ActionKey, JobRequest, Reason, TaskId, Timestamp};
+use crate::engine::ledger::{CaseRow, LedgerError};
+use crate::event::{ActionKey, CaseKind, Cause, Duration, JobRequest, Reason, TaskId, Timestamp};
 
 /// A request in the outbox.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,93 +26,115 @@ pub struct Due {
     pub sent_at: Option<Timestamp>,
     /// Times it was tried.
     pub attempts: u32,
+    /// Jobs that its case may ask for in all.
+    pub max_jobs: u32,
+    /// Whether it repeats another request, whose jobs never appeared.
+    pub is_repeat: bool,
 }
 
-/// One account: jobs asked for since a moment, over all, or over one value of a dimension.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Spent<'a> {
-    /// Everything.
-    All,
-    /// One value's of a dimension.
-    Of(Dimension, &'a str),
-    /// One label's in a project.
-    Label(&'a str, &'a str),
-    /// One push's in a project.
-    Push(&'a str, u64),
-    /// One named budget's: over all, or for one value of a dimension.
-    Budget(&'a str, Option<(Dimension, &'a str)>),
+/// A request that was accepted and whose jobs have not all appeared.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Missing {
+    /// The request.
+    pub due: Due,
+    /// The task that was to make the jobs, when the CI named one.
+    pub receipt: Option<TaskId>,
+    /// Jobs of it that were seen.
+    pub arrived: u32,
 }
 
-/// What accounts are kept by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dimension {
-    /// The rule that asks.
-    Rule,
-    /// The project that is asked for.
-    Project,
-    /// The platform that jobs run on.
-    Platform,
-    /// The label that runs.
-    Label,
+const DUE: &str = "actions.request, actions.rule, actions.budget, actions.platform, actions.reason, actions.created_at,
+    actions.sent_at, actions.attempts, actions.repeat_of IS NOT NULL, cases.body";
+const DUE_TABLES: &str = "actions JOIN cases ON cases.id = actions.case_id";
+
+/// Jobs of a request that were seen, of the label that was asked for or not: a CI may have to make builds as well.
+const ARRIVED: &str = "(SELECT COUNT(*) FROM runs WHERE runs.action = actions.id AND runs.run = 0)";
+
+/// How much later than it was decided a request counts as decided, for each step that its case is less urgent.
+const A_STEP: Duration = Duration::from_secs(30 * 60);
+
+/// How urgent a case is, 0 the most: a person waits for what was opened by hand; a search stands for a tree that is
+/// broken; everything else can wait a little.
+fn urgency() -> String {
+    format!(
+        "CASE WHEN cases.rule = '{}' THEN 0 WHEN cases.kind = '{}' THEN 1 ELSE 2 END",
+        Cause::BY_HAND,
+        CaseKind::FindCulprit.as_str()
+    )
 }
 
-impl Dimension {
-    fn column(self) -> &'static str {
-        match self {
-            Dimension::Rule => "rule",
-            Dimension::Project => "project",
-            Dimension::Platform => "platform",
-            Dimension::Label => "label",
-        }
+fn due(row: &Row<'_>) -> rusqlite::Result<Due> {
+    fn parsed<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+        serde_json::from_str(&row.get::<_, String>(column)?).map_err(|error| {
+            rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error.into())
+        })
     }
-}
-
-const DUE: &str = "request, rule, budget, platform, reason, created_at, sent_at, attempts";
-
-fn due(row: &Row<'_>) -> rusqlite::Result<(String, Due)> {
-    let request: String = row.get(0)?;
     let reason: Option<String> = row.get(4)?;
-    let parsed = serde_json::from_str(&request)
-        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into()))?;
-    Ok((
-        request,
-        Due {
-            request: parsed,
-            rule: row.get(1)?,
-            budget: row.get(2)?,
-            platform: row.get(3)?,
-            reason: reason.and_then(|word| serde_json::from_value(serde_json::Value::String(word)).ok()),
-            created_at: Timestamp(row.get(5)?),
-            sent_at: row.get::<_, Option<i64>>(6)?.map(Timestamp),
-            attempts: row.get(7)?,
-        },
-    ))
+    let case: CaseRow = parsed(row, 9)?;
+    Ok(Due {
+        request: parsed(row, 0)?,
+        rule: row.get(1)?,
+        budget: row.get(2)?,
+        platform: row.get(3)?,
+        reason: reason.and_then(|word| serde_json::from_value(serde_json::Value::String(word)).ok()),
+        created_at: Timestamp(row.get(5)?),
+        sent_at: row.get::<_, Option<i64>>(6)?.map(Timestamp),
+        attempts: row.get(7)?,
+        is_repeat: row.get(8)?,
+        max_jobs: case.params.max_jobs(),
+    })
 }
 
 impl Books<'_> {
     fn dues(&mut self, text: &str, parameters: impl rusqlite::Params) -> Result<Vec<Due>, LedgerError> {
         self.tx
             .prepare_cached(text)
-            .and_then(|mut statement| {
-                statement
-                    .query_map(parameters, due)?
-                    .map(|row| row.map(|row| row.1))
-                    .collect()
-            })
+            .and_then(|mut statement| statement.query_map(parameters, due)?.collect())
             .map_err(sql)
     }
 
-    /// Requests that may be sent now: the rules take turns, each rule's oldest first.
+    /// Requests that may be sent now. The more urgent first; but a request that has waited for half an hour is as urgent
+    /// as a new one of the next step. Among equals the rules take turns, the one first that was served longest ago; each
+    /// rule's oldest first.
     ///
     /// # Errors
     /// The store is busy or damaged.
     pub fn queued(&mut self, now: Timestamp, limit: u32) -> Result<Vec<Due>, LedgerError> {
         self.dues(
             &format!(
-                "SELECT {DUE} FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY rule ORDER BY id) AS turn FROM actions
-                 WHERE state = 'queued' AND not_before <= ?1) ORDER BY turn, id LIMIT ?2"
+                "SELECT {DUE} FROM (
+                    SELECT *, ROW_NUMBER() OVER (PARTITION BY rank, rule ORDER BY id) AS round FROM (
+                        SELECT actions.id, actions.case_id, actions.rule,
+                            MAX({urgency} - MAX(?1 - actions.created_at, 0) / {step}, 0) AS rank
+                        FROM {DUE_TABLES} WHERE actions.state = 'queued' AND actions.not_before <= ?1)) AS ranked
+                 JOIN actions ON actions.id = ranked.id JOIN cases ON cases.id = ranked.case_id
+                 LEFT JOIN rule_turns ON rule_turns.rule = ranked.rule
+                 ORDER BY ranked.rank, ranked.round, COALESCE(rule_turns.turn, 0), ranked.id LIMIT ?2",
+                urgency = urgency(),
+                step = A_STEP.as_millis(),
             ),
             params![now.0, limit],
+        )
+    }
+
+    /// Requests that were decided before a moment and are held back by an account that others must not empty meanwhile:
+    /// the oldest first, among those that are to be looked at before another moment.
+    ///
+    /// # Errors
+    /// The store is busy or damaged.
+    pub fn waiting_longest(
+        &mut self,
+        decided_before: Timestamp,
+        due_before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Due>, LedgerError> {
+        self.dues(
+            &format!(
+                "SELECT {DUE} FROM {DUE_TABLES} WHERE actions.state = 'queued' AND actions.not_before <= ?2
+                    AND actions.reason IN ('limit', 'budget') AND actions.created_at < ?1
+                 ORDER BY actions.id LIMIT ?3"
+            ),
+            params![decided_before.0, due_before.0, limit],
         )
     }
 
@@ -124,91 +146,53 @@ impl Books<'_> {
     pub fn doubtful(&mut self, now: Timestamp, limit: u32) -> Result<Vec<Due>, LedgerError> {
         self.dues(
             &format!(
-                "SELECT {DUE} FROM actions WHERE (state = 'in-doubt' AND not_before <= ?1)
-                 OR (state = 'sending' AND lease < ?1) ORDER BY id LIMIT ?2"
+                "SELECT {DUE} FROM {DUE_TABLES} WHERE (actions.state = 'in-doubt' AND actions.not_before <= ?1)
+                 OR (actions.state = 'sending' AND actions.lease < ?1) ORDER BY actions.id LIMIT ?2"
             ),
             params![now.0, limit],
         )
     }
 
-    /// Requests being sent now.
+    /// Requests that were accepted, were sent before a moment, and whose jobs have not all appeared; those that were
+    /// looked for already rest until `not_before`.
     ///
     /// # Errors
     /// The store is busy or damaged.
-    pub fn sending_count(&mut self) -> Result<u32, LedgerError> {
-        self.tx
-            .query_row("SELECT COUNT(*) FROM actions WHERE state = 'sending'", [], |row| {
-                row.get(0)
-            })
-            .map_err(sql)
-    }
-
-    /// Requests sent since a moment.
-    ///
-    /// # Errors
-    /// The store is busy or damaged.
-    pub fn requests_since(&mut self, since: Timestamp) -> Result<u32, LedgerError> {
-        self.tx
-            .prepare_cached("SELECT COUNT(*) FROM actions WHERE sent_at > ?1")
-            .and_then(|mut statement| statement.query_row([since.0], |row| row.get(0)))
-            .map_err(sql)
-    }
-
-    /// Jobs asked for since a moment, as an account sees it. Requests whose fate is not known count.
-    ///
-    /// # Errors
-    /// The store is busy or damaged.
-    pub fn spent(&mut self, account: Spent<'_>, since: Timestamp) -> Result<u64, LedgerError> {
-        let (condition, first, second) = match account {
-            Spent::All => ("?2 = '' AND ?3 = ''".to_owned(), "", String::new()),
-            Spent::Of(dimension, value) => (format!("{} = ?2 AND ?3 = ''", dimension.column()), value, String::new()),
-            Spent::Label(project, label) => ("project = ?2 AND label = ?3".to_owned(), project, label.to_owned()),
-            Spent::Push(project, push) => (
-                "project = ?2 AND push = CAST(?3 AS INTEGER)".to_owned(),
-                project,
-                push.to_string(),
-            ),
-            Spent::Budget(budget, None) => ("budget = ?2 AND ?3 = ''".to_owned(), budget, String::new()),
-            Spent::Budget(budget, Some((dimension, value))) => (
-                format!("budget = ?2 AND {} = ?3", dimension.column()),
-                budget,
-                value.to_owned(),
-            ),
-        };
+    pub fn missing(&mut self, sent_before: Timestamp, now: Timestamp, limit: u32) -> Result<Vec<Missing>, LedgerError> {
         self.tx
             .prepare_cached(&format!(
-                "SELECT COALESCE(SUM(times), 0) FROM actions WHERE sent_at > ?1 AND {condition}"
-            ))
-            .and_then(|mut statement| statement.query_row(params![since.0, first, second], |row| row.get(0)))
-            .map_err(sql)
-    }
-
-    /// Jobs charged to a budget since a moment, by the values of a dimension; all together under an empty name without
-    /// one.
-    ///
-    /// # Errors
-    /// The store is busy or damaged.
-    pub fn spent_of_budget(
-        &mut self,
-        budget: &str,
-        dimension: Option<Dimension>,
-        since: Timestamp,
-    ) -> Result<Vec<(String, u64)>, LedgerError> {
-        let column = dimension.map_or("''", Dimension::column);
-        self.tx
-            .prepare_cached(&format!(
-                "SELECT {column}, SUM(times) FROM actions WHERE budget = ?1 AND sent_at > ?2 GROUP BY 1"
+                "SELECT {DUE}, actions.receipt, {ARRIVED} FROM {DUE_TABLES}
+                 WHERE actions.state = 'accepted' AND actions.sent_at < ?1 AND actions.not_before <= ?2
+                    AND actions.times > {ARRIVED} AND cases.verdict IS NULL
+                 ORDER BY actions.id LIMIT ?3"
             ))
             .and_then(|mut statement| {
                 statement
-                    .query_map(params![budget, since.0], |row| Ok((row.get(0)?, row.get(1)?)))?
+                    .query_map(params![sent_before.0, now.0, limit], |row| {
+                        Ok(Missing {
+                            due: due(row)?,
+                            receipt: row.get::<_, Option<StoredTask>>(10)?.map(|task| task.0),
+                            arrived: row.get(11)?,
+                        })
+                    })?
                     .collect()
             })
             .map_err(sql)
     }
 
-    /// Marks a queued request as being sent, until `lease`. From now on it counts against every limit. False when
-    /// somebody else has it.
+    /// Requests being sent to a backend now.
+    ///
+    /// # Errors
+    /// The store is busy or damaged.
+    pub fn sending_count(&mut self, backend: &str) -> Result<u32, LedgerError> {
+        self.tx
+            .prepare_cached("SELECT COUNT(*) FROM actions WHERE state = 'sending' AND backend = ?1")
+            .and_then(|mut statement| statement.query_row([backend], |row| row.get(0)))
+            .map_err(sql)
+    }
+
+    /// Marks a queued request as being sent, until `lease`. From now on it counts against every limit, with `job_ms`
+    /// milliseconds of machine time a job. False when somebody else has it.
     ///
     /// # Errors
     /// The store is busy or damaged.
@@ -216,17 +200,18 @@ impl Books<'_> {
         &mut self,
         key: ActionKey,
         backend: &str,
+        job_ms: u64,
         now: Timestamp,
         lease: Timestamp,
     ) -> Result<bool, LedgerError> {
         self.tx
             .prepare_cached(
                 "UPDATE actions SET state = 'sending', reason = NULL, detail = NULL, backend = ?4, sent_at = ?5,
-                    lease = ?6, attempts = attempts + 1
+                    lease = ?6, attempts = attempts + 1, charged = times, job_ms = ?7, machine_ms = times * ?7
                  WHERE case_id = ?1 AND step = ?2 AND slot = ?3 AND state = 'queued'",
             )
             .and_then(|mut statement| {
-                statement.execute(params![key.case.0, key.step, key.slot, backend, now.0, lease.0])
+                statement.execute(params![key.case.0, key.step, key.slot, backend, now.0, lease.0, job_ms])
             })
             .map(|changed| changed == 1)
             .map_err(sql)
@@ -339,6 +324,109 @@ impl Books<'_> {
             })
             .map(drop)
             .map_err(sql)
+    }
+
+    /// A queued request is given up, for a reason.
+    ///
+    /// # Errors
+    /// The store is busy or damaged.
+    pub fn drop_queued(
+        &mut self,
+        key: ActionKey,
+        reason: Reason,
+        detail: &str,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        self.tx
+            .prepare_cached(
+                "UPDATE actions SET state = 'dropped', reason = ?4, detail = ?5, settled_at = ?6
+                 WHERE case_id = ?1 AND step = ?2 AND slot = ?3 AND state = 'queued'",
+            )
+            .and_then(|mut statement| {
+                statement.execute(params![key.case.0, key.step, key.slot, reason.as_str(), detail, now.0])
+            })
+            .map(drop)
+            .map_err(sql)
+    }
+
+    /// The jobs of an accepted request may still come: it is looked at again at `not_before`.
+    ///
+    /// # Errors
+    /// The store is busy or damaged.
+    pub fn still_missing(&mut self, key: ActionKey, detail: &str, not_before: Timestamp) -> Result<(), LedgerError> {
+        self.tx
+            .prepare_cached(
+                "UPDATE actions SET detail = ?4, not_before = ?5
+                 WHERE case_id = ?1 AND step = ?2 AND slot = ?3 AND state = 'accepted'",
+            )
+            .and_then(|mut statement| statement.execute(params![key.case.0, key.step, key.slot, detail, not_before.0]))
+            .map(drop)
+            .map_err(sql)
+    }
+
+    /// The jobs of an accepted request that have not come are not waited for any longer. Where the CI named the task that
+    /// makes them, only those that came are charged from now on.
+    ///
+    /// # Errors
+    /// The store is busy or damaged.
+    pub fn overdue(&mut self, key: ActionKey, detail: &str, now: Timestamp) -> Result<(), LedgerError> {
+        self.tx
+            .prepare_cached(&format!(
+                "UPDATE actions SET state = 'overdue', reason = 'not-appeared', detail = ?4, settled_at = ?5,
+                    charged = CASE WHEN receipt IS NULL THEN charged ELSE {ARRIVED} END,
+                    machine_ms = CASE WHEN receipt IS NULL THEN machine_ms
+                        ELSE MAX(machine_ms - job_ms * MAX(times - {ARRIVED}, 0), 0) END
+                 WHERE case_id = ?1 AND step = ?2 AND slot = ?3 AND state = 'accepted'"
+            ))
+            .and_then(|mut statement| statement.execute(params![key.case.0, key.step, key.slot, detail, now.0]))
+            .map(drop)
+            .map_err(sql)
+    }
+
+    /// Puts a request into the outbox once more, in a new slot of its step and marked as a repeat. `None` when it is a
+    /// repeat itself, or was repeated already.
+    ///
+    /// # Errors
+    /// The store is busy or damaged.
+    pub fn repeat(
+        &mut self,
+        request: &JobRequest,
+        why: &str,
+        now: Timestamp,
+    ) -> Result<Option<ActionKey>, LedgerError> {
+        let key = request.key;
+        let slot: Option<u32> = self
+            .tx
+            .prepare_cached(
+                "SELECT (SELECT MAX(slot) + 1 FROM actions WHERE case_id = ?1 AND step = ?2) FROM actions AS first
+                 WHERE case_id = ?1 AND step = ?2 AND slot = ?3 AND repeat_of IS NULL
+                    AND NOT EXISTS (SELECT 1 FROM actions WHERE repeat_of = first.id)",
+            )
+            .and_then(|mut statement| {
+                statement
+                    .query_row(params![key.case.0, key.step, key.slot], |row| row.get(0))
+                    .optional()
+            })
+            .map_err(sql)?;
+        let Some(slot) = slot else { return Ok(None) };
+        let again = JobRequest {
+            key: ActionKey { slot, ..key },
+            why: format!("{} (once more: {why})", request.why),
+            ..request.clone()
+        };
+        let body = serde_json::to_string(&again).map_err(json)?;
+        self.tx
+            .prepare_cached(
+                "INSERT INTO actions (case_id, step, slot, state, rule, budget, backend, project, platform, label, push,
+                    times, created_at, not_before, request, repeat_of)
+                 SELECT case_id, step, ?4, 'queued', rule, budget, '', project, platform, label, push, times, ?5, ?5,
+                    ?6, id FROM actions WHERE case_id = ?1 AND step = ?2 AND slot = ?3",
+            )
+            .and_then(|mut statement| {
+                statement.execute(params![key.case.0, key.step, key.slot, slot, now.0, body])
+            })
+            .map_err(sql)?;
+        Ok(Some(again.key))
     }
 
     /// Cases with a request that changed: they are looked at again at once.

@@ -1,6 +1,5 @@
 -- What the jobs of a project are, and what can run on a push.
-ALTER TABLE labels ADD COLUMN platform TEXT;  -- NULL: no message told
-ALTER TABLE labels ADD COLUMN kind TEXT;
+ALTER TABLE labels ADD COLUMN kind TEXT;      -- NULL: no message told
 ALTER TABLE labels ADD COLUMN suite TEXT;
 
 CREATE TABLE task_graphs (
@@ -10,4 +9,3 @@ CREATE TABLE task_graphs (
     body    BLOB NOT NULL,      -- JSON, deflated: jobs by label
     PRIMARY KEY (project, push)
 ) WITHOUT ROWID;
-CREATE INDEX actions_by_place ON actions (project, push);

@@ -1,235 +1,15 @@
-//! The dispatcher on real books: what goes out, what is held back, and what becomes of a request whose answer was lost.
+//! What goes out, what is held back, and what becomes of a request whose answer was lost.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use sheriffd::backends::{Found, RequestError};
+use sheriffd::clock::Clock as _;
+use sheriffd::dispatch::{DispatchSettings, Dispatcher, Outcome};
+use sheriffd::engine::ledger::Ledger as _;
+use sheriffd::event::{ActionKey, Duration, Reason, Timestamp};
+use sheriffd::rules::{Budget, BudgetScope, Counted};
+use sheriffd::store::sqlite::{PauseEffect, PauseScope};
 
-use async_trait::async_trait;
-use sheriffd::backends::{Backend, Finding, Found, JobRequest, Receipt, RequestError};
-use sheriffd::clock::{Clock, ManualClock};
-use sheriffd::dispatch::limits::{Brakes, Limits};
-use sheriffd::dispatch::{DispatchSettings, Dispatcher, Outcome, Round};
-use sheriffd::engine::ledger::{ActionState, CaseRow, Ledger as _, Mode, NewAction};
-use sheriffd::event::{
-    ActionKey, BackendName, CaseId, CaseParams, Cause, Duration, FindCulpritParams, Label, Project, PushId, Reason,
-    Revision, RunInput, Subject, TaskId, Timestamp,
-};
-use sheriffd::rules::{Budget, BudgetScope};
-use sheriffd::store::Handle;
-use sheriffd::store::sqlite::{Pause, PauseScope, SqliteStore};
-
-const START: Timestamp = Timestamp(1_780_000_000_000);
-
-/// A CI that answers what it is told to, and remembers what reached it.
-#[derive(Clone)]
-struct ScriptedCi {
-    name: BackendName,
-    answers: Arc<Mutex<VecDeque<Result<Receipt, RequestError>>>>,
-    finds: Arc<Mutex<VecDeque<Found>>>,
-    reached: Arc<Mutex<Vec<ActionKey>>>,
-}
-
-impl ScriptedCi {
-    fn new() -> ScriptedCi {
-        ScriptedCi {
-            name: BackendName::from("ci"),
-            answers: Arc::default(),
-            finds: Arc::default(),
-            reached: Arc::default(),
-        }
-    }
-
-    fn will_answer(&self, answer: Result<Receipt, RequestError>) {
-        self.answers.lock().unwrap().push_back(answer);
-    }
-
-    fn will_find(&self, found: Found) {
-        self.finds.lock().unwrap().push_back(found);
-    }
-
-    fn reached(&self) -> Vec<String> {
-        self.reached.lock().unwrap().iter().map(ToString::to_string).collect()
-    }
-}
-
-#[async_trait]
-impl Backend for ScriptedCi {
-    fn name(&self) -> &BackendName {
-        &self.name
-    }
-
-    async fn request(&self, request: &JobRequest) -> Result<Receipt, RequestError> {
-        self.reached.lock().unwrap().push(request.key);
-        let scripted = self.answers.lock().unwrap().pop_front();
-        scripted.unwrap_or_else(|| Ok(receipt(&format!("task-of-{}", request.key))))
-    }
-
-    async fn find(&self, _: &JobRequest, _: Timestamp) -> Result<Found, RequestError> {
-        Ok(self.finds.lock().unwrap().pop_front().expect("nobody was to look"))
-    }
-
-    async fn check(&self) -> Vec<Finding> {
-        Vec::new()
-    }
-}
-
-fn receipt(task: &str) -> Receipt {
-    Receipt {
-        action_task: Some(TaskId::from(task)),
-        reference: None,
-    }
-}
-
-/// Books, a CI, a clock, a dispatcher.
-struct Desk {
-    store: Handle,
-    ci: ScriptedCi,
-    clock: Arc<ManualClock>,
-    dispatcher: Dispatcher,
-    brakes: Brakes,
-}
-
-impl Desk {
-    async fn new() -> Desk {
-        Desk::with(DispatchSettings::default()).await
-    }
-
-    async fn with(settings: DispatchSettings) -> Desk {
-        let store = Handle::start(SqliteStore::in_memory().unwrap()).unwrap();
-        let ci = ScriptedCi::new();
-        let clock = Arc::new(ManualClock::new(START));
-        let dispatcher = Dispatcher::new(store.clone(), Arc::new(ci.clone()), clock.clone(), settings);
-        let limits = Limits {
-            requests_per_second: 1_000.0,
-            concurrency: 1_000,
-            ..Limits::default()
-        };
-        Desk {
-            store,
-            ci,
-            clock,
-            dispatcher,
-            brakes: Brakes {
-                limits,
-                budgets: BTreeMap::new(),
-            },
-        }
-    }
-
-    /// A case of a rule on a platform asks for a label on some pushes.
-    async fn asks(&self, rule: &str, platform: &str, pushes: &[u64], times: u32) -> CaseId {
-        let (rule, platform, pushes) = (rule.to_owned(), platform.to_owned(), pushes.to_vec());
-        let now = self.clock.now();
-        self.store
-            .with(move |store| {
-                store.transact(|books| {
-                    let id = books.open_case(&case(&rule, &platform))?;
-                    for (slot, push) in (1..).zip(&pushes) {
-                        let action = NewAction {
-                            request: request(
-                                ActionKey {
-                                    case: id,
-                                    step: 1,
-                                    slot,
-                                },
-                                *push,
-                                times,
-                            ),
-                            state: ActionState::Queued,
-                            rule: rule.clone(),
-                            budget: Some("nightly".into()),
-                            platform: platform.as_str().into(),
-                        };
-                        assert!(books.add_action(&action, now)?);
-                        assert!(!books.add_action(&action, now)?, "the same slot is one request");
-                    }
-                    Ok(id)
-                })
-            })
-            .await
-            .unwrap()
-    }
-
-    async fn round(&self) -> Round {
-        self.dispatcher.round(&self.brakes).await.unwrap()
-    }
-
-    fn wait(&self, span: Duration) {
-        self.clock.advance(span);
-    }
-
-    async fn states(&self, case: CaseId) -> Vec<(&'static str, Option<Reason>)> {
-        self.store
-            .with(move |store| store.transact(|books| books.actions_of(case)))
-            .await
-            .unwrap()
-            .iter()
-            .map(|action| (action.state.as_str(), action.reason))
-            .collect()
-    }
-
-    async fn pause(&self, scope: PauseScope, name: &str) {
-        let pause = Pause {
-            scope,
-            name: name.into(),
-            reason: "test".into(),
-            owner: "test".into(),
-            since: START,
-            expires: None,
-        };
-        self.store
-            .with(move |store| store.transact(|books| books.pause(&pause)))
-            .await
-            .unwrap();
-    }
-}
-
-fn case(rule: &str, platform: &str) -> CaseRow {
-    CaseRow {
-        id: CaseId(0),
-        cause: Cause::Rule {
-            name: rule.into(),
-            version: "v".into(),
-        },
-        mode: Mode::Live,
-        budget: None,
-        subject: Subject {
-            project: Project::from("autoland"),
-            label: Label::from("L"),
-            signature: None,
-        },
-        label: Label::from("L"),
-        platform: platform.into(),
-        params: CaseParams::FindCulprit(FindCulpritParams::default()),
-        targets: Vec::new(),
-        unable: Vec::new(),
-        push: PushId(9),
-        opened_by: None,
-        opened_at: START,
-        wake_at: None,
-        verdict: None,
-        closed_at: None,
-        why: String::new(),
-        throttle_key: String::new(),
-    }
-}
-
-fn request(key: ActionKey, push: u64, times: u32) -> JobRequest {
-    JobRequest {
-        key,
-        project: Project::from("autoland"),
-        push: PushId(push),
-        revision: Revision::from(format!("{push:040x}")),
-        label: Label::from("L"),
-        times,
-        existing: None,
-        group: None,
-        input: RunInput::default(),
-        why: String::new(),
-    }
-}
-
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3_600);
+use crate::desk::{Desk, HOUR, MINUTE, receipt};
+use std::sync::Arc;
 
 #[tokio::test]
 async fn each_request_goes_out_once() {
@@ -405,7 +185,7 @@ async fn a_dispatcher_that_died_while_sending_leaves_a_request_that_is_looked_fo
         .with(move |store| {
             store.transact(|books| {
                 let key = ActionKey { case, step: 1, slot: 1 };
-                books.begin_sending(key, "ci", now, now.plus(MINUTE)).map(drop)
+                books.begin_sending(key, "ci", 0, now, now.plus(MINUTE)).map(drop)
             })
         })
         .await
@@ -449,6 +229,7 @@ async fn a_budget_is_an_account_for_each_platform() {
     let mut desk = Desk::new().await;
     let budget = Budget {
         name: "nightly".into(),
+        counts: Counted::Jobs,
         per: BudgetScope::Platform,
         default: Some(0),
         special: [("linux".to_owned(), 2), ("mac".to_owned(), 1)].into(),
@@ -469,6 +250,7 @@ async fn what_is_left_of_a_budget_is_that_of_the_account_with_the_least() {
     let mut desk = Desk::new().await;
     let budget = Budget {
         name: "nightly".into(),
+        counts: Counted::Jobs,
         per: BudgetScope::Platform,
         default: Some(50),
         special: [("linux".to_owned(), 10)].into(),
@@ -530,7 +312,7 @@ async fn what_is_paused_waits_and_goes_out_after_the_resume() {
     ] {
         let desk = Desk::new().await;
         let case = desk.asks("r", "linux", &[1], 1).await;
-        desk.pause(scope, name).await;
+        desk.pause(scope, name, PauseEffect::Queue).await;
         let round = desk.round().await;
         assert_eq!(round.held.len(), 1, "{scope:?}");
         assert_eq!(desk.states(case).await, [("queued", Some(Reason::Paused))]);
@@ -548,7 +330,7 @@ async fn what_is_paused_waits_and_goes_out_after_the_resume() {
 async fn a_pause_of_something_else_holds_nothing_back() {
     let desk = Desk::new().await;
     desk.asks("r", "linux", &[1], 1).await;
-    desk.pause(PauseScope::Project, "try").await;
+    desk.pause(PauseScope::Project, "try", PauseEffect::Queue).await;
     let round = desk.round().await;
     assert!(matches!(round.done.as_slice(), [(_, _, Outcome::Accepted(_), _)]));
 }
