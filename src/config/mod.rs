@@ -22,6 +22,8 @@ mod sections;
 mod services;
 mod setting;
 
+use std::collections::BTreeMap;
+
 pub use self::broker::{BrokerSection, BrokerUrl, BrokerUrlError};
 pub use self::error::{ConfigError, Origin};
 pub use self::explain::{Entry, Explanation};
@@ -29,12 +31,14 @@ pub use self::layers::{ENVIRONMENT_PREFIX, LoadOptions};
 use self::section::{Reader, Section};
 pub use self::sections::{
     BackendChoice, DispatchSection, EngineSection, LimitsSection, ProjectsSection, RulesSection, StoreSection,
-    TelemetrySection, TopSection, WebSection,
+    TelemetrySection, TopSection, TracesSection, WebSection,
 };
 pub use self::services::{
     EnrichSection, NotifySection, ReconcileSection, TaskclusterSection, TreestatusSection, WebhookSection,
 };
 pub use self::setting::{HttpUrl, JobLimit, PrivateText, ProjectPattern};
+use std::path::Path;
+
 use crate::event::{Project, format_duration};
 use crate::telemetry::check_log_filter;
 
@@ -73,8 +77,12 @@ pub struct Config {
     pub treestatus: TreestatusSection,
     /// `[notify]`
     pub notify: NotifySection,
+    /// `[notify.NAME]`: webhooks that rules name.
+    pub hooks: BTreeMap<String, NotifySection>,
     /// `[web]`
     pub web: WebSection,
+    /// `[traces]`
+    pub traces: TracesSection,
     /// `[telemetry]`
     pub telemetry: TelemetrySection,
 }
@@ -95,9 +103,19 @@ impl Config {
     /// Everything that is wrong, at once: files that cannot be read, keys that do not exist, values of wrong types or
     /// out of bounds, secrets that cannot be had, settings that do not go together.
     pub fn load(options: &LoadOptions) -> Result<Loaded, Vec<ConfigError>> {
-        let mut merged = layers::merge(options);
+        Config::of(layers::merge(options), &options.environment)
+    }
+
+    /// Everything that is wrong with the text of a configuration file; `path` is where it stands, for places.
+    pub fn check_text(path: &Path, text: &str, environment: &[(String, String)]) -> Vec<ConfigError> {
+        Config::of(layers::of_text(path, text), environment)
+            .err()
+            .unwrap_or_default()
+    }
+
+    fn of(mut merged: layers::Merged, environment: &[(String, String)]) -> Result<Loaded, Vec<ConfigError>> {
         let mut errors = std::mem::take(&mut merged.errors);
-        let mut reader = Reader::new(&merged, &options.environment);
+        let mut reader = Reader::new(&merged, environment);
         let config = Config::read(&mut reader);
         reader.refuse_unknown();
         let Reader {
@@ -146,7 +164,13 @@ impl Config {
             reconcile: Section::read(reader, &["reconcile"]),
             treestatus: Section::read(reader, &["treestatus"]),
             notify: Section::read(reader, &["notify"]),
+            hooks: reader
+                .sections_in(&["notify"], "template")
+                .into_iter()
+                .map(|name| (name.to_owned(), Section::read(reader, &["notify", name])))
+                .collect(),
             web: Section::read(reader, &["web"]),
+            traces: Section::read(reader, &["traces"]),
             telemetry: Section::read(reader, &["telemetry"]),
         }
     }
@@ -193,8 +217,13 @@ impl Config {
                 self.top.backend.as_str()
             ));
         }
-        if let Some(Err(reason)) = self.notify.url.as_ref().map(|url| url.0.expose().parse::<HttpUrl>()) {
-            conflicts.push(format!("notify.url is not the URL of a web server: {reason}"));
+        let hooks = self.hooks.iter().map(|(name, hook)| (format!("notify.{name}"), hook));
+        for (section, hook) in std::iter::once(("notify".to_owned(), &self.notify)).chain(hooks) {
+            match hook.url.as_ref().map(|url| url.0.expose().parse::<HttpUrl>()) {
+                Some(Err(reason)) => conflicts.push(format!("{section}.url is not the URL of a web server: {reason}")),
+                None if section != "notify" => conflicts.push(format!("[{section}] is a webhook and needs a url")),
+                _ => {}
+            }
         }
         if let Err(error) = check_log_filter(&self.telemetry.log_level) {
             conflicts.push(format!("telemetry.log_level: {error}"));

@@ -5,6 +5,7 @@ mod observe;
 pub mod parts;
 pub mod pipeline;
 pub mod reconcile;
+pub mod reload;
 mod run;
 mod trees;
 

@@ -14,7 +14,9 @@ use crate::dispatch::{Dispatcher, Round};
 use crate::engine::ledger::{Lack, Ledger as _, LedgerError};
 use crate::engine::{Engine, Note, Patience};
 use crate::enrich::{FactError, FactSource, PushQuery};
-use crate::event::{Delivery, Duration, Event, JobEvent, PushId, RequestEvent, Timestamp};
+use crate::event::{
+    BackendName, Delivery, Duration, Event, JobEvent, PerfAlert, PushEvent, PushId, RequestEvent, Timestamp,
+};
 use crate::store::Handle;
 use crate::store::sqlite::{Books, Waiting};
 use crate::wire::{self, DecodeError, Decoded, WireSettings};
@@ -95,7 +97,7 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// Events that came by another way than messages.
+    /// Events that came by no message: of a test, or made by hand.
     pub fn of(events: Vec<Event>) -> Reading {
         Reading {
             events,
@@ -282,9 +284,10 @@ impl Pipeline {
         let mut fetches = tokio::task::JoinSet::new();
         for waiting in waiting {
             let facts = Arc::clone(&self.facts);
+            let backend = self.settings.wire.backend.clone();
             fetches.spawn(async move {
                 let mut waiting = waiting;
-                let answer = fetch(facts.as_ref(), &mut waiting).await;
+                let answer = fetch(facts.as_ref(), &backend, &mut waiting).await;
                 (waiting, answer)
             });
         }
@@ -413,7 +416,7 @@ fn lock(engine: &Mutex<Engine>) -> MutexGuard<'_, Engine> {
 }
 
 /// Asks for what an event lacks, and fills it in. Returns events that are to be applied before it.
-async fn fetch(facts: &dyn FactSource, waiting: &mut Waiting) -> Result<Vec<Event>, FactError> {
+async fn fetch(facts: &dyn FactSource, backend: &BackendName, waiting: &mut Waiting) -> Result<Vec<Event>, FactError> {
     let job = match &mut waiting.event {
         Event::Job(job) => job,
         Event::Request(request) if waiting.lack == Lack::Graph => {
@@ -425,7 +428,9 @@ async fn fetch(facts: &dyn FactSource, waiting: &mut Waiting) -> Result<Vec<Even
             return Ok(Vec::new());
         }
         Event::Request(request) => return fetch_for_request(facts, request, waiting.lack).await,
-        Event::Push(_) | Event::PerfAlert(_) | Event::Timer(_) => return Ok(Vec::new()),
+        Event::PerfAlert(alert) => return fetch_for_alert(facts, backend, alert, waiting.lack).await,
+        Event::Push(push) => return fetch_for_push(facts, push, waiting.lack).await,
+        Event::Timer(_) => return Ok(Vec::new()),
     };
     match waiting.lack {
         // The task graph is of use to requests only.
@@ -460,6 +465,19 @@ async fn fetch(facts: &dyn FactSource, waiting: &mut Waiting) -> Result<Vec<Even
             job.facts.groups = (!found.groups.is_empty()).then_some(found.groups);
             Ok(Vec::new())
         }
+        Lack::Values => {
+            let found = match facts.values(&job.run).await {
+                Ok(found) => found,
+                // It measured nothing that anybody can read: that much is known now.
+                Err(error @ (FactError::Absent(_) | FactError::NoSource(_) | FactError::Malformed(_))) => {
+                    tracing::debug!(run = %job.run, %error, "a run has no results");
+                    Vec::new()
+                }
+                Err(error) => return Err(error),
+            };
+            job.facts.values = Some(found);
+            Ok(Vec::new())
+        }
     }
 }
 
@@ -475,6 +493,42 @@ async fn fetch_for_request(
         _ => return Ok(Vec::new()),
     };
     let pushes = facts.pushes(&request.project, &query).await?;
+    Ok(pushes.into_iter().map(|push| Event::Push(Box::new(push))).collect())
+}
+
+/// Asks for what is in a push, where its message does not say.
+async fn fetch_for_push(facts: &dyn FactSource, push: &mut PushEvent, lack: Lack) -> Result<Vec<Event>, FactError> {
+    if lack == Lack::Push && push.changesets.is_empty() {
+        let query = PushQuery::Revision(push.revision.clone());
+        let mut found = facts.pushes(&push.project, &query).await?;
+        if let Some(known) = found.pop() {
+            push.changesets = known.changesets;
+            push.push = push.push.or(known.push);
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// Asks for what an alert lacks. Returns events that are to be applied before it.
+async fn fetch_for_alert(
+    facts: &dyn FactSource,
+    backend: &BackendName,
+    alert: &mut PerfAlert,
+    lack: Lack,
+) -> Result<Vec<Event>, FactError> {
+    let query = match (lack, &alert.task, &alert.revision, alert.push) {
+        (Lack::Task, Some(task), ..) => {
+            alert.label = facts.task(backend, task).await?.label;
+            return Ok(Vec::new());
+        }
+        (Lack::Push, _, Some(revision), _) => PushQuery::Revision(revision.clone()),
+        (Lack::Pushes, _, _, Some(to)) => PushQuery::Range {
+            from: PushId(to.0.saturating_sub(PUSHES_BACK).max(1)),
+            to,
+        },
+        _ => return Ok(Vec::new()),
+    };
+    let pushes = facts.pushes(&alert.project, &query).await?;
     Ok(pushes.into_iter().map(|push| Event::Push(Box::new(push))).collect())
 }
 
@@ -499,8 +553,7 @@ fn apply_waiting(
     let waited = now.since(waiting.since);
     let again = now.plus(pause(waiting.attempts));
     let patience = match answer {
-        Ok(_) if waiting.lack == Lack::Lineage && waited < facts_within => Patience::Fetched(Lack::Failures),
-        Ok(_) if waiting.lack == Lack::Lineage => Patience::Settled,
+        Ok(_) if waiting.lack == Lack::Lineage => Patience::Fetched(Lack::Failures),
         Ok(_) => Patience::Fetched(waiting.lack),
         Err(FactError::Later { retry_after, detail }) => {
             let again = again.max(now.plus(retry_after.unwrap_or_default()));
@@ -514,7 +567,12 @@ fn apply_waiting(
             if !is_late {
                 return Ok(Vec::new());
             }
-            return engine.apply(books, vec![waiting.event.clone()], Patience::Settled, now);
+            let mut event = waiting.event.clone();
+            if let (Lack::Values, Event::Job(job)) = (waiting.lack, &mut event) {
+                // Cases do not wait for it any longer. Should the results come after all, they are taken then.
+                job.facts.values = Some(Vec::new());
+            }
+            return engine.apply(books, vec![event], Patience::Settled, now);
         }
         Err(error @ (FactError::Absent(_) | FactError::Malformed(_) | FactError::NoSource(_))) => {
             tracing::debug!(%error, "facts are not to be had");
@@ -527,12 +585,17 @@ fn apply_waiting(
     let mut events = answer.clone().unwrap_or_default();
     events.push(waiting.event.clone());
     let notes = engine.apply(books, events, patience, now)?;
-    if notes.iter().any(|note| matches!(note, Note::Waits(_))) {
-        if waiting.lack == Lack::Lineage {
-            books.keep_waiting(waiting.id, again, false)?;
-        }
-    } else {
+    let still_waits = notes.iter().any(|note| matches!(note, Note::Waits(_)));
+    let is_given_up = waiting.lack == Lack::Lineage && waited >= KEPT_WAITING;
+    if !still_waits || is_given_up {
         books.done_waiting(waiting.id)?;
+    } else if waiting.lack == Lack::Lineage {
+        // As long as nobody knows whose run it is, it opens nothing; but what it says is heard when the time is up.
+        let is_late = waited >= facts_within && !waiting.applied;
+        books.keep_waiting(waiting.id, again, is_late)?;
+        if is_late {
+            return engine.apply(books, vec![waiting.event.clone()], Patience::Settled, now);
+        }
     }
     Ok(notes)
 }

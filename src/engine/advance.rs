@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::apply::{Engine, FORWARD, Note};
 use super::evidence;
-use super::ledger::{ActionState, CaseRow, Ledger, LedgerError, NewAction, View, ViewQuery};
+use super::ledger::{ActionRow, ActionState, CaseRow, Ledger, LedgerError, NewAction, View, ViewQuery};
 use super::storm;
 use crate::cases::{self, Step};
 use crate::event::{
-    ActionKey, CaseId, CaseKind, CaseParams, JobRequest, Label, Reason, Timestamp, Verdict, VerdictKind,
+    ActionKey, CaseId, CaseKind, CaseParams, Found, JobRequest, Label, Level, Reason, Timestamp, Verdict, VerdictKind,
 };
 
 /// Searches of a project that are looked at for those of a storm.
@@ -72,9 +72,12 @@ impl Engine {
         ledger.mark_overdue(id, now.minus(self.settings().jobs_appear_within))?;
         let view = ledger.view(&self.query_of(&case))?;
         let actions = ledger.actions_of(id)?;
-        let evidence = evidence::of_case(&case, &view, &actions, self.settings(), now);
+        let mut evidence = evidence::of_case(&case, &view, &actions, self.settings(), now);
+        evidence.numbers = self.numbers(ledger, &case, &view, &actions, &evidence, now)?;
         let step = cases::decide(&case.params, &evidence, now);
         case.why.clone_from(&step.why);
+        let known = std::mem::replace(&mut case.found, cases::found(&case.params, &evidence, &step));
+        let established = newly_established(&known, &case.found);
         let mut requests = requests(&case, &view, &evidence, &step);
         let approval = case.awaits_approval().filter(|_| step.verdict.is_none()).cloned();
         if let Some(approval) = &approval {
@@ -99,10 +102,17 @@ impl Engine {
         }
         let wake_at = self.wake_at(&case, &evidence, &step, now);
         case.wake_at = Some(approval.map_or(wake_at, |approval| wake_at.min(approval.expires)));
-        if let Some(verdict) = step.verdict {
+        if let Some(mut verdict) = step.verdict {
+            verdict.why += &did_not_run(verdict.kind, &actions);
             close(&mut case, verdict, now);
         }
         ledger.save_case(&case)?;
+        if !established.is_empty() {
+            if case.verdict.is_none() {
+                ledger.tell_progress(case.id, now)?;
+            }
+            notes.push(Note::Established(Box::new(case.clone()), established));
+        }
         if case.verdict.is_some() {
             self.end_storm(ledger, &case, now, notes)?;
             notes.push(Note::Closed(Box::new(case)));
@@ -138,6 +148,21 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// What bears on a case now, as its next step would see it: for explanations.
+    ///
+    /// # Errors
+    /// The books are busy or damaged.
+    pub fn evidence_of(
+        &self,
+        ledger: &mut dyn Ledger,
+        case: &CaseRow,
+        now: Timestamp,
+    ) -> Result<cases::Evidence, LedgerError> {
+        let view = ledger.view(&self.query_of(case))?;
+        let actions = ledger.actions_of(case.id)?;
+        Ok(evidence::of_case(case, &view, &actions, self.settings(), now))
     }
 
     /// What to look at around a case.
@@ -206,11 +231,35 @@ fn withdrawn(why: &str) -> Verdict {
     }
 }
 
+/// The levels that are established now and were not before.
+fn newly_established(before: &Found, now: &Found) -> Vec<Level> {
+    let is_new = |level: &&Level| {
+        let same = |known: &Level| (&known.label, &known.series) == (&level.label, &level.series);
+        !before.levels.iter().any(same)
+    };
+    now.levels.iter().filter(is_new).cloned().collect()
+}
+
 fn close(case: &mut CaseRow, verdict: Verdict, now: Timestamp) {
     case.why.clone_from(&verdict.why);
     case.verdict = Some(verdict);
     case.closed_at = Some(now);
     case.wake_at = None;
+}
+
+/// What a case that ends without an answer has to say of jobs that the CI took and did not run.
+fn did_not_run(kind: VerdictKind, actions: &[ActionRow]) -> String {
+    let gone: u32 = actions
+        .iter()
+        .filter(|action| action.state == ActionState::Overdue)
+        .map(|action| action.times.saturating_sub(action.arrived))
+        .sum();
+    match kind {
+        VerdictKind::Undecided | VerdictKind::NotPossible if gone > 0 => {
+            format!("; {gone} of the jobs that the CI took did not run")
+        }
+        _ => String::new(),
+    }
 }
 
 /// Closes a case because another one has made it moot.

@@ -9,7 +9,7 @@ use super::facts::HistoryFacts;
 use super::ledger::{CaseRow, Decision, DecisionResult, Lack, Ledger, LedgerError, ViewQuery};
 use super::opening::{self, Draft, Opening, Placed, by_hand, failure};
 use super::wish;
-use crate::event::{CaseId, CaseKind, CaseParams, Cause, CausedBy, Event, Reason, RequestKind, Timestamp};
+use crate::event::{CaseId, CaseKind, CaseParams, Cause, CausedBy, Event, Found, Reason, RequestKind, Timestamp};
 use crate::rules::{
     Facts, Guard, MAX_ELEMENTS, Matched, Mode, NoFacts, Object, Rule, RuleIndex, RuleSet, Stop, Tracing, Value,
 };
@@ -135,10 +135,22 @@ impl Engine {
             let Some(params) = fill(ledger, batch, &asked, &NoFacts, each, &decision)? else {
                 continue;
             };
-            let (opening, why) = self.wish_of_rule(ledger, batch, event, &params, now)?;
-            if let Some(why) = why {
-                decision.detail["why"] = why.into();
-            }
+            let opening = match (event, &params) {
+                (Event::PerfAlert(alert), CaseParams::FindPerfCulprit(params)) => {
+                    self.on_alert(ledger, alert, params)?
+                }
+                (Event::Push(push), CaseParams::Baseline(params)) => match push.push {
+                    Some(number) => self.on_uplift(ledger, &push.project, number, params)?,
+                    None => Opening::No(Reason::FactsUnknown),
+                },
+                _ => {
+                    let (opening, why) = self.wish_of_rule(ledger, batch, event, &params, now)?;
+                    if let Some(why) = why {
+                        decision.detail["why"] = why.into();
+                    }
+                    opening
+                }
+            };
             self.conclude(ledger, batch, &asked, &NoFacts, each, decision, opening)?;
         }
         Ok(())
@@ -204,7 +216,11 @@ impl Engine {
         };
         let (opening, why) = match open.params.kind() {
             CaseKind::Fill | CaseKind::Add | CaseKind::Range => self.wish_by_hand(ledger, batch, request, open, now)?,
-            _ => (by_hand::draft(request, open, self.settings()), None),
+            _ => {
+                let about_numbers = self.numbers_by_hand(ledger, request, open)?;
+                let opening = about_numbers.unwrap_or_else(|| by_hand::draft(request, open, self.settings()));
+                (opening, None)
+            }
         };
         let answer = |reason, case| {
             let mut decision = Decision::by_hand(event, reason, case, now);
@@ -224,13 +240,13 @@ impl Engine {
             Opening::No(reason) => return batch.note_decision(ledger, answer(Some(reason), None)),
         };
         if draft.subject.signature.is_some()
-            && let Some(series) = ledger.series_of(&draft.subject.project, &draft.label)?
+            && let Some(series) = ledger.unchunked(&draft.subject.project, &draft.label)?
         {
             // What fails moves between the chunks of a suite.
             draft.subject.label = series;
         }
-        let is_search = matches!(draft.params.kind(), CaseKind::FindCulprit | CaseKind::UntilHit);
-        if is_search && let Some(open) = ledger.case_about(draft.params.kind(), &draft.subject, None)? {
+        let is_about_one_job = !matches!(draft.params.kind(), CaseKind::Fill | CaseKind::Add | CaseKind::Range);
+        if is_about_one_job && let Some(open) = ledger.case_about(draft.params.kind(), &draft.subject, None)? {
             return batch.note_decision(ledger, answer(Some(Reason::Joined), Some(open)));
         }
         let cause = Cause::Person {
@@ -345,6 +361,7 @@ impl Engine {
             closed_at: None,
             why: String::new(),
             throttle_key: String::new(),
+            found: Found::default(),
             each: None,
             approval: None,
             notify: None,

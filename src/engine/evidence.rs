@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::ledger::{ActionRow, ActionState, CaseRow, Counts, PushRow, RunRow, View};
 use super::settings::EngineSettings;
-use crate::cases::{Evidence, PushEvidence, TargetEvidence};
+use crate::cases::{Evidence, Numbers, PushEvidence, TargetEvidence};
 use crate::event::{CausedBy, Label, Outcome, PushId, Reason, RunKey, RunState, Signature, Timestamp};
 
 /// What one run says of a subject.
@@ -190,7 +190,10 @@ pub fn of_case(
         .iter()
         .map(|action| with_inferred_arrivals(action, view))
         .collect();
-    let pushes = pushes(view, &tally, &actions);
+    let mut pushes = pushes(view, &tally, &actions);
+    if case.subject.series.is_some() {
+        count_shared(&mut pushes, case, view);
+    }
     let seen_on = pushes
         .iter()
         .position(|push| push.push == case.push)
@@ -240,6 +243,19 @@ pub fn of_case(
         last_step: actions.iter().map(|action| action.key.step).max().unwrap_or(0),
         opened_at: case.opened_at,
         shadow: case.is_shadow(),
+        numbers: Numbers::default(),
+    }
+}
+
+/// Cases about different series of one job share its runs: what another one has asked for counts as pending here too.
+fn count_shared(pushes: &mut [PushEvidence], case: &CaseRow, view: &View) {
+    let of_others = |action: &&ActionRow| {
+        action.key.case != case.id && action.label == case.label && action.state != ActionState::Shadow
+    };
+    for action in view.actions.iter().filter(of_others) {
+        if let Some(push) = pushes.iter_mut().find(|push| push.push == action.push) {
+            push.pending = push.pending.saturating_add(still_to_come(action));
+        }
     }
 }
 

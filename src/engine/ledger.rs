@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::storm::Span;
 use crate::event::{
-    ActionKey, CaseId, CaseKind, CaseParams, Cause, CausedBy, Duration, Event, JobEvent, JobRequest, Label, Project,
-    PushEvent, PushId, Reason, Revision, RunKey, RunState, Signature, Subject, Target, TaskGraph, TaskId, Timestamp,
+    ActionKey, CaseId, CaseKind, CaseParams, Cause, CausedBy, Duration, Event, Found, JobEvent, JobRequest, Label,
+    Project, PushEvent, PushId, Reason, Revision, RunKey, RunState, Signature, Subject, Target, TaskGraph, TaskId,
+    Timestamp,
     Unable, Verdict, VerdictKind,
 };
 pub use crate::rules::Mode;
@@ -112,6 +113,9 @@ pub struct CaseRow {
     pub why: String,
     /// What the rule's throttle counts together; empty where it has none.
     pub throttle_key: String,
+    /// What it has found so far, for kinds that are about numbers.
+    #[serde(default, skip_serializing_if = "Found::is_empty")]
+    pub found: Found,
     /// What the case is for, where a rule opens one for each element of a list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub each: Option<String>,
@@ -347,6 +351,45 @@ pub struct View {
     pub actions: Vec<ActionRow>,
 }
 
+/// Which numeric results are wanted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ValuesQuery {
+    /// The tree.
+    pub project: Project,
+    /// The jobs that measure, each by its whole label.
+    pub labels: Vec<Label>,
+    /// The series; `None`: every series that stands for a suite as a whole.
+    pub series: Option<Arc<str>>,
+    /// The window of pushes.
+    pub from: PushId,
+    /// Its last push.
+    pub to: PushId,
+    /// Values of older runs are not history.
+    pub since: Timestamp,
+}
+
+/// One value in the books.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ValueRow {
+    /// The job that measured it.
+    pub label: Label,
+    /// The push it ran for.
+    pub push: PushId,
+    /// The series.
+    pub series: Arc<str>,
+    /// The value.
+    pub value: f64,
+}
+
+/// Numeric results, and what may hold more of them.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Values {
+    /// Values of the window, and the newest before it, oldest push first.
+    pub rows: Vec<ValueRow>,
+    /// Runs of the window that passed and whose results were not read yet: events as they were.
+    pub unread: Vec<JobEvent>,
+}
+
 /// A request that a case decided on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewAction {
@@ -372,6 +415,8 @@ pub enum Lack {
     Push,
     /// What failed in the run, from its artifacts.
     Failures,
+    /// What the run measured, from its artifacts.
+    Values,
     /// Pushes before the event's that no message told of.
     Pushes,
     /// The task graph of the push.
@@ -382,10 +427,11 @@ pub enum Lack {
 
 impl Lack {
     /// All of them.
-    pub const ALL: [Lack; 6] = [
+    pub const ALL: [Lack; 7] = [
         Lack::Task,
         Lack::Push,
         Lack::Failures,
+        Lack::Values,
         Lack::Pushes,
         Lack::Graph,
         Lack::Lineage,
@@ -397,6 +443,7 @@ impl Lack {
             Lack::Task => "task",
             Lack::Push => "push",
             Lack::Failures => "failures",
+            Lack::Values => "values",
             Lack::Pushes => "pushes",
             Lack::Graph => "graph",
             Lack::Lineage => "lineage",
@@ -629,8 +676,32 @@ pub trait Ledger {
     /// Cases whose time to wake has come, the most overdue first, at most `limit`.
     fn waking(&mut self, now: Timestamp, limit: u32) -> Result<Vec<CaseId>, LedgerError>;
 
+    /// Project and label of everything that an open case about numbers is about: the results of its runs are wanted.
+    fn numeric_subjects(&mut self) -> Result<Vec<(Project, Label)>, LedgerError>;
+
+    /// Numeric results of jobs, with the runs whose results were not read yet.
+    fn values(&mut self, query: &ValuesQuery) -> Result<Values, LedgerError>;
+
+    /// The labels that measure a series, the one that did last first.
+    fn labels_measuring(&mut self, project: &Project, series: &str) -> Result<Vec<Label>, LedgerError>;
+
+    /// The series that a label measures, those of a suite as a whole first.
+    fn series_of(&mut self, project: &Project, label: &Label) -> Result<Vec<Arc<str>>, LedgerError>;
+
+    /// The labels that ran for this push or a later one, in order, with their platforms where known.
+    fn labels_since(&mut self, project: &Project, push: PushId) -> Result<Vec<(Label, Option<Arc<str>>)>, LedgerError>;
+
+    /// The label of a task, when one of its runs was recorded.
+    fn label_of_task(&mut self, task: &TaskId) -> Result<Option<Label>, LedgerError>;
+
+    /// Puts news of an open case on the list of what is to be told.
+    fn tell_progress(&mut self, case: CaseId, now: Timestamp) -> Result<(), LedgerError>;
+
     /// Puts an event that lacks facts aside. A repeat of one that waits changes nothing.
     fn wait_for(&mut self, event: &Event, what: &str, lack: Lack, now: Timestamp) -> Result<(), LedgerError>;
+
+    /// Keeps an event that no rule looked at, for explanations.
+    fn keep_sample(&mut self, event: &Event, now: Timestamp) -> Result<(), LedgerError>;
 
     /// Remembers what a rule made of an event.
     fn note_decision(&mut self, decision: &Decision) -> Result<(), LedgerError>;
@@ -660,10 +731,10 @@ pub trait Ledger {
     ) -> Result<Vec<PushRow>, LedgerError>;
 
     /// The label and push of a task that the history knows.
-    fn label_of_task(&mut self, task: &TaskId) -> Result<Option<(Label, PushId)>, LedgerError>;
+    fn job_of_task(&mut self, task: &TaskId) -> Result<Option<(Label, PushId)>, LedgerError>;
 
     /// The label without its chunk, as far as the history knows.
-    fn series_of(&mut self, project: &Project, label: &Label) -> Result<Option<Label>, LedgerError>;
+    fn unchunked(&mut self, project: &Project, label: &Label) -> Result<Option<Label>, LedgerError>;
 
     /// What can run on a push, when its task graph was fetched.
     fn graph_of(&mut self, project: &Project, push: PushId) -> Result<Option<TaskGraph>, LedgerError>;

@@ -286,6 +286,7 @@ impl Engine {
             project: project.clone(),
             label: Label::from(what.name()),
             signature: None,
+            series: None,
         };
         // The jobs lie on pushes up to the last of them.
         let last = targets.iter().map(|target| target.push).max().unwrap_or(push).max(push);
@@ -322,6 +323,7 @@ impl Engine {
             project: request.project.clone(),
             label: label.clone(),
             signature: None,
+            series: None,
         };
         if let Some(open) = ledger.case_about(params.kind(), &subject, None)? {
             return Ok((Opening::Join(open), None));
@@ -346,7 +348,7 @@ impl Engine {
             return Ok(());
         };
         if (label.is_none() || request.push.is_none())
-            && let Some((known, push)) = ledger.label_of_task(task)?
+            && let Some((known, push)) = ledger.job_of_task(task)?
         {
             label.get_or_insert(known);
             request.push.get_or_insert(push);

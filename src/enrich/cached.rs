@@ -17,7 +17,9 @@ use tokio::sync::{Semaphore, watch};
 
 use super::pace::TokenBucket;
 use super::{FactError, FactSource, FailureFacts, PushQuery};
-use crate::event::{BackendName, JobFacts, Project, PushEvent, PushId, Revision, RunKey, TaskGraph, TaskId};
+use crate::event::{
+    BackendName, JobFacts, Measurement, Project, PushEvent, PushId, Revision, RunKey, TaskGraph, TaskId,
+};
 
 /// How a source may be asked.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -59,6 +61,7 @@ enum Question {
     Failures(RunKey),
     Pushes(Project, PushQuery),
     Graph(Project, PushId, Option<Revision>),
+    Values(RunKey),
 }
 
 #[derive(Debug, Clone)]
@@ -67,6 +70,7 @@ enum Fact {
     Failures(Arc<FailureFacts>),
     Pushes(Arc<Vec<PushEvent>>),
     Graph(Arc<TaskGraph>),
+    Values(Arc<Vec<Measurement>>),
 }
 
 type Answer = Result<Fact, FactError>;
@@ -210,6 +214,7 @@ impl Shared {
         match question {
             Question::Task(backend, task) => self.source.task(backend, task).await.map(|f| Fact::Task(Arc::new(f))),
             Question::Failures(run) => self.source.failures(run).await.map(|f| Fact::Failures(Arc::new(f))),
+            Question::Values(run) => self.source.values(run).await.map(|f| Fact::Values(Arc::new(f))),
             Question::Pushes(project, query) => self
                 .source
                 .pushes(project, query)
@@ -330,6 +335,13 @@ impl FactSource for CachedSource {
             .await?
         {
             Fact::Graph(graph) => Ok((*graph).clone()),
+            _ => Err(mismatch()),
+        }
+    }
+
+    async fn values(&self, run: &RunKey) -> Result<Vec<Measurement>, FactError> {
+        match self.ask(Question::Values(run.clone())).await? {
+            Fact::Values(values) => Ok((*values).clone()),
             _ => Err(mismatch()),
         }
     }

@@ -19,7 +19,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::event::{
-    BackendName, Duration, JobFacts, Project, PushEvent, PushId, Revision, RunKey, Signature, TaskGraph, TaskId,
+    BackendName, Duration, JobFacts, Measurement, Project, PushEvent, PushId, Revision, RunKey, Signature, TaskGraph,
+    TaskId,
 };
 use crate::net::ask::AskError;
 
@@ -97,6 +98,11 @@ pub trait FactSource: Send + Sync {
     ) -> Result<TaskGraph, FactError> {
         Err(FactError::NoSource("task graphs"))
     }
+
+    /// What a run measured, from its artifacts; empty where it measured nothing.
+    async fn values(&self, _run: &RunKey) -> Result<Vec<Measurement>, FactError> {
+        Err(FactError::NoSource("what runs measured"))
+    }
 }
 
 /// Sources of different kinds of facts as one.
@@ -129,6 +135,10 @@ impl FactSource for Sources {
         revision: Option<&Revision>,
     ) -> Result<TaskGraph, FactError> {
         self.tasks.graph(project, push, revision).await
+    }
+
+    async fn values(&self, run: &RunKey) -> Result<Vec<Measurement>, FactError> {
+        self.tasks.values(run).await
     }
 }
 

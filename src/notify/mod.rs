@@ -1,7 +1,9 @@
-//! Tells somebody of verdicts: one webhook.
+//! Tells somebody of verdicts: a webhook for all, or the one that a rule names.
 //!
 //! In: a closed case. Out: an HTTP request with a JSON body, signed where a key is set. Never: deciding whether it was
 //! heard: the notice stays in the store until this says so, and the body carries a key by which a repeat is known.
+
+use std::collections::BTreeMap;
 
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use serde_json::{Value, json};
@@ -14,7 +16,7 @@ use crate::net::template::{Fields, JsonTemplate, TemplateError};
 use crate::secret::Secret;
 
 /// The fields that a template may use.
-pub const FIELDS: [&str; 14] = [
+pub const FIELDS: [&str; 17] = [
     "key",
     "instance",
     "case",
@@ -29,6 +31,9 @@ pub const FIELDS: [&str; 14] = [
     "revisions",
     "probability",
     "rule",
+    "series",
+    "shift",
+    "levels",
 ];
 /// The largest answer that is read; nothing in it matters but its status.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -44,6 +49,29 @@ pub struct VerdictHook {
     secret: Option<Secret>,
     instance: String,
     client: reqwest::Client,
+}
+
+/// All webhooks of the configuration.
+#[derive(Default)]
+pub struct Hooks {
+    /// The one for cases whose rule names none.
+    pub common: Option<VerdictHook>,
+    /// Those that rules name.
+    pub named: BTreeMap<String, VerdictHook>,
+}
+
+impl Hooks {
+    /// Whether nobody is to be told of anything.
+    pub fn is_empty(&self) -> bool {
+        self.common.is_none() && self.named.is_empty()
+    }
+
+    /// Who is told of a case's verdict: the webhook that its rule names; the common one where it names none, or one
+    /// that the configuration does not have (any more).
+    pub fn of(&self, case: &CaseRow) -> Option<&VerdictHook> {
+        let named = case.notify.as_deref().and_then(|name| self.named.get(name));
+        named.or(self.common.as_ref())
+    }
 }
 
 /// The webhook cannot work.
@@ -80,13 +108,17 @@ impl VerdictHook {
         })
     }
 
-    /// Tells of one verdict.
+    /// Tells of one verdict, or of what an open case has found so far: its `verdict` is null then.
     ///
     /// # Errors
     /// Nobody took it, in words for a log (the address is not in them: it may be a secret).
     pub async fn tell(&self, case: &CaseRow, now: Timestamp) -> Result<(), String> {
         let fields = fields(case, &self.instance);
-        let key = format!("{}-{}", self.instance, case.id);
+        // News of an open case is another message than its verdict.
+        let key = match case.verdict {
+            Some(_) => format!("{}-{}", self.instance, case.id),
+            None => format!("{}-{}-{}", self.instance, case.id, case.found.levels.len()),
+        };
         let body = match &self.template {
             Some(template) => template.value(&fields),
             None => Value::Object(fields),
@@ -135,6 +167,9 @@ fn fields(case: &CaseRow, instance: &str) -> Fields {
         json!(pushes.iter().map(|named| &named.revision).collect::<Vec<_>>()),
         json!(verdict.and_then(|verdict| verdict.probability)),
         json!(case.cause.rule_name()),
+        json!(case.subject.series),
+        json!(case.found.shift.map(|(low, high)| json!({ "low": low, "high": high }))),
+        json!(case.found.levels),
     ];
     FIELDS.iter().map(|name| (*name).to_owned()).zip(values).collect()
 }

@@ -26,10 +26,6 @@ const fn needed(name: &'static str, shape: Shape, doc: &'static str) -> Key {
     }
 }
 
-/// A key of the language that the engine does not act on yet: refused, never ignored. When the engine learns one, its
-/// line goes.
-pub(super) const NOT_YET: &[(&str, &str)] = &[];
-
 /// A whole file.
 pub(super) static FILE: Keys = Keys {
     what: "a rule file",
@@ -107,12 +103,12 @@ pub(super) static RULE: Keys = Keys {
         key(
             "for_each",
             Shape::Expression,
-            "A list: the rule is applied to each element.",
+            "A list: the rule opens a case for each element (200 at most), which texts of `open` know as `each`.",
         ),
         needed(
             "open",
             Shape::Open,
-            "The case to open: `kind`, `max_jobs`, and what else the kind takes.",
+            "The case to open: `kind`, `max_jobs`, and what else the kind takes; `${{ … }}` in its texts is filled in.",
         ),
         key("budget", Shape::Name, "The budget that its jobs are drawn from."),
         key(
@@ -130,27 +126,27 @@ pub(super) static RULE: Keys = Keys {
         key(
             "debounce",
             Shape::Keys(&DEBOUNCE),
-            "Waits until events like this one have stopped coming.",
+            "Waits until events like this one have stopped coming; the last of them counts, with the history of that moment.",
         ),
         key(
             "once_within",
             Shape::Duration,
-            "A subject that had a case of this rule gets no other within this time.",
+            "A subject (and element of `for_each`) that had a case of this rule gets no other within this time.",
         ),
         key(
             "quiet_hours",
             Shape::Keys(&QUIET_HOURS),
-            "The hours in which it opens nothing.",
+            "The hours in which it opens nothing; what happens in them is not made up for.",
         ),
         key(
             "schedule",
             Shape::Text,
-            "When it runs without an event: a cron line of five fields, in UTC.",
+            "When it runs without an event: a cron line of five fields, in UTC. Minutes that were missed are made up for by one run.",
         ),
         key(
             "approve",
             Shape::Keys(&APPROVE),
-            "When a person must approve before anything is asked for.",
+            "When a person must approve before anything is asked for: `sheriffd case approve ID`.",
         ),
         key("notify", Shape::Keys(&NOTIFY), "Who is told of the verdict."),
         key("guards", Shape::Keys(&GUARD_KEYS), "Guards to relax, by name."),
@@ -269,7 +265,7 @@ pub(super) static APPROVE: Keys = Keys {
         key(
             "when",
             Shape::Expression,
-            "Needed only if this holds; may use `estimate.jobs` and `estimate.hours`.",
+            "Needed only if this holds, or is not known; may use `estimate.jobs`, `estimate.hours` and `each`.",
         ),
         needed("by", Shape::Name, "The group of people who may approve."),
         key(
@@ -286,7 +282,7 @@ pub(super) static NOTIFY: Keys = Keys {
     keys: &[needed(
         "webhook",
         Shape::Name,
-        "A webhook of the configuration, by name.",
+        "A webhook of the configuration, `[notify.NAME]`, that is told instead of the common one.",
     )],
 };
 
@@ -327,6 +323,21 @@ pub(super) static TEST: Keys = Keys {
             Shape::List(&Shape::Keys(&TEST_RUN)),
             "Runs before the first event.",
         ),
+        key(
+            "pushes",
+            Shape::List(&Shape::Keys(&TEST_PUSH)),
+            "What is special about pushes. All pushes between the lowest and the highest number in the test exist.",
+        ),
+        key(
+            "limits",
+            Shape::Keys(&TEST_LIMITS),
+            "Limits of jobs, as in the configuration; without it, none. The budgets of the rules are always in force.",
+        ),
+        key(
+            "tasks",
+            Shape::List(&Shape::Text),
+            "Recorded task definitions (JSON Lines), files beside the rule file: for recorded messages.",
+        ),
         needed(
             "events",
             Shape::List(&Shape::Keys(&TEST_STEP)),
@@ -359,6 +370,84 @@ pub(super) static TEST_RUN: Keys = Keys {
             "ago",
             Shape::Duration,
             "How long before the first event; without it, an hour for each push between.",
+        ),
+    ],
+};
+
+/// A push of a test.
+pub(super) static TEST_PUSH: Keys = Keys {
+    what: "a push of `pushes`",
+    keys: &[
+        needed("push", Shape::Int(0, i64::MAX), "Its number."),
+        key("project", Shape::Text, "Its project; without it, `autoland`."),
+        key(
+            "revision",
+            Shape::Text,
+            "Its head revision; without it, the number in twelve digits.",
+        ),
+        key("description", Shape::Text, "The commit message of its one changeset."),
+        key(
+            "ago",
+            Shape::Duration,
+            "How long before the first event it landed; without it, an hour for each push between.",
+        ),
+    ],
+};
+
+/// The most jobs that a limit of a test can name.
+const MAX_LIMIT: i64 = 1_000_000;
+
+/// `limits:` of a test, the names of the configuration's `[limits]`.
+pub(super) static TEST_LIMITS: Keys = Keys {
+    what: "`limits`",
+    keys: &[
+        key("jobs_per_hour", Shape::Int(0, MAX_LIMIT), "Jobs in an hour, over all."),
+        key("jobs_per_day", Shape::Int(0, MAX_LIMIT), "Jobs in a day, over all."),
+        key(
+            "jobs_per_rule_per_day",
+            Shape::Int(0, MAX_LIMIT),
+            "Jobs in a day for one rule.",
+        ),
+        key(
+            "jobs_per_project_per_day",
+            Shape::Int(0, MAX_LIMIT),
+            "Jobs in a day in one project.",
+        ),
+        key(
+            "jobs_per_platform_per_day",
+            Shape::Int(0, MAX_LIMIT),
+            "Jobs in a day on one platform.",
+        ),
+        key(
+            "jobs_per_label_per_day",
+            Shape::Int(0, MAX_LIMIT),
+            "Jobs in a day of one label in one project.",
+        ),
+        key("jobs_per_push", Shape::Int(0, MAX_LIMIT), "Jobs on one push, ever."),
+        key(
+            "machine_hours_per_day",
+            Shape::Int(0, MAX_LIMIT),
+            "Hours of machine time in a day, over all.",
+        ),
+        key(
+            "machine_hours_per_rule_per_day",
+            Shape::Int(0, MAX_LIMIT),
+            "The same for one rule.",
+        ),
+        key(
+            "machine_hours_per_project_per_day",
+            Shape::Int(0, MAX_LIMIT),
+            "The same in one project.",
+        ),
+        key(
+            "machine_hours_per_platform_per_day",
+            Shape::Int(0, MAX_LIMIT),
+            "The same on one platform.",
+        ),
+        key(
+            "pending_jobs_per_platform",
+            Shape::Int(0, MAX_LIMIT),
+            "Jobs waiting for a machine on a platform from which on nothing more is asked for there.",
         ),
     ],
 };
@@ -415,7 +504,8 @@ pub(super) static TEST_EXPECT: Keys = Keys {
         key(
             "because",
             Shape::Text,
-            "Why it opened nothing, in the word of `explain`: `lineage`, `condition-false`, `joined`.",
+            "Why it opened nothing, or held a request back, in the word of `explain`: `lineage`, `joined`, `limit`; \
+            `no-match` where its `match` let no event through.",
         ),
         key("verdict", Shape::Name, "How its case ended."),
         key(

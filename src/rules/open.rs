@@ -137,6 +137,27 @@ static FILL: Keys = Keys {
     ],
 };
 
+static FIND_PERF_CULPRIT: Keys = Keys {
+    what: "`find-perf-culprit`",
+    keys: &[
+        needed("kind", Shape::Name, "`find-perf-culprit`."),
+        needed("max_jobs", MAX_JOBS, "Jobs the case may ask for in all."),
+        param(
+            "max_depth",
+            Shape::Int(1, 1_000),
+            "Pushes to look back; more where the alert spans more.",
+        ),
+        param("confidence", CONFIDENCE, "Probability that a verdict needs."),
+        param(
+            "min_shift",
+            Shape::Number(0.0001, 0.5),
+            "The smallest step worth finding, as a fraction of the level.",
+        ),
+        param("parallel", Shape::Int(1, 100), "Jobs asked for together at most."),
+        param("input", Shape::Keys(&INPUT), "Extra input for the runs."),
+    ],
+};
+
 static ADD: Keys = Keys {
     what: "`add`",
     keys: &[
@@ -183,6 +204,27 @@ static RANGE: Keys = Keys {
     ],
 };
 
+static BASELINE: Keys = Keys {
+    what: "`baseline`",
+    keys: &[
+        needed("kind", Shape::Name, "`baseline`."),
+        needed("max_jobs", MAX_JOBS, "Jobs the case may ask for in all."),
+        needed(
+            "labels",
+            Shape::OneOrMore(&Shape::Text),
+            "Labels whose level is wanted, `*` standing for any characters.",
+        ),
+        param(
+            "precision",
+            Shape::Number(0.000_001, 0.999_999),
+            "Half the width of the interval that is wanted, as a fraction of the mean.",
+        ),
+        param("confidence", CONFIDENCE, "Confidence of the interval."),
+        param("parallel", Shape::Int(1, 100), "Jobs asked for together at most."),
+        param("input", Shape::Keys(&INPUT), "Extra input for the runs."),
+    ],
+};
+
 /// Every kind of case that rules can open.
 pub(super) static KINDS: &[KindOfCase] = &[
     KindOfCase {
@@ -196,6 +238,18 @@ pub(super) static KINDS: &[KindOfCase] = &[
         params: &UNTIL_HIT,
         on: &[EventKind::JobFinished],
         doc: "Re-run an intermittent until it fails once.",
+    },
+    KindOfCase {
+        kind: CaseKind::FindPerfCulprit,
+        params: &FIND_PERF_CULPRIT,
+        on: &[EventKind::PerfAlert],
+        doc: "Which push made a performance series step.",
+    },
+    KindOfCase {
+        kind: CaseKind::Baseline,
+        params: &BASELINE,
+        on: &[EventKind::PushCreated],
+        doc: "The level of performance series after an uplift.",
     },
     KindOfCase {
         kind: CaseKind::Fill,
@@ -218,7 +272,7 @@ pub(super) static KINDS: &[KindOfCase] = &[
 ];
 
 /// Case kinds that the language names and this version cannot open.
-const LATER: &[&str] = &["find-perf-culprit", "baseline", "validate"];
+const LATER: &[&str] = &["validate"];
 
 /// Reads `open:`.
 pub(super) fn read(node: &Node, kinds: &[EventKind], gathering: &mut Gathering) -> Option<CaseParams> {
@@ -253,7 +307,10 @@ pub(super) fn read(node: &Node, kinds: &[EventKind], gathering: &mut Gathering) 
         return None;
     };
     if let Some(event) = kinds.iter().find(|event| !known.on.contains(event)) {
-        let message = format!("`{word}` cannot be opened on {}", event.as_str());
+        let message = match event {
+            EventKind::Timer => format!("`{word}` cannot be opened by a schedule: it needs an event"),
+            _ => format!("`{word}` cannot be opened on {}", event.as_str()),
+        };
         let allowed = one_of(known.on.iter().map(|kind| kind.as_str()));
         gathering
             .error(Code::Conflict, kind.span, message)
@@ -331,12 +388,12 @@ fn to_json(node: &Node) -> Json {
                 Json::Object(parts.collect())
             }
             (Yaml::Text(text), list) if LISTS.contains(&list) => json!([text]),
-            (Yaml::List(items), list) if LISTS.contains(&list) => items.iter().map(text).collect(),
             (Yaml::Int(number), _) => json!(number),
             (Yaml::Float(number), _) => json!(number),
             (Yaml::Bool(truth), _) => json!(truth),
             (Yaml::Text(text), _) => json!(text),
-            (Yaml::Null | Yaml::List(_) | Yaml::Map(_), _) => continue,
+            (Yaml::List(items), _) => items.iter().map(text).collect(),
+            (Yaml::Null | Yaml::Map(_), _) => continue,
         };
         map.insert(key.name.clone(), json);
     }

@@ -10,7 +10,9 @@ use crate::backends::{Backend, Finding, Found, JobRequest, Receipt, RequestError
 use crate::bus::{Batch, Bus, BusError};
 use crate::clock::{Clock, ManualClock};
 use crate::enrich::{FactError, FactSource, FailureFacts, PushQuery};
-use crate::event::{BackendName, Delivery, Duration, JobFacts, Project, PushEvent, RunKey, TaskId, Timestamp};
+use crate::event::{
+    BackendName, Delivery, Duration, JobFacts, Measurement, Project, PushEvent, RunKey, TaskId, Timestamp,
+};
 use crate::wire;
 
 /// The name of the simulated CI as a backend.
@@ -179,7 +181,24 @@ impl FactSource for SimFacts {
         Err(FactError::NoSource("what failed in a run"))
     }
 
-    async fn pushes(&self, _project: &Project, _query: &PushQuery) -> Result<Vec<PushEvent>, FactError> {
-        Err(FactError::NoSource("pushes"))
+    async fn pushes(&self, project: &Project, query: &PushQuery) -> Result<Vec<PushEvent>, FactError> {
+        let PushQuery::Revision(revision) = query else {
+            return Err(FactError::NoSource("pushes"));
+        };
+        let answer = self
+            .0
+            .world()
+            .pushlog(revision)
+            .ok_or_else(|| FactError::Absent(format!("push {revision}")))?;
+        wire::pushlog::pushes(&answer.to_string(), project).map_err(|error| FactError::Malformed(error.to_string()))
+    }
+
+    async fn values(&self, run: &RunKey) -> Result<Vec<Measurement>, FactError> {
+        let artifact = self
+            .0
+            .world()
+            .artifact(&run.task)
+            .ok_or_else(|| FactError::Absent(format!("results of run {run}")))?;
+        wire::perfherder_data(artifact.to_string().as_bytes()).map_err(|error| FactError::Malformed(error.to_string()))
     }
 }

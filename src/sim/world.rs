@@ -30,6 +30,29 @@ pub struct Defect {
     pub rate: f64,
 }
 
+/// A series that a label measures.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Meter {
+    /// The label that measures it.
+    pub label: Label,
+    /// The suite that it is the value of.
+    pub suite: String,
+    /// Its level before anything changes it.
+    pub level: f64,
+    /// The standard deviation of one value, as a fraction of the level.
+    pub noise: f64,
+    /// Pushes from which on the level is another, by this factor of the one before.
+    pub steps: Vec<(PushId, f64)>,
+}
+
+impl Meter {
+    /// Its level on a push.
+    pub fn level_on(&self, push: PushId) -> f64 {
+        let steps = self.steps.iter().filter(|(from, _)| push >= *from);
+        steps.fold(self.level, |level, (_, factor)| level * factor)
+    }
+}
+
 /// What the simulation is made of.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -51,6 +74,10 @@ pub struct Plan {
     pub infra: f64,
     /// What is wrong.
     pub defects: Vec<Defect>,
+    /// What is measured.
+    pub meters: Vec<Meter>,
+    /// Pushes that bring another tree's work: their messages say `uplift`.
+    pub uplifts: Vec<PushId>,
     /// The seed of everything that is left to chance.
     pub seed: u64,
 }
@@ -174,6 +201,7 @@ pub struct World {
     outgoing: Vec<Delivery>,
     asked: u64,
     actions: BTreeMap<ActionKey, TaskId>,
+    measured: BTreeMap<TaskId, Vec<(String, f64)>>,
 }
 
 impl World {
@@ -189,6 +217,7 @@ impl World {
             outgoing: Vec::new(),
             asked: 0,
             actions: BTreeMap::new(),
+            measured: BTreeMap::new(),
             plan,
         };
         let mut at = world.plan.start;
@@ -207,6 +236,11 @@ impl World {
     /// Jobs made so far, requested or not.
     pub fn job_count(&self) -> usize {
         self.jobs.len()
+    }
+
+    /// The jobs made so far, oldest first.
+    pub fn jobs(&self) -> &[Job] {
+        &self.jobs
     }
 
     /// When the next thing happens; `None` at the end of the plan.
@@ -246,11 +280,35 @@ impl World {
         ))
     }
 
+    /// What a run measured, as its artifact says; `None` where it has none.
+    pub fn artifact(&self, task: &TaskId) -> Option<serde_json::Value> {
+        self.measured.get(task).map(|values| messages::perfherder(values))
+    }
+
+    /// The pushlog's answer for a push.
+    pub fn pushlog(&self, revision: &Revision) -> Option<serde_json::Value> {
+        let push = self.pushes.iter().find(|push| push.revision == *revision)?;
+        Some(messages::pushlog(push, self.plan.uplifts.contains(&push.id)))
+    }
+
     /// Takes a request, as `hooks.triggerHook` would: answers with the action task, which makes the jobs later.
     ///
     /// # Errors
     /// The CI's words for why it cannot.
     pub fn request(&mut self, request: &JobRequest, now: Timestamp) -> Result<TaskId, String> {
+        self.request_taking(request, now, Some(ACTION_TAKES))
+    }
+
+    /// The same, with jobs that appear after a while of the caller's choice, or never.
+    ///
+    /// # Errors
+    /// As [`World::request`].
+    pub fn request_taking(
+        &mut self,
+        request: &JobRequest,
+        now: Timestamp,
+        takes: Option<Duration>,
+    ) -> Result<TaskId, String> {
         let push = self
             .pushes
             .iter()
@@ -261,14 +319,24 @@ impl World {
         }
         let action = self.task_id();
         self.actions.insert(request.key, action.clone());
-        let make = Happening::Make {
-            push,
-            label: request.label.clone(),
-            times: request.times,
-            action: action.clone(),
-        };
-        self.plan_for(now.plus(ACTION_TAKES), make);
+        if let Some(takes) = takes {
+            let make = Happening::Make {
+                push,
+                label: request.label.clone(),
+                times: request.times,
+                action: action.clone(),
+            };
+            self.plan_for(now.plus(takes), make);
+        }
         Ok(action)
+    }
+
+    /// A person asks for one more run of a job, and it is scheduled at once.
+    pub fn retrigger(&mut self, job: usize, now: Timestamp) {
+        if let Some(Job { label, push, .. }) = self.jobs.get(job).cloned() {
+            let by = self.task_id();
+            self.schedule(push, label, by, now);
+        }
     }
 
     /// The action task that a request led to, if it ever arrived.
@@ -367,6 +435,9 @@ impl World {
 
     fn end(&mut self, index: usize, at: Timestamp) -> Option<SimEvent> {
         let outcome = self.outcome(index)?;
+        if outcome == Outcome::Passed {
+            self.measure(index);
+        }
         let job = self.jobs.get_mut(index)?;
         job.state = RunState::Finished(outcome);
         let push = self.pushes.get(job.push)?;
@@ -379,6 +450,22 @@ impl World {
         };
         self.say(index, at);
         Some(event)
+    }
+
+    /// Draws what a run measures.
+    fn measure(&mut self, index: usize) {
+        let Some(job) = self.jobs.get(index) else { return };
+        let Some(push) = self.pushes.get(job.push) else { return };
+        let meters = self.plan.meters.iter().filter(|meter| meter.label == job.label);
+        let values: Vec<(String, f64)> = meters
+            .map(|meter| {
+                let level = meter.level_on(push.id);
+                (meter.suite.clone(), level * (1.0 + meter.noise * self.random.normal()))
+            })
+            .collect();
+        if !values.is_empty() {
+            self.measured.insert(job.task.clone(), values);
+        }
     }
 
     fn outcome(&mut self, index: usize) -> Option<Outcome> {

@@ -5,6 +5,7 @@ pub mod by_hand;
 pub mod failure;
 pub mod field;
 pub mod fill;
+pub mod numbers;
 pub mod range;
 
 use std::sync::Arc;
@@ -60,6 +61,7 @@ impl<'a> Placed<'a> {
             project: self.project.clone(),
             label,
             signature,
+            series: None,
         }
     }
 }

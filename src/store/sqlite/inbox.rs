@@ -92,6 +92,17 @@ impl Books<'_> {
         Ok(taken)
     }
 
+    /// Whether an event waits for facts, by its identity.
+    ///
+    /// # Errors
+    /// The store is busy or damaged.
+    pub fn is_waiting(&mut self, what: &str) -> Result<bool, LedgerError> {
+        self.tx
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM inbox WHERE what = ?1)")
+            .and_then(|mut statement| statement.query_row([what], |row| row.get(0)))
+            .map_err(sql)
+    }
+
     /// Takes an event out of the inbox: it was applied with its facts.
     ///
     /// # Errors
@@ -162,6 +173,20 @@ impl Books<'_> {
     pub fn notice_done(&mut self, id: i64) -> Result<(), LedgerError> {
         self.tx
             .prepare_cached("DELETE FROM notices WHERE id = ?1")
+            .and_then(|mut statement| statement.execute([id]))
+            .map(drop)
+            .map_err(sql)
+    }
+
+    /// Forgets the news of an open case: it was told. If the case was closed meanwhile, its verdict is still to be told.
+    ///
+    /// # Errors
+    /// The store is busy or damaged.
+    pub fn progress_told(&mut self, id: i64) -> Result<(), LedgerError> {
+        self.tx
+            .prepare_cached(
+                "DELETE FROM notices WHERE id = ?1 AND (SELECT verdict IS NULL FROM cases WHERE cases.id = case_id)",
+            )
             .and_then(|mut statement| statement.execute([id]))
             .map(drop)
             .map_err(sql)

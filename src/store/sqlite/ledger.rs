@@ -9,7 +9,7 @@ use super::codec::{StoredTask, TaskColumn, cause_number, cause_of, state_number,
 use super::{LabelNumber, Names, json, sql};
 use crate::engine::ledger::{
     ActionRow, ActionState, CaseRow, Counts, Decision, GroupRow, Held, JobsOn, KnownLabel, Lack, Ledger, LedgerError,
-    MayBeOurs, NewAction, PushRow, RunRow, View, ViewQuery,
+    MayBeOurs, NewAction, PushRow, RunRow, Values, ValuesQuery, View, ViewQuery,
 };
 use crate::event::{
     ActionKey, BackendName, CaseId, CaseKind, CausedBy, Duration, Event, JobEvent, JobFacts, Label, Project, PushEvent,
@@ -106,6 +106,28 @@ impl<'a> Books<'a> {
         Ok(id)
     }
 
+    /// Runs that fulfil a condition, with their projects.
+    pub(super) fn runs_where(
+        &mut self,
+        condition: &str,
+        values: &[&dyn rusqlite::ToSql],
+    ) -> Result<Vec<(Project, RunRow)>, LedgerError> {
+        let text = format!(
+            "SELECT {RUN_COLUMNS}, (SELECT name FROM names WHERE names.id = labels.project) FROM {RUN_TABLES}
+             WHERE {condition}"
+        );
+        self.tx
+            .prepare_cached(&text)
+            .and_then(|mut statement| {
+                statement
+                    .query_map(values, |row| {
+                        Ok((Project::from(row.get::<_, String>(12)?), run_row(row)?))
+                    })?
+                    .collect()
+            })
+            .map_err(sql)
+    }
+
     fn action_id(&mut self, key: ActionKey) -> Result<Option<i64>, LedgerError> {
         self.tx
             .prepare_cached("SELECT id FROM actions WHERE case_id = ?1 AND step = ?2 AND slot = ?3")
@@ -152,7 +174,7 @@ impl<'a> Books<'a> {
             .map_err(sql)
     }
 
-    fn label_id(&mut self, project: i64, label: &Label) -> Result<Option<i64>, LedgerError> {
+    pub(super) fn label_id(&mut self, project: i64, label: &Label) -> Result<Option<i64>, LedgerError> {
         if let Some(known) = self.names.label(project, label) {
             return Ok(Some(known.id));
         }
@@ -205,9 +227,13 @@ impl<'a> Books<'a> {
     }
 }
 
-/// A subject's signature as its column holds it.
+/// A subject's signature, or series, as the column for it holds it.
 pub(super) fn signature_text(subject: &Subject) -> Result<Option<String>, LedgerError> {
-    let text = subject.signature.as_ref().map(serde_json::to_string);
+    let text = match (&subject.signature, &subject.series) {
+        (Some(signature), _) => Some(serde_json::to_string(signature)),
+        (None, Some(series)) => Some(serde_json::to_string(&serde_json::json!({ "series": series }))),
+        (None, None) => None,
+    };
     text.transpose().map_err(json)
 }
 
@@ -369,6 +395,9 @@ impl Ledger for Books<'_> {
                     detail_of(facts)?,
                 ])
                 .map_err(sql)?;
+            if let Some(values) = &facts.values {
+                self.record_measurements(&job.run, backend, values)?;
+            }
             if facts.caused_by == CausedBy::Sheriffd
                 && let Some(parent) = &facts.parent
                 && let Some(key) = self.action_of(parent)?
@@ -900,6 +929,34 @@ impl Ledger for Books<'_> {
             .map_err(sql)
     }
 
+    fn numeric_subjects(&mut self) -> Result<Vec<(Project, Label)>, LedgerError> {
+        self.read_numeric_subjects()
+    }
+
+    fn values(&mut self, query: &ValuesQuery) -> Result<Values, LedgerError> {
+        self.read_values(query)
+    }
+
+    fn labels_measuring(&mut self, project: &Project, series: &str) -> Result<Vec<Label>, LedgerError> {
+        self.read_labels_measuring(project, series)
+    }
+
+    fn series_of(&mut self, project: &Project, label: &Label) -> Result<Vec<Arc<str>>, LedgerError> {
+        self.read_series_of(project, label)
+    }
+
+    fn labels_since(&mut self, project: &Project, push: PushId) -> Result<Vec<(Label, Option<Arc<str>>)>, LedgerError> {
+        self.read_labels_since(project, push)
+    }
+
+    fn label_of_task(&mut self, task: &TaskId) -> Result<Option<Label>, LedgerError> {
+        self.read_label_of_task(task)
+    }
+
+    fn tell_progress(&mut self, case: CaseId, now: Timestamp) -> Result<(), LedgerError> {
+        self.note_progress(case, now)
+    }
+
     fn wait_for(&mut self, event: &Event, what: &str, lack: Lack, now: Timestamp) -> Result<(), LedgerError> {
         let text = serde_json::to_string(event).map_err(json)?;
         // The answer to a request of ours takes a moment; everything else can be asked for at once.
@@ -917,6 +974,10 @@ impl Ledger for Books<'_> {
             .and_then(|mut statement| statement.execute(params![what, text, lack.as_str(), now.0, first_try.0]))
             .map_err(sql)?;
         Ok(())
+    }
+
+    fn keep_sample(&mut self, event: &Event, now: Timestamp) -> Result<(), LedgerError> {
+        self.add_sample(event, now)
     }
 
     fn note_decision(&mut self, decision: &Decision) -> Result<(), LedgerError> {
@@ -978,7 +1039,7 @@ impl Ledger for Books<'_> {
         self.pushes_near(project, push, back.min(WINDOW_MAX), forward.min(WINDOW_MAX))
     }
 
-    fn label_of_task(&mut self, task: &TaskId) -> Result<Option<(Label, PushId)>, LedgerError> {
+    fn job_of_task(&mut self, task: &TaskId) -> Result<Option<(Label, PushId)>, LedgerError> {
         self.tx
             .prepare_cached(
                 "SELECT labels.label, runs.push FROM runs JOIN labels ON labels.id = runs.label
@@ -994,7 +1055,7 @@ impl Ledger for Books<'_> {
             .map_err(sql)
     }
 
-    fn series_of(&mut self, project: &Project, label: &Label) -> Result<Option<Label>, LedgerError> {
+    fn unchunked(&mut self, project: &Project, label: &Label) -> Result<Option<Label>, LedgerError> {
         let project = self.name("project", project.as_str())?;
         self.tx
             .prepare_cached("SELECT series FROM labels WHERE project = ?1 AND label = ?2")

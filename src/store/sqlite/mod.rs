@@ -9,10 +9,13 @@ mod around;
 mod codec;
 mod inbox;
 mod ledger;
+mod measurements;
 mod missed;
 mod outbox;
 mod prune;
 mod rule_state;
+mod spending;
+mod traces;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -26,19 +29,23 @@ pub use inbox::{Notice, Waiting};
 pub use ledger::Books;
 pub use missed::KnownPush;
 pub use outbox::{Due, Missing};
+pub use spending::{CasesOfRule, Spending};
+pub use traces::Retention;
 
 use crate::engine::ledger::LedgerError;
 use crate::event::Label;
 
 /// Migrations in order, never edited once landed: a store of version `n` has had the first `n` of them.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 10] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_runs_by_arrival.sql"),
     include_str!("migrations/0003_case_targets.sql"),
     include_str!("migrations/0010_rule_state.sql"),
+    include_str!("migrations/0020_traces.sql"),
     include_str!("migrations/0040_brakes.sql"),
     include_str!("migrations/0041_cases_by_project.sql"),
     include_str!("migrations/0042_actions_by_push.sql"),
+    include_str!("migrations/0050_measurements.sql"),
     include_str!("migrations/0070_jobs_of_pushes.sql"),
 ];
 
@@ -57,6 +64,7 @@ const NAMES_KEPT: usize = 200_000;
 pub struct SqliteStore {
     connection: Connection,
     names: Names,
+    refuses_next_commit: bool,
 }
 
 /// Numbers of interned names. Nested, so that a look-up borrows the name it looks for.
@@ -170,6 +178,9 @@ impl SqliteStore {
                  INSERT INTO main.task_graphs SELECT * FROM kept.task_graphs;
                  INSERT INTO main.runs SELECT * FROM kept.runs;
                  UPDATE main.runs SET action = NULL WHERE action IS NOT NULL;
+                 INSERT INTO main.series SELECT * FROM kept.series;
+                 INSERT INTO main.measurements SELECT * FROM kept.measurements;
+                 INSERT INTO main.label_series SELECT * FROM kept.label_series;
                  COMMIT;
                  DETACH DATABASE kept;",
             )
@@ -207,7 +218,13 @@ impl SqliteStore {
         Ok(SqliteStore {
             connection,
             names: Names::default(),
+            refuses_next_commit: false,
         })
+    }
+
+    /// Lets the next transaction do its work and then fail, as on a disk that is full: for simulations.
+    pub fn refuse_next_commit(&mut self) {
+        self.refuses_next_commit = true;
     }
 
     /// Forgets the names in memory: those that were interned in a transaction that did not commit do not exist.
@@ -224,6 +241,7 @@ impl SqliteStore {
         work: impl FnOnce(&mut Books<'_>) -> Result<R, LedgerError>,
     ) -> Result<R, LedgerError> {
         self.names.bound();
+        let is_refused = std::mem::take(&mut self.refuses_next_commit);
         let outcome = (|| {
             let transaction = self
                 .connection
@@ -231,6 +249,9 @@ impl SqliteStore {
                 .map_err(sql)?;
             let mut books = Books::new(&transaction, &mut self.names);
             let answer = work(&mut books)?;
+            if is_refused {
+                return Err(LedgerError::Busy("the simulated disk is full".into()));
+            }
             transaction.commit().map_err(sql)?;
             Ok(answer)
         })();
@@ -307,6 +328,24 @@ mod tests {
             store.connection.execute(again, []).is_err(),
             "a run is in the books once"
         );
+    }
+
+    #[test]
+    fn requests_whose_jobs_are_missing_are_found_by_their_open_cases() {
+        let store = SqliteStore::in_memory().unwrap();
+        let mut statement = store
+            .connection
+            .prepare(
+                "EXPLAIN QUERY PLAN SELECT 1 FROM cases CROSS JOIN actions ON actions.case_id = cases.id
+                 WHERE cases.verdict IS NULL AND actions.state = 'accepted'",
+            )
+            .unwrap();
+        let plan: Vec<String> = statement
+            .query_map([], |row| row.get(3))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        assert!(plan[1].contains("(case_id=?)"), "{plan:?}");
     }
 
     #[test]
