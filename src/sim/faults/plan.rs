@@ -204,8 +204,6 @@ impl Scenario {
             meters: Vec::new(),
             uplifts: Default::default(),
             defects,
-            meters: Vec::new(),
-            uplifts: Vec::new(),
             seed: random.bits(),
         };
         let is_tight = random.chance(0.5);

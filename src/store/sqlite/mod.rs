@@ -5,8 +5,8 @@
 
 mod accounts;
 mod admin;
-mod bugs;
 mod around;
+mod bugs;
 mod codec;
 mod inbox;
 mod ledger;
