@@ -202,6 +202,8 @@ impl Scenario {
                 0.01
             },
             defects,
+            meters: Vec::new(),
+            uplifts: Vec::new(),
             seed: random.bits(),
         };
         let is_tight = random.chance(0.5);
