@@ -201,6 +201,8 @@ impl Scenario {
             } else {
                 0.01
             },
+            meters: Vec::new(),
+            uplifts: Default::default(),
             defects,
             meters: Vec::new(),
             uplifts: Vec::new(),
