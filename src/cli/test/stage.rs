@@ -286,6 +286,8 @@ impl Stage {
             mode: Some(Mode::Live),
             has_pushlog: false,
             read_failures: false,
+            // There is nothing to read, and every run has been looked at at once.
+            read_values: true,
             sample: 0.0,
             ..engine.clone()
         };
