@@ -56,6 +56,8 @@ pub struct TargetEvidence {
     pub counts: Counts,
     /// Runs asked for, waiting or running.
     pub pending: u32,
+    /// Whether the case has asked for it.
+    pub asked: bool,
     /// What the CI said when it refused to run it for good.
     pub refused: Option<String>,
 }

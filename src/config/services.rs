@@ -119,6 +119,8 @@ impl TaskclusterSection {
             timeout_seconds: self.timeout.as_secs(),
             artifact_hosts: self.artifact_hosts.clone(),
             max_summary_bytes: self.max_summary_bytes,
+            max_task_graph_bytes: self.max_task_graph_bytes,
+            decision_routes: self.decision_routes.clone(),
         })
     }
 }

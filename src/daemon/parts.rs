@@ -152,6 +152,7 @@ pub fn alerts(config: &Config, clock: &Arc<dyn Clock>) -> Result<Option<Perfherd
 pub fn engine_settings(config: &Config) -> Result<EngineSettings, PartError> {
     Ok(EngineSettings {
         has_pushlog: config.enrich.pushlog_url.is_some(),
+        has_graphs: config.taskcluster.root_url.is_some(),
         mode: (!can_ask(config)).then_some(Mode::Shadow),
         read_values: config.engine.read_values && config.taskcluster.queue().is_some(),
         sample: config.traces.sample,

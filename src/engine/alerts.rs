@@ -51,7 +51,7 @@ impl Engine {
         now: Timestamp,
     ) -> Result<bool, LedgerError> {
         let digest = Sha256::digest(format!("perf-alert {} {}", alert.project, alert.id));
-        ledger.first_request(&digest.into(), now)
+        ledger.first_request(&digest.into(), Timestamp(i64::MIN), now)
     }
 
     /// What has to be fetched before an alert can be looked at, if anything.

@@ -30,6 +30,8 @@ pub struct EngineSettings {
     pub mode: Option<Mode>,
     /// Whether a pushlog can be asked for pushes that no message told of; pushes are numbered without gaps then.
     pub has_pushlog: bool,
+    /// Whether the task graph of a push can be asked for.
+    pub has_graphs: bool,
     /// Labels that have to fail newly on one push to be taken for one storm; 0: never.
     pub storm_labels: u32,
     /// How long after the first of them was noticed the others may be.
@@ -55,6 +57,7 @@ impl Default for EngineSettings {
             measured: GlobSet::empty(),
             mode: None,
             has_pushlog: false,
+            has_graphs: false,
             storm_labels: 8,
             storm_window: Duration::from_secs(2 * 3600),
             sample: 0.0,

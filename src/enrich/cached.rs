@@ -17,7 +17,9 @@ use tokio::sync::{Semaphore, watch};
 
 use super::pace::TokenBucket;
 use super::{FactError, FactSource, FailureFacts, PushQuery};
-use crate::event::{BackendName, JobFacts, Measurement, Project, PushEvent, RunKey, TaskId};
+use crate::event::{
+    BackendName, JobFacts, Measurement, Project, PushEvent, PushId, Revision, RunKey, TaskGraph, TaskId,
+};
 
 /// How a source may be asked.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -58,6 +60,7 @@ enum Question {
     Task(BackendName, TaskId),
     Failures(RunKey),
     Pushes(Project, PushQuery),
+    Graph(Project, PushId, Option<Revision>),
     Values(RunKey),
 }
 
@@ -66,6 +69,7 @@ enum Fact {
     Task(Arc<JobFacts>),
     Failures(Arc<FailureFacts>),
     Pushes(Arc<Vec<PushEvent>>),
+    Graph(Arc<TaskGraph>),
     Values(Arc<Vec<Measurement>>),
 }
 
@@ -216,6 +220,10 @@ impl Shared {
                 .pushes(project, query)
                 .await
                 .map(|f| Fact::Pushes(Arc::new(f))),
+            Question::Graph(project, push, revision) => {
+                let graph = self.source.graph(project, *push, revision.as_ref()).await;
+                graph.map(|f| Fact::Graph(Arc::new(f)))
+            }
         }
     }
 }
@@ -280,6 +288,8 @@ fn keep_until(question: &Question, answer: &Answer, for_now: Instant) -> Option<
             let all_landed = pushes.iter().any(|push| push.push == Some(*to));
             Some((!all_landed).then_some(for_now))
         }
+        // It is large, and whoever asked writes it down.
+        (Question::Graph(..), Ok(_)) => None,
         (_, Ok(_)) => Some(None),
         (_, Err(FactError::Absent(_))) => Some(Some(for_now)),
         (_, Err(FactError::Later { .. } | FactError::Malformed(_) | FactError::NoSource(_))) => None,
@@ -314,6 +324,21 @@ impl FactSource for CachedSource {
         }
     }
 
+    async fn graph(
+        &self,
+        project: &Project,
+        push: PushId,
+        revision: Option<&Revision>,
+    ) -> Result<TaskGraph, FactError> {
+        match self
+            .ask(Question::Graph(project.clone(), push, revision.cloned()))
+            .await?
+        {
+            Fact::Graph(graph) => Ok((*graph).clone()),
+            _ => Err(mismatch()),
+        }
+    }
+
     async fn values(&self, run: &RunKey) -> Result<Vec<Measurement>, FactError> {
         match self.ask(Question::Values(run.clone())).await? {
             Fact::Values(values) => Ok((*values).clone()),
@@ -325,8 +350,6 @@ impl FactSource for CachedSource {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{PushId, Revision};
-
     fn push(number: u64) -> PushEvent {
         PushEvent {
             project: Project::from("p"),

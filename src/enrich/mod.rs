@@ -20,7 +20,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::event::{
-    BackendName, Duration, JobFacts, Measurement, Project, PushEvent, PushId, Revision, RunKey, Signature, TaskId,
+    BackendName, Duration, JobFacts, Measurement, Project, PushEvent, PushId, Revision, RunKey, Signature, TaskGraph,
+    TaskId,
 };
 use crate::net::ask::AskError;
 
@@ -90,6 +91,16 @@ pub trait FactSource: Send + Sync {
     /// Pushes of a project.
     async fn pushes(&self, project: &Project, query: &PushQuery) -> Result<Vec<PushEvent>, FactError>;
 
+    /// What can run on a push. Only CI systems with task graphs have an answer.
+    async fn graph(
+        &self,
+        _project: &Project,
+        _push: PushId,
+        _revision: Option<&Revision>,
+    ) -> Result<TaskGraph, FactError> {
+        Err(FactError::NoSource("task graphs"))
+    }
+
     /// What a run measured, from its artifacts; empty where it measured nothing.
     async fn values(&self, _run: &RunKey) -> Result<Vec<Measurement>, FactError> {
         Err(FactError::NoSource("what runs measured"))
@@ -117,6 +128,15 @@ impl FactSource for Sources {
 
     async fn pushes(&self, project: &Project, query: &PushQuery) -> Result<Vec<PushEvent>, FactError> {
         self.pushes.pushes(project, query).await
+    }
+
+    async fn graph(
+        &self,
+        project: &Project,
+        push: PushId,
+        revision: Option<&Revision>,
+    ) -> Result<TaskGraph, FactError> {
+        self.tasks.graph(project, push, revision).await
     }
 
     async fn values(&self, run: &RunKey) -> Result<Vec<Measurement>, FactError> {

@@ -6,3 +6,4 @@ mod lineage;
 mod opening;
 mod storm;
 mod tree;
+mod wishes;

@@ -5,6 +5,8 @@
 
 mod accounts;
 mod admin;
+mod around;
+mod bugs;
 mod codec;
 mod inbox;
 mod ledger;
@@ -35,16 +37,18 @@ use crate::engine::ledger::LedgerError;
 use crate::event::Label;
 
 /// Migrations in order, never edited once landed: a store of version `n` has had the first `n` of them.
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 11] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_runs_by_arrival.sql"),
     include_str!("migrations/0003_case_targets.sql"),
     include_str!("migrations/0010_rule_state.sql"),
     include_str!("migrations/0020_traces.sql"),
+    include_str!("migrations/0021_bugs.sql"),
     include_str!("migrations/0040_brakes.sql"),
     include_str!("migrations/0041_cases_by_project.sql"),
     include_str!("migrations/0042_actions_by_push.sql"),
     include_str!("migrations/0050_measurements.sql"),
+    include_str!("migrations/0070_jobs_of_pushes.sql"),
 ];
 
 /// Pages in the write-ahead log (4 KiB each) after which they are moved into the database: the more there are, the
@@ -81,6 +85,7 @@ struct Names {
 struct LabelNumber {
     id: i64,
     has_series: bool,
+    /// Whether its platform is written down, and with it what else messages tell.
     has_platform: bool,
 }
 
@@ -172,6 +177,7 @@ impl SqliteStore {
                  INSERT INTO main.labels SELECT * FROM kept.labels;
                  INSERT INTO main.pushes SELECT * FROM kept.pushes;
                  INSERT INTO main.task_groups SELECT * FROM kept.task_groups;
+                 INSERT INTO main.task_graphs SELECT * FROM kept.task_graphs;
                  INSERT INTO main.runs SELECT * FROM kept.runs;
                  UPDATE main.runs SET action = NULL WHERE action IS NOT NULL;
                  INSERT INTO main.series SELECT * FROM kept.series;
