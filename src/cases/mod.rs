@@ -6,6 +6,7 @@
 
 mod find_culprit;
 mod until_hit;
+mod validate;
 mod wanted;
 
 pub use find_culprit::Gap;
@@ -52,6 +53,8 @@ pub struct TargetEvidence {
     pub counts: Counts,
     /// Runs asked for, waiting or running.
     pub pending: u32,
+    /// Runs that ended and do not tell whether they ran what the case is about.
+    pub silent: u32,
     /// What the CI said when it refused to run it for good.
     pub refused: Option<String>,
 }
@@ -159,7 +162,8 @@ pub fn decide(params: &CaseParams, evidence: &Evidence, now: Timestamp) -> Step 
         CaseParams::FindCulprit(params) => find_culprit::decide(params, evidence),
         CaseParams::UntilHit(params) => until_hit::decide(params, evidence),
         CaseParams::Fill(_) | CaseParams::Add(_) | CaseParams::Range(_) => wanted::decide(params.max_jobs(), evidence),
-        CaseParams::Validate(_) | CaseParams::FindPerfCulprit(_) | CaseParams::Baseline(_) => {
+        CaseParams::Validate(params) => validate::decide(params, evidence),
+        CaseParams::FindPerfCulprit(_) | CaseParams::Baseline(_) => {
             Step::end(VerdictKind::NotPossible, None, "this version cannot open such a case")
         }
     };

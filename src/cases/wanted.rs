@@ -125,6 +125,7 @@ mod tests {
             times,
             counts: Counts::new(0, passed),
             pending,
+            silent: 0,
             refused: None,
         }
     }

@@ -14,7 +14,7 @@ use crate::dispatch::{Dispatcher, Round};
 use crate::engine::ledger::{Lack, LedgerError};
 use crate::engine::{Engine, Note, Patience};
 use crate::enrich::{FactError, FactSource, PushQuery};
-use crate::event::{Delivery, Duration, Event, JobEvent, PushId, RequestEvent, Timestamp};
+use crate::event::{Delivery, Duration, Event, JobEvent, PushEvent, PushId, RequestEvent, Timestamp};
 use crate::store::Handle;
 use crate::store::sqlite::{Books, Waiting};
 use crate::wire::{self, DecodeError, Decoded, WireSettings};
@@ -27,6 +27,8 @@ const FETCH_LEASE: Duration = Duration::from_secs(120);
 const KEPT_WAITING: Duration = Duration::from_secs(24 * 3600);
 /// Pushes before an event's that are asked for together: the deepest look back that the shipped rules make, and more.
 const PUSHES_BACK: u64 = 50;
+/// Changesets of one push that are asked for what they add: a push with more merges others.
+const CHANGESETS_ASKED: usize = 50;
 /// Cases that are woken in one transaction.
 const WOKEN_TOGETHER: u32 = 50;
 /// The reason kept with a message that was read and that the store does not take.
@@ -409,10 +411,11 @@ async fn fetch(facts: &dyn FactSource, waiting: &mut Waiting) -> Result<Vec<Even
     let job = match &mut waiting.event {
         Event::Job(job) => job,
         Event::Request(request) => return fetch_for_request(facts, request, waiting.lack).await,
-        Event::Push(_) | Event::PerfAlert(_) => return Ok(Vec::new()),
+        Event::Push(push) => return fetch_for_push(facts, push, waiting.lack).await,
+        Event::PerfAlert(_) => return Ok(Vec::new()),
     };
     match waiting.lack {
-        Lack::Lineage => Ok(Vec::new()),
+        Lack::Lineage | Lack::Tests => Ok(Vec::new()),
         Lack::Push | Lack::Pushes => {
             let (Some(project), Some(revision)) = (&job.facts.project, &job.facts.revision) else {
                 return Err(FactError::Absent(format!("revision of run {}", job.run)));
@@ -444,6 +447,27 @@ async fn fetch(facts: &dyn FactSource, waiting: &mut Waiting) -> Result<Vec<Even
             Ok(Vec::new())
         }
     }
+}
+
+/// Asks for what a push holds, where its message does not say, and for what its changesets add.
+async fn fetch_for_push(facts: &dyn FactSource, push: &mut PushEvent, lack: Lack) -> Result<Vec<Event>, FactError> {
+    if lack != Lack::Tests {
+        return Ok(Vec::new());
+    }
+    if push.changesets.is_empty() {
+        let found = facts
+            .pushes(&push.project, &PushQuery::Revision(push.revision.clone()))
+            .await?;
+        if let Some(found) = found.into_iter().find(|found| found.revision == push.revision) {
+            push.changesets = found.changesets;
+            push.push = push.push.or(found.push);
+        }
+    }
+    let project = push.project.clone();
+    for changeset in push.unknown_additions().take(CHANGESETS_ASKED) {
+        changeset.added = Some(facts.added(&project, &changeset.node).await?);
+    }
+    Ok(Vec::new())
 }
 
 /// Asks for what a request lacks. Returns events that are to be applied before it.

@@ -7,7 +7,9 @@ use super::batch::Batch;
 use super::ledger::{CaseRow, Decision, GroupRow, Lack, Ledger, LedgerError, ViewQuery};
 use super::opening::{self, Placed};
 use super::settings::EngineSettings;
-use crate::event::{CausedBy, Event, JobEvent, JobRequest, Outcome, Reason, RequestKind, TaskId, Timestamp};
+use crate::event::{
+    CaseKind, CausedBy, Event, JobEvent, JobRequest, Outcome, PushEvent, Reason, RequestKind, TaskId, Timestamp,
+};
 use crate::rules::{RuleIndex, RuleSet};
 
 /// Task groups remembered in memory; past this they are forgotten and looked up again.
@@ -175,6 +177,14 @@ impl Engine {
             return self.open_by_hand(ledger, batch, &event, patience, now);
         }
         let candidates = self.rules.candidates(&event);
+        if let Event::Push(push) = &event
+            && patience.waits_for(Lack::Tests)
+            && self.lacks_tests(push, &candidates)
+        {
+            ledger.wait_for(&event, &event.id(), Lack::Tests, now)?;
+            batch.notes.push(Note::Waits(Lack::Tests));
+            return Ok(());
+        }
         if candidates.is_empty() && !matches!(event, Event::Push(_)) {
             batch.notes.push(Note::Discarded(Discarded::NoCaseKind));
         }
@@ -182,6 +192,16 @@ impl Engine {
             self.consider_other(ledger, batch, &event, rule, now)?;
         }
         Ok(())
+    }
+
+    /// Whether a rule would validate the tests of a push, and it is not known whether there are any.
+    fn lacks_tests(&self, push: &PushEvent, candidates: &[RuleIndex]) -> bool {
+        let is_wanted = |index: &RuleIndex| {
+            self.rules
+                .rule(*index)
+                .is_some_and(|rule| rule.open.kind() == CaseKind::Validate)
+        };
+        self.settings.has_pushlog && push.tests_added().is_none() && candidates.iter().any(is_wanted)
     }
 
     fn apply_job(

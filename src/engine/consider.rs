@@ -7,8 +7,12 @@ use super::apply::{Engine, Note, Patience};
 use super::batch::Batch;
 use super::facts::HistoryFacts;
 use super::ledger::{CaseRow, Decision, DecisionResult, Ledger, LedgerError};
+use super::opening::validate::{self, NewTest};
 use super::opening::{self, Draft, Opening, Placed, by_hand, failure};
-use crate::event::{CaseId, Cause, CausedBy, Event, Reason, RequestKind, Timestamp};
+use crate::event::{
+    CaseId, CaseKind, CaseParams, Cause, CausedBy, Event, OpenRequest, Project, PushEvent, PushId, Reason, RequestKind,
+    Timestamp, ValidateParams,
+};
 use crate::rules::{Matched, Mode, NoFacts, Rule, RuleIndex, Tracing};
 
 impl Engine {
@@ -58,8 +62,89 @@ impl Engine {
         if let Some(reason) = objection(evaluation.matched) {
             return batch.note_decision(ledger, decision.because(reason));
         }
+        if let (Event::Push(push), CaseParams::Validate(params)) = (event, &rule.open) {
+            return self.validate_tests(ledger, batch, (event, push), (rule, params), decision, now);
+        }
         let opening = Opening::No(Reason::NotPossible);
         self.conclude(ledger, batch, event, rule, decision, opening, now)
+    }
+
+    /// A rule wants the tests that a push adds to be validated: a case for each.
+    fn validate_tests(
+        &mut self,
+        ledger: &mut dyn Ledger,
+        batch: &mut Batch,
+        (event, push): (&Event, &PushEvent),
+        (rule, params): (&Rule, &ValidateParams),
+        mut decision: Decision,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        let (Some(number), Some(tests)) = (push.push, push.tests_added()) else {
+            return batch.note_decision(ledger, decision.because(Reason::FactsUnknown));
+        };
+        decision.detail["testsAdded"] = tests.len().into();
+        if tests.is_empty() {
+            return batch.note_decision(ledger, decision.because(Reason::ConditionFalse));
+        }
+        if tests.len() > validate::MOST_TESTS {
+            return batch.note_decision(ledger, decision.because(Reason::Limit));
+        }
+        let touched: Vec<Arc<str>> = push.changesets.iter().flat_map(|set| set.files.clone()).collect();
+        for path in tests {
+            let test = NewTest {
+                project: &push.project,
+                push: number,
+                path,
+                group: None,
+                touched: &touched,
+            };
+            let mut decision = decision.clone();
+            decision.detail["test"] = (**path).into();
+            let runners = validate::runners(ledger, &test, now.minus(self.settings().history_window))?;
+            let opening = match validate::draft(&test, params, &runners) {
+                Ok(draft) => {
+                    // A case is about the test on this push, however often the push is told of.
+                    let known = ledger.case_about(CaseKind::Validate, &draft.subject, Some(number))?;
+                    known.map_or_else(|| Opening::Open(Box::new(draft)), Opening::Join)
+                }
+                Err(why) => {
+                    decision.detail["why"] = why.into();
+                    Opening::No(Reason::NotPossible)
+                }
+            };
+            self.conclude(ledger, batch, event, rule, decision, opening, now)?;
+        }
+        Ok(())
+    }
+
+    /// A person wants a test to be validated on a push.
+    fn validate_by_hand(
+        &mut self,
+        ledger: &mut dyn Ledger,
+        project: &Project,
+        push: PushId,
+        open: &OpenRequest,
+        now: Timestamp,
+    ) -> Result<Opening, LedgerError> {
+        let (CaseParams::Validate(params), Some(signature)) = (&open.params, &open.signature) else {
+            return Ok(Opening::No(Reason::FactsUnknown));
+        };
+        let test = NewTest {
+            project,
+            push,
+            path: &signature.test,
+            group: signature.group.as_deref(),
+            touched: &[],
+        };
+        let runners = validate::runners(ledger, &test, now.minus(self.settings().history_window))?;
+        let draft =
+            validate::draft(&test, params, &runners).unwrap_or_else(|why| validate::hopeless(&test, params, why));
+        if let Some(case) = ledger.case_about(CaseKind::Validate, &draft.subject, Some(push))?
+            && ledger.case(case)?.is_some_and(|case| case.verdict.is_none())
+        {
+            return Ok(Opening::Join(case));
+        }
+        Ok(Opening::Open(Box::new(draft)))
     }
 
     /// A person opens a case.
@@ -75,7 +160,11 @@ impl Engine {
         let RequestKind::Open(open) = &request.kind else {
             return Ok(());
         };
-        let draft = match by_hand::draft(request, open, self.settings()) {
+        let opening = match (open.params.kind(), request.push) {
+            (CaseKind::Validate, Some(push)) => self.validate_by_hand(ledger, &request.project, push, open, now)?,
+            _ => by_hand::draft(request, open, self.settings()),
+        };
+        let draft = match opening {
             Opening::Open(draft) => draft,
             Opening::Join(case) => return batch.note_decision(ledger, Decision::by_hand(event, None, Some(case), now)),
             Opening::Wait(lack) if patience.waits_for(lack) => {
@@ -91,7 +180,9 @@ impl Engine {
                 return batch.note_decision(ledger, Decision::by_hand(event, Some(reason), None, now));
             }
         };
-        if let Some(open) = ledger.case_about(draft.params.kind(), &draft.subject, None)? {
+        // A test is validated on one push; what else a case is about goes on from push to push.
+        let elsewhere = draft.params.kind() != CaseKind::Validate;
+        if elsewhere && let Some(open) = ledger.case_about(draft.params.kind(), &draft.subject, None)? {
             return batch.note_decision(ledger, Decision::by_hand(event, Some(Reason::Joined), Some(open), now));
         }
         let cause = Cause::Person {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::ledger::{ActionRow, ActionState, CaseRow, Counts, PushRow, RunRow, View};
 use super::settings::EngineSettings;
 use crate::cases::{Evidence, PushEvidence, TargetEvidence};
-use crate::event::{CausedBy, Label, Outcome, PushId, Reason, RunState, Signature, Timestamp};
+use crate::event::{CaseKind, CausedBy, Label, Outcome, PushId, Reason, RunState, Signature, Timestamp, test_path};
 
 /// What one run says of a subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +46,27 @@ fn says(run: &RunRow, signature: Option<&Signature>, is_chunked: bool, lost_befo
         (true, Some(_)) => Says::Nothing,
         (false, _) if ran_group || (!is_chunked && run.groups.is_none()) => Says::Passed,
         (false, _) => Says::Nothing,
+    }
+}
+
+/// What a run says of a test: like [`says`], but the test's name may be written in the ways of its harness, and a green
+/// run counts only if it is known to have run the test's group.
+fn says_of_test(run: &RunRow, test: &Signature, lost_before: Timestamp) -> Says {
+    let ran_group = match (&test.group, &run.groups) {
+        (Some(group), Some(groups)) => groups.contains(group),
+        _ => false,
+    };
+    let failed = |signatures: &[Signature]| {
+        signatures
+            .iter()
+            .any(|signature| test_path::is_named(&signature.test, &test.test))
+    };
+    match (says(run, None, false, lost_before), &run.signatures) {
+        (Says::Failed, None) => Says::Nothing,
+        (Says::Failed, Some(signatures)) if failed(signatures) => Says::Failed,
+        (Says::Failed | Says::Passed, _) if ran_group => Says::Passed,
+        (Says::Failed | Says::Passed, _) => Says::Nothing,
+        (other, _) => other,
     }
 }
 
@@ -223,19 +244,30 @@ pub fn of_case(
     }
 }
 
-/// What is known of the jobs that a case is about besides its label: each as a whole.
+/// What is known of the jobs that a case is about besides its label: each as a whole, or, where the case is about a
+/// test, as far as the test goes.
 fn targets(case: &CaseRow, view: &View, actions: &[ActionRow], lost_before: Timestamp) -> Vec<TargetEvidence> {
+    let test = case.subject.signature.as_ref();
+    let test = test.filter(|_| case.params.kind() == CaseKind::Validate);
     case.targets
         .iter()
         .map(|target| {
+            let mut silent = 0;
             let mut counts = Counts::default();
             let mut pending = 0;
             let on_target = |label: &Label, push: PushId| *label == target.label && push == target.push;
             for run in view.runs.iter().filter(|run| on_target(&run.label, run.push)) {
-                match says(run, None, false, lost_before) {
+                let said = match test {
+                    Some(test) => says_of_test(run, test, lost_before),
+                    None => says(run, None, false, lost_before),
+                };
+                match said {
                     Says::Failed => counts.failed += 1,
                     Says::Passed => counts.passed += 1,
                     Says::Pending => pending += 1,
+                    Says::Nothing if matches!(run.state.outcome(), Some(Outcome::Passed | Outcome::Failed)) => {
+                        silent += 1;
+                    }
                     Says::Nothing => {}
                 }
             }
@@ -246,6 +278,7 @@ fn targets(case: &CaseRow, view: &View, actions: &[ActionRow], lost_before: Time
                 push: target.push,
                 times: target.times,
                 counts,
+                silent,
                 pending: asked().map(still_to_come).fold(pending, u32::saturating_add),
                 refused: asked()
                     .find(|action| action.state == ActionState::Refused)

@@ -236,6 +236,30 @@ pub struct View {
     pub actions: Vec<ActionRow>,
 }
 
+/// A label that is known to run a test group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Runner {
+    /// The label, whole.
+    pub label: Label,
+    /// The label without its chunk.
+    pub series: Label,
+    /// The platform; `unknown` where no message told.
+    pub platform: Arc<str>,
+    /// The group.
+    pub group: Arc<str>,
+    /// The newest push on which it ran it.
+    pub push: PushId,
+}
+
+/// Which test groups are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Groups<'a> {
+    /// The group of this name.
+    Named(&'a str),
+    /// Every group whose manifest lies in this folder itself.
+    In(&'a str),
+}
+
 /// A request that a case decided on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewAction {
@@ -263,13 +287,22 @@ pub enum Lack {
     Failures,
     /// Pushes before the event's that no message told of.
     Pushes,
+    /// Which tests a push adds.
+    Tests,
     /// The answer to a request of ours that is under way: the run may be its.
     Lineage,
 }
 
 impl Lack {
     /// All of them.
-    pub const ALL: [Lack; 5] = [Lack::Task, Lack::Push, Lack::Failures, Lack::Pushes, Lack::Lineage];
+    pub const ALL: [Lack; 6] = [
+        Lack::Task,
+        Lack::Push,
+        Lack::Failures,
+        Lack::Pushes,
+        Lack::Tests,
+        Lack::Lineage,
+    ];
 
     /// The word used in the store and in metrics.
     pub fn as_str(self) -> &'static str {
@@ -278,6 +311,7 @@ impl Lack {
             Lack::Push => "push",
             Lack::Failures => "failures",
             Lack::Pushes => "pushes",
+            Lack::Tests => "tests",
             Lack::Lineage => "lineage",
         }
     }
@@ -456,6 +490,9 @@ pub trait Ledger {
 
     /// Remembers what a rule made of an event.
     fn note_decision(&mut self, decision: &Decision) -> Result<(), LedgerError>;
+
+    /// Labels that ran one of these groups since a moment, the newest pushes first, a bounded number.
+    fn runners(&mut self, project: &Project, groups: Groups<'_>, since: Timestamp) -> Result<Vec<Runner>, LedgerError>;
 
     /// Remembers a person's request by its digest; false when it is there already.
     fn first_request(&mut self, digest: &[u8; 32], now: Timestamp) -> Result<bool, LedgerError>;

@@ -58,6 +58,7 @@ enum Question {
     Task(BackendName, TaskId),
     Failures(RunKey),
     Pushes(Project, PushQuery),
+    Added(Project, Arc<str>),
 }
 
 #[derive(Debug, Clone)]
@@ -65,6 +66,7 @@ enum Fact {
     Task(Arc<JobFacts>),
     Failures(Arc<FailureFacts>),
     Pushes(Arc<Vec<PushEvent>>),
+    Added(Arc<Vec<Arc<str>>>),
 }
 
 type Answer = Result<Fact, FactError>;
@@ -213,6 +215,7 @@ impl Shared {
                 .pushes(project, query)
                 .await
                 .map(|f| Fact::Pushes(Arc::new(f))),
+            Question::Added(project, node) => self.source.added(project, node).await.map(|f| Fact::Added(Arc::new(f))),
         }
     }
 }
@@ -307,6 +310,13 @@ impl FactSource for CachedSource {
     async fn pushes(&self, project: &Project, query: &PushQuery) -> Result<Vec<PushEvent>, FactError> {
         match self.ask(Question::Pushes(project.clone(), query.clone())).await? {
             Fact::Pushes(pushes) => Ok((*pushes).clone()),
+            _ => Err(mismatch()),
+        }
+    }
+
+    async fn added(&self, project: &Project, node: &str) -> Result<Vec<Arc<str>>, FactError> {
+        match self.ask(Question::Added(project.clone(), node.into())).await? {
+            Fact::Added(files) => Ok((*files).clone()),
             _ => Err(mismatch()),
         }
     }

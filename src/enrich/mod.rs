@@ -83,6 +83,11 @@ pub trait FactSource: Send + Sync {
 
     /// Pushes of a project.
     async fn pushes(&self, project: &Project, query: &PushQuery) -> Result<Vec<PushEvent>, FactError>;
+
+    /// The files that a changeset adds.
+    async fn added(&self, _project: &Project, _node: &str) -> Result<Vec<Arc<str>>, FactError> {
+        Err(FactError::NoSource("what changesets add"))
+    }
 }
 
 /// Sources of different kinds of facts as one.
@@ -106,6 +111,10 @@ impl FactSource for Sources {
 
     async fn pushes(&self, project: &Project, query: &PushQuery) -> Result<Vec<PushEvent>, FactError> {
         self.pushes.pushes(project, query).await
+    }
+
+    async fn added(&self, project: &Project, node: &str) -> Result<Vec<Arc<str>>, FactError> {
+        self.pushes.added(project, node).await
     }
 }
 

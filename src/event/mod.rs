@@ -13,6 +13,7 @@ mod params;
 mod push;
 mod reason;
 mod request;
+pub mod test_path;
 mod time;
 
 pub use action::{ActionKey, JobRequest};

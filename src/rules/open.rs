@@ -108,6 +108,42 @@ static UNTIL_HIT: Keys = Keys {
     ],
 };
 
+static VALIDATE: Keys = Keys {
+    what: "`validate`",
+    keys: &[
+        needed("kind", Shape::Name, "`validate`."),
+        needed("max_jobs", MAX_JOBS, "Jobs the case may ask for in all."),
+        param(
+            "platforms",
+            Shape::Either(&Shape::Word(&["all"]), &Shape::List(&Shape::Text)),
+            "Platforms to run on, with `*` for any characters, as `linux*` or `*/debug`; `all` (the default): all that run \
+             the test.",
+        ),
+        param(
+            "ok_rate",
+            Shape::Number(0.000_001, 0.999_999),
+            "The failure rate of a test that is good enough.",
+        ),
+        param(
+            "bad_rate",
+            Shape::Number(0.000_001, 0.999_999),
+            "The failure rate of a test that is not.",
+        ),
+        param(
+            "alpha",
+            Shape::Number(0.000_1, 0.5),
+            "Probability of calling a good test bad.",
+        ),
+        param(
+            "beta",
+            Shape::Number(0.000_1, 0.5),
+            "Probability of calling a bad test good.",
+        ),
+        param("parallel", Shape::Int(1, 100), "Jobs asked for together at most."),
+        param("input", Shape::Keys(&INPUT), "Extra input for the runs."),
+    ],
+};
+
 /// Every kind of case that rules can open.
 pub(super) static KINDS: &[KindOfCase] = &[
     KindOfCase {
@@ -122,10 +158,16 @@ pub(super) static KINDS: &[KindOfCase] = &[
         on: &[EventKind::JobFinished],
         doc: "Re-run an intermittent until it fails once.",
     },
+    KindOfCase {
+        kind: CaseKind::Validate,
+        params: &VALIDATE,
+        on: &[EventKind::PushCreated],
+        doc: "Whether the tests that a push adds are stable, on every platform that runs them.",
+    },
 ];
 
 /// Case kinds that the language names and this version cannot open.
-const LATER: &[&str] = &["find-perf-culprit", "baseline", "validate", "fill", "add", "range"];
+const LATER: &[&str] = &["find-perf-culprit", "baseline", "fill", "add", "range"];
 
 /// Reads `open:`.
 pub(super) fn read(node: &Node, kinds: &[EventKind], gathering: &mut Gathering) -> Option<CaseParams> {
@@ -219,6 +261,8 @@ fn to_json(node: &Node) -> Json {
     for (key, value) in node.entries() {
         let json = match (&value.value, key.name.as_str()) {
             (Yaml::Text(word), "batch") if word == "auto" => continue,
+            (Yaml::Text(word), "platforms") if word == "all" => continue,
+            (Yaml::List(items), _) => items.iter().map(text).collect(),
             (Yaml::Map(parts), "input") => {
                 let parts = parts.iter().map(|(part, value)| {
                     let json = match &value.value {
@@ -236,7 +280,7 @@ fn to_json(node: &Node) -> Json {
             (Yaml::Float(number), _) => json!(number),
             (Yaml::Bool(truth), _) => json!(truth),
             (Yaml::Text(text), _) => json!(text),
-            (Yaml::Null | Yaml::List(_) | Yaml::Map(_), _) => continue,
+            (Yaml::Null | Yaml::Map(_), _) => continue,
         };
         map.insert(key.name.clone(), json);
     }

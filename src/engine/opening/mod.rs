@@ -2,6 +2,7 @@
 
 pub mod by_hand;
 pub mod failure;
+pub mod validate;
 
 use std::sync::Arc;
 

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::codec::{StoredTask, TaskColumn, cause_number, cause_of, state_number, state_of};
 use super::{LabelNumber, Names, json, sql};
 use crate::engine::ledger::{
-    ActionRow, ActionState, CaseRow, Counts, Decision, GroupRow, Lack, Ledger, LedgerError, NewAction, PushRow, RunRow,
-    View, ViewQuery,
+    ActionRow, ActionState, CaseRow, Counts, Decision, GroupRow, Groups, Lack, Ledger, LedgerError, NewAction, PushRow,
+    RunRow, Runner, View, ViewQuery,
 };
 use crate::event::{
     ActionKey, BackendName, CaseId, CaseKind, CausedBy, Duration, Event, JobEvent, JobFacts, Label, Project, PushEvent,
@@ -361,6 +361,7 @@ impl Ledger for Books<'_> {
                     detail_of(facts)?,
                 ])
                 .map_err(sql)?;
+            self.note_tests(project, label, push, job)?;
             if facts.caused_by == CausedBy::Sheriffd
                 && let Some(parent) = &facts.parent
                 && let Some(key) = self.action_of(parent)?
@@ -854,6 +855,11 @@ impl Ledger for Books<'_> {
             .and_then(|mut statement| statement.execute([newest - DECISIONS_KEPT]))
             .map_err(sql)?;
         Ok(())
+    }
+
+    fn runners(&mut self, project: &Project, groups: Groups<'_>, since: Timestamp) -> Result<Vec<Runner>, LedgerError> {
+        let project = self.name("project", project.as_str())?;
+        self.group_runners(project, groups, since)
     }
 
     fn first_request(&mut self, digest: &[u8; 32], now: Timestamp) -> Result<bool, LedgerError> {

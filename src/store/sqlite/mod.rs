@@ -10,6 +10,7 @@ mod inbox;
 mod ledger;
 mod outbox;
 mod prune;
+mod tested;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -27,11 +28,12 @@ use crate::engine::ledger::LedgerError;
 use crate::event::Label;
 
 /// Migrations in order, never edited once landed: a store of version `n` has had the first `n` of them.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_runs_by_arrival.sql"),
     include_str!("migrations/0003_case_targets.sql"),
     include_str!("migrations/0040_brakes.sql"),
+    include_str!("migrations/0060_tests.sql"),
 ];
 
 /// Pages in the write-ahead log (4 KiB each) after which they are moved into the database: the more there are, the
@@ -158,6 +160,8 @@ impl SqliteStore {
                  INSERT INTO main.labels SELECT * FROM kept.labels;
                  INSERT INTO main.pushes SELECT * FROM kept.pushes;
                  INSERT INTO main.task_groups SELECT * FROM kept.task_groups;
+                 INSERT INTO main.group_runs SELECT * FROM kept.group_runs;
+                 INSERT INTO main.test_failures SELECT * FROM kept.test_failures;
                  INSERT INTO main.runs SELECT * FROM kept.runs;
                  UPDATE main.runs SET action = NULL WHERE action IS NOT NULL;
                  COMMIT;
