@@ -54,6 +54,8 @@ section! {
         /// Actions that run a job again with other environment variables or preferences, tried in order.
         custom_actions: Vec<String> =
             list(&["retrigger-custom", "retrigger-mochitest", "retrigger-mochitest-reftest-with-options"]);
+        /// Actions that run a job on a push with other test manifests than its own, tried in order.
+        manifest_actions: Vec<String> = list(&["backfill-task"]);
         /// Hosts that artifacts may be redirected to, besides those that deployments commonly use.
         artifact_hosts: Vec<String> = Vec::new();
         /// How long one exchange may take.
@@ -99,6 +101,7 @@ impl TaskclusterSection {
             retrigger_actions: self.retrigger_actions.clone(),
             add_actions: self.add_actions.clone(),
             custom_actions: self.custom_actions.clone(),
+            manifest_actions: self.manifest_actions.clone(),
             instance: instance.to_owned(),
             timeout_seconds: self.timeout.as_secs(),
             artifact_hosts: self.artifact_hosts.clone(),

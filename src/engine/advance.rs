@@ -6,7 +6,9 @@ use super::apply::{Engine, FORWARD, Note};
 use super::evidence;
 use super::ledger::{ActionState, CaseRow, Ledger, LedgerError, NewAction, View, ViewQuery};
 use crate::cases::{self, Step};
-use crate::event::{ActionKey, CaseId, CaseParams, JobRequest, Label, Timestamp, Verdict, VerdictKind};
+use crate::event::{
+    ActionKey, CaseId, CaseParams, JobRequest, Label, PushId, RunInput, Timestamp, Verdict, VerdictKind,
+};
 
 /// Pushes that a view goes back where no case says how far.
 pub(super) const BACK: u32 = 60;
@@ -132,6 +134,27 @@ impl Engine {
     }
 }
 
+/// The group that the case is about, where the label's runs on the push are known to have run others: chunks move from
+/// push to push.
+fn manifests(case: &CaseRow, view: &View, label: &Label, push: PushId) -> Vec<String> {
+    let Some(group) = case
+        .subject
+        .signature
+        .as_ref()
+        .and_then(|signature| signature.group.as_ref())
+    else {
+        return Vec::new();
+    };
+    let mut known = view
+        .runs
+        .iter()
+        .filter(|run| run.push == push && run.label == *label)
+        .filter_map(|run| run.groups.as_ref())
+        .peekable();
+    let moved = known.peek().is_some() && known.all(|groups| !groups.contains(group));
+    if moved { vec![group.to_string()] } else { Vec::new() }
+}
+
 /// Pushes that a case looks back.
 pub(super) fn depth(params: &CaseParams) -> u32 {
     params.max_depth().unwrap_or(BACK)
@@ -178,7 +201,10 @@ fn requests(case: &CaseRow, view: &View, evidence: &cases::Evidence, step: &Step
                 times: ask.times,
                 existing,
                 group: row.group.clone(),
-                input: case.params.input().clone(),
+                input: RunInput {
+                    manifests: manifests(case, view, label, row.push),
+                    ..case.params.input().clone()
+                },
                 why: format!("{} {}: {}", case.params.kind(), case.subject, step.why),
             })
         })

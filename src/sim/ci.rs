@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use super::world::{Plan, SimEvent, World};
+use super::world::{NewTest, Plan, Push, SimEvent, World};
 use crate::backends::{Backend, Finding, Found, JobRequest, Receipt, RequestError};
 use crate::bus::{Batch, Bus, BusError};
 use crate::clock::{Clock, ManualClock};
@@ -35,6 +35,13 @@ impl SimCi {
             clock,
             name: BackendName::from(NAME),
         }
+    }
+
+    /// The same, with pushes that add tests.
+    pub fn with_tests(plan: Plan, tests: Vec<NewTest>) -> SimCi {
+        let ci = SimCi::new(plan.clone());
+        *ci.world() = World::new(plan).with_tests(tests);
+        ci
     }
 
     /// Its clock.
@@ -175,11 +182,21 @@ impl FactSource for SimFacts {
         wire::task::facts(definition.to_string()).map_err(|error| FactError::Malformed(error.to_string()))
     }
 
-    async fn failures(&self, _run: &RunKey) -> Result<FailureFacts, FactError> {
-        Err(FactError::NoSource("what failed in a run"))
+    async fn failures(&self, run: &RunKey) -> Result<FailureFacts, FactError> {
+        let failures = self.0.world().failures(&run.task);
+        let (signatures, groups) = failures.ok_or(FactError::NoSource("what failed in a run"))?;
+        Ok(FailureFacts { signatures, groups })
     }
 
-    async fn pushes(&self, _project: &Project, _query: &PushQuery) -> Result<Vec<PushEvent>, FactError> {
-        Err(FactError::NoSource("pushes"))
+    async fn pushes(&self, project: &Project, query: &PushQuery) -> Result<Vec<PushEvent>, FactError> {
+        let wanted = |push: &Push| match query {
+            PushQuery::Revision(revision) => push.revision == *revision,
+            PushQuery::Range { from, to } => (*from..=*to).contains(&push.id),
+        };
+        Ok(self.0.world().pushed(project, wanted))
+    }
+
+    async fn added(&self, _project: &Project, node: &str) -> Result<Vec<Arc<str>>, FactError> {
+        Ok(self.0.world().added(node))
     }
 }

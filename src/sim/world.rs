@@ -2,13 +2,15 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::messages;
 use crate::event::{
-    ActionKey, Delivery, Duration, JobRequest, Label, Outcome, PushId, Revision, RunState, TaskId, Timestamp,
+    ActionKey, Changeset, Delivery, Duration, JobRequest, Label, Outcome, Project, PushEvent, PushId, Revision,
+    RunState, Signature, TaskId, Timestamp,
 };
 use crate::stats::random::Random;
 
@@ -28,6 +30,19 @@ pub struct Defect {
     pub from: PushId,
     /// Its failure rate from then on: 1 for a permanent failure.
     pub rate: f64,
+}
+
+/// A test that a push adds, in a group that ran before.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewTest {
+    /// Its path.
+    pub path: String,
+    /// Its group (manifest), which the push touches.
+    pub group: String,
+    /// The push that adds it.
+    pub push: PushId,
+    /// The labels that run the group, each with the test's failure rate there.
+    pub rates: Vec<(Label, f64)>,
 }
 
 /// What the simulation is made of.
@@ -174,6 +189,9 @@ pub struct World {
     outgoing: Vec<Delivery>,
     asked: u64,
     actions: BTreeMap<ActionKey, TaskId>,
+    tests: Vec<NewTest>,
+    /// The new tests that failed in a job: indices of both.
+    failed_tests: BTreeMap<usize, Vec<usize>>,
 }
 
 impl World {
@@ -189,6 +207,8 @@ impl World {
             outgoing: Vec::new(),
             asked: 0,
             actions: BTreeMap::new(),
+            tests: Vec::new(),
+            failed_tests: BTreeMap::new(),
             plan,
         };
         let mut at = world.plan.start;
@@ -197,6 +217,61 @@ impl World {
             at = at.plus(world.spread(world.plan.between));
         }
         world
+    }
+
+    /// Pushes add these tests.
+    pub fn with_tests(mut self, tests: Vec<NewTest>) -> World {
+        self.tests = tests;
+        self
+    }
+
+    /// What failed in a run and what ran; `None` where the simulation has no tests.
+    pub fn failures(&self, task: &TaskId) -> Option<(Vec<Signature>, Vec<Arc<str>>)> {
+        let index = *self.by_task.get(task)?;
+        let job = self.jobs.get(index)?;
+        if self.tests.is_empty() {
+            return None;
+        }
+        let runs = |test: &&NewTest| test.rates.iter().any(|(label, _)| *label == job.label);
+        let groups = self.tests.iter().filter(runs).map(|test| test.group.as_str().into());
+        let failed = self.failed_tests.get(&index).into_iter().flatten();
+        let signatures = failed.filter_map(|test| self.tests.get(*test)).map(|test| Signature {
+            group: Some(test.group.as_str().into()),
+            test: test.path.as_str().into(),
+        });
+        Some((signatures.collect(), groups.collect()))
+    }
+
+    /// A push that has landed, with what it holds.
+    pub fn pushed(&self, project: &Project, wanted: impl Fn(&Push) -> bool) -> Vec<PushEvent> {
+        let landed = self.pushes.iter().filter(|push| wanted(push));
+        landed
+            .map(|push| {
+                let tests = || self.tests.iter().filter(|test| test.push == push.id);
+                let files = tests().flat_map(|test| [test.path.as_str().into(), test.group.as_str().into()]);
+                PushEvent {
+                    project: project.clone(),
+                    push: Some(push.id),
+                    revision: push.revision.clone(),
+                    at: Some(push.at),
+                    user: None,
+                    changesets: vec![Changeset {
+                        node: push.revision.as_str().into(),
+                        files: files.collect(),
+                        ..Changeset::default()
+                    }],
+                }
+            })
+            .collect()
+    }
+
+    /// The files that a changeset adds: the tests of its push.
+    pub fn added(&self, node: &str) -> Vec<Arc<str>> {
+        let Some(push) = self.pushes.iter().find(|push| push.revision.as_str() == node) else {
+            return Vec::new();
+        };
+        let added = self.tests.iter().filter(|test| test.push == push.id);
+        added.map(|test| test.path.as_str().into()).collect()
     }
 
     /// Jobs made on request so far.
@@ -391,9 +466,24 @@ impl World {
             .filter(|defect| defect.label == job.label && push >= defect.from)
             .map(|defect| defect.rate)
             .fold(self.plan.background, f64::max);
-        Some(if self.random.chance(self.plan.infra) {
-            Outcome::Infra
-        } else if self.random.chance(rate) {
+        if self.random.chance(self.plan.infra) {
+            return Some(Outcome::Infra);
+        }
+        let label = job.label.clone();
+        let rates = self.tests.iter().enumerate().filter_map(|(index, test)| {
+            let (_, rate) = test.rates.iter().find(|(runs, _)| *runs == label)?;
+            (push >= test.push).then_some((index, *rate))
+        });
+        let rates: Vec<(usize, f64)> = rates.collect();
+        let failed: Vec<usize> = rates
+            .into_iter()
+            .filter_map(|(index, rate)| self.random.chance(rate).then_some(index))
+            .collect();
+        if !failed.is_empty() {
+            self.failed_tests.insert(index, failed);
+            return Some(Outcome::Failed);
+        }
+        Some(if self.random.chance(rate) {
             Outcome::Failed
         } else {
             Outcome::Passed
