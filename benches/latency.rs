@@ -83,6 +83,7 @@ async fn run() {
         jobs_per_push: None,
         requests_per_second: 1_000.0,
         concurrency: 100,
+        ..Limits::default()
     };
     let facts: Arc<dyn FactSource> = Arc::clone(&probe_tasks) as Arc<dyn FactSource>;
     let backend: Arc<dyn Backend> = Arc::clone(&arrivals) as Arc<dyn Backend>;

@@ -209,3 +209,108 @@ fn doctor_names_what_would_not_work() {
         .unwrap();
     assert!(store["detail"].as_str().unwrap().contains("2 runs"), "{store}");
 }
+
+/// The label of the made table's jobs, as the import names it.
+fn label_of_the_table(folder: &Path) -> String {
+    let connection = rusqlite::Connection::open(folder.join("sheriffd.db")).unwrap();
+    connection
+        .query_row("SELECT label FROM labels", [], |row| row.get(0))
+        .unwrap()
+}
+
+#[test]
+fn a_person_opens_a_case_and_a_second_request_joins_it() {
+    let folder = folder_with_store();
+    let label = label_of_the_table(folder.path());
+    let run = |arguments: &[&str]| sheriffd(folder.path(), arguments);
+    let arguments = [
+        "until-hit",
+        "--project",
+        "autoland",
+        "--push",
+        "2",
+        "--label",
+        &label,
+        "--batch",
+        "3",
+        "--env",
+        "MOZ_LOG=all:5",
+        "--max-jobs",
+        "9",
+        "--format",
+        "json",
+    ];
+    let opened = run(&arguments);
+    assert!(opened.status.success(), "{}", stderr(&opened));
+    let opened: serde_json::Value = serde_json::from_str(&stdout(&opened)).unwrap();
+    assert_eq!(opened["state"], "opened");
+    assert_eq!(opened["case"]["params"]["kind"], "until-hit");
+    assert_eq!(opened["case"]["params"]["max_jobs"], 9);
+    assert_eq!(opened["case"]["params"]["input"]["env"]["MOZ_LOG"], "all:5");
+    assert_eq!(opened["case"]["cause"]["person"]["name"], "tester");
+    let again: serde_json::Value = serde_json::from_str(&stdout(&run(&arguments))).unwrap();
+    assert_eq!(again["state"], "joined");
+    assert_eq!(again["case"]["id"], opened["case"]["id"]);
+    let shown = stdout(&run(&["case", "show", "1"]));
+    assert!(shown.contains("push 2 x3"), "the first batch is in the outbox: {shown}");
+}
+
+#[test]
+fn a_case_that_cannot_be_opened_is_refused_with_the_reason() {
+    let folder = folder_with_store();
+    let run = |arguments: &[&str]| sheriffd(folder.path(), arguments);
+    let on_try = run(&["culprit", "--project", "try", "--push", "2", "--label", "L"]);
+    assert_eq!(on_try.status.code(), Some(1));
+    assert!(stdout(&on_try).contains("not-linear"), "{}", stdout(&on_try));
+    let nowhere = run(&[
+        "culprit",
+        "--project",
+        "autoland",
+        "--revision",
+        "bbbbbbbbbbbb",
+        "--label",
+        "L",
+    ]);
+    assert_eq!(nowhere.status.code(), Some(1));
+    assert!(stdout(&nowhere).contains("--push"), "{}", stdout(&nowhere));
+    let out_of_range = run(&[
+        "culprit",
+        "--project",
+        "autoland",
+        "--push",
+        "2",
+        "--label",
+        "L",
+        "--confidence",
+        "1.5",
+    ]);
+    assert_eq!(out_of_range.status.code(), Some(2));
+    assert!(
+        stderr(&out_of_range).contains("0.5 to 0.9999"),
+        "{}",
+        stderr(&out_of_range)
+    );
+    let unlabelled = run(&["culprit", "--project", "autoland", "--push", "2"]);
+    assert_eq!(unlabelled.status.code(), Some(2), "{}", stderr(&unlabelled));
+}
+
+#[test]
+fn what_is_not_known_yet_waits_for_the_daemon_and_the_command_says_so() {
+    let folder = folder_with_store();
+    let output = sheriffd(
+        folder.path(),
+        &[
+            "culprit",
+            "--project",
+            "autoland",
+            "--revision",
+            "bbbbbbbbbbbb",
+            "--label",
+            "L",
+            "--set",
+            "enrich.pushlog_url=https://hg.example.org/{project}",
+        ],
+    );
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stdout(&output).contains("waits"), "{}", stdout(&output));
+}

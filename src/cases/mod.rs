@@ -76,7 +76,8 @@ pub struct Evidence {
     pub since_opened: Counts,
     /// Jobs the case has asked for so far; what was refused or never came is not among them.
     pub asked: u32,
-    /// Jobs of its own that the case waits for: those that have not appeared, and those that have not ended.
+    /// Jobs that the case waits for: its own that have not appeared, those that have not ended, and those of other cases
+    /// about the very same job, which tell of it as well.
     pub awaited: u32,
     /// Of those, the ones that have not appeared.
     pub to_come: u32,

@@ -48,6 +48,14 @@ enum CaseCommand {
         #[command(flatten)]
         format: FormatArgs,
     },
+    /// Let a case that waits for approval ask for its jobs
+    Approve {
+        /// Its number: C12 or 12
+        id: CaseId,
+        /// Who approves it
+        #[arg(long = "as", env = "USER", default_value = "unknown")]
+        who: String,
+    },
     /// Close a case by hand: what it asked for and was not sent is dropped
     Close {
         /// Its number: C12 or 12
@@ -91,9 +99,17 @@ pub fn run(args: &CaseArgs, config: &ConfigArgs, out: &mut dyn Write) -> Result<
                 show(out, &case, &requests)
             })
         }
+        CaseCommand::Approve { id, who } => {
+            let mut engine = engine()?;
+            let now = SystemClock.now();
+            match config.with_store(|books| engine.approve(books, *id, who, now))? {
+                Some(case) => writeln!(out, "{}", line(&case))?,
+                None => return Err(CliError::no(format!("no open case {id} waits for approval"))),
+            }
+            Ok(())
+        }
         CaseCommand::Close { id, reason } => {
-            let rules = RuleSet::parse(&[]).map_err(|error| CliError::config(error.to_string()))?;
-            let mut engine = Engine::new(rules.into(), EngineSettings::default());
+            let mut engine = engine()?;
             let now = SystemClock.now();
             match config.with_store(|books| engine.withdraw(books, *id, reason, now))? {
                 Some(case) => writeln!(out, "{}", line(&case))?,
@@ -104,12 +120,23 @@ pub fn run(args: &CaseArgs, config: &ConfigArgs, out: &mut dyn Write) -> Result<
     }
 }
 
+/// An engine for what needs neither rules nor settings.
+fn engine() -> Result<Engine, CliError> {
+    let rules = RuleSet::parse(&[]).map_err(|error| CliError::config(error.to_string()))?;
+    Ok(Engine::new(rules.into(), EngineSettings::default()))
+}
+
 fn state(case: &CaseRow) -> String {
-    let verdict = case.verdict.as_ref().map_or("open", |verdict| verdict.kind.as_str());
+    let open = match case.awaits_approval() {
+        Some(_) => "awaiting approval",
+        None => "open",
+    };
+    let verdict = case.verdict.as_ref().map_or(open, |verdict| verdict.kind.as_str());
     format!("{verdict}{}", if case.is_shadow() { " (shadow)" } else { "" })
 }
 
-fn line(case: &CaseRow) -> String {
+/// A case in one line.
+pub(super) fn line(case: &CaseRow) -> String {
     format!(
         "{:<6} {:<13} {:<18} {} push {}: {}",
         case.id,
@@ -132,6 +159,24 @@ fn show(out: &mut dyn Write, case: &CaseRow, requests: &[serde_json::Value]) -> 
             case.opened_at,
             case.cause.rule_name()
         )?;
+    }
+    if let Some(each) = &case.each {
+        writeln!(out, "  for        {each}")?;
+    }
+    if let Some(approval) = &case.approval {
+        let hours = approval
+            .estimate
+            .hours
+            .map(|hours| format!(", {hours:.1} machine-hours"));
+        let cost = format!("up to {} jobs{}", approval.estimate.jobs, hours.unwrap_or_default());
+        match &approval.approved {
+            Some((who, at)) => writeln!(out, "  approved   {at} by {who} ({cost})")?,
+            None => writeln!(
+                out,
+                "  approval   by {} until {} ({cost}): sheriffd case approve {}",
+                approval.by, approval.expires, case.id
+            )?,
+        }
     }
     writeln!(out, "  why        {}", case.why)?;
     if let Some(verdict) = &case.verdict {

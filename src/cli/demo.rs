@@ -306,6 +306,10 @@ impl<'a> Story<'a> {
                     Ok(())
                 }
             },
+            Note::HeldBack(_, reason) => {
+                *self.silent.entry(*reason).or_default() += 1;
+                Ok(())
+            }
             Note::Discarded(_) | Note::Waits(_) => Ok(()),
         }
     }

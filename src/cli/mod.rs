@@ -12,6 +12,7 @@ mod demo;
 mod doctor;
 mod explain;
 mod import;
+mod open;
 mod pause;
 mod replay;
 mod simulate;
@@ -65,6 +66,18 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// What is being looked into, and what came of it
     Case(case::CaseArgs),
+    /// Which push broke a job, for good or now and then? Opens a case
+    Culprit(open::CulpritArgs),
+    /// Run an intermittent again until it fails once. Opens a case
+    UntilHit(open::UntilHitArgs),
+    /// Is a test stable, on every platform that runs it? Opens a case
+    Validate(open::ValidateArgs),
+    /// Run what is missing on a push. Opens a case
+    Fill(open::FillArgs),
+    /// Run more jobs on a push. Opens a case
+    Add(open::AddArgs),
+    /// Run labels on a range of pushes. Opens a case
+    Range(open::RangeArgs),
     /// One case with its evidence a line on stdin (JSON), the next step a line on stdout
     Decide,
     /// How many runs the decisions cost and how often they are right, beside rivals and bounds
@@ -225,6 +238,12 @@ fn run(command: Command, config: &ConfigArgs, out: &mut dyn Write) -> Result<(),
         } => run_check(&rules, format, deny_warnings, config, out),
         Command::Explain(args) => explain::run(&args, config, out),
         Command::Case(args) => case::run(&args, config, out),
+        Command::Culprit(args) => open::culprit(&args, config, out),
+        Command::UntilHit(args) => open::until_hit(&args, config, out),
+        Command::Validate(args) => open::validate(&args, config, out),
+        Command::Fill(args) => open::fill(&args, config, out),
+        Command::Add(args) => open::add(&args, config, out),
+        Command::Range(args) => open::range(&args, config, out),
         Command::Decide => match decide::run(io::stdin().lock(), out)?.refused {
             0 => Ok(()),
             refused => Err(CliError::no(format!("{refused} lines could not be answered"))),

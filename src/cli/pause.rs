@@ -7,8 +7,7 @@ use clap::Args;
 use super::CliError;
 use super::common::{ConfigArgs, FormatArgs};
 use crate::clock::{Clock, SystemClock};
-use crate::config::parse_duration;
-use crate::event::Duration;
+use crate::event::{Duration, parse_duration};
 use crate::store::sqlite::{Pause, PauseEffect, PauseScope};
 
 /// What is paused or resumed.

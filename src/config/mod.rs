@@ -13,7 +13,6 @@
 //! file and in a flag, and taken as it is from a `SHERIFFD__…` environment variable.
 
 mod broker;
-mod duration;
 mod error;
 mod explain;
 mod layers;
@@ -24,7 +23,6 @@ mod services;
 mod setting;
 
 pub use self::broker::{BrokerSection, BrokerUrl, BrokerUrlError};
-pub use self::duration::{DurationError, format_duration, parse_duration};
 pub use self::error::{ConfigError, Origin};
 pub use self::explain::{Entry, Explanation};
 pub use self::layers::{ENVIRONMENT_PREFIX, LoadOptions};
@@ -33,9 +31,11 @@ pub use self::sections::{
     BackendChoice, DispatchSection, EngineSection, LimitsSection, ProjectsSection, RulesSection, StoreSection,
     TelemetrySection, TopSection, WebSection,
 };
-pub use self::services::{EnrichSection, NotifySection, TaskclusterSection, TreestatusSection, WebhookSection};
+pub use self::services::{
+    BugsSection, EnrichSection, NotifySection, TaskclusterSection, TreestatusSection, WebhookSection,
+};
 pub use self::setting::{HttpUrl, JobLimit, PrivateText, ProjectPattern};
-use crate::event::Project;
+use crate::event::{Project, format_duration};
 use crate::telemetry::check_log_filter;
 
 /// Exchanges over HTTP that one request takes at most: two index look-ups, three artifacts with their redirects, a
@@ -67,6 +67,8 @@ pub struct Config {
     pub taskcluster: TaskclusterSection,
     /// `[backends.webhook]`
     pub webhook: WebhookSection,
+    /// `[bugs]`
+    pub bugs: BugsSection,
     /// `[treestatus]`
     pub treestatus: TreestatusSection,
     /// `[notify]`
@@ -141,6 +143,7 @@ impl Config {
             dispatch: Section::read(reader, &["dispatch"]),
             taskcluster: Section::read(reader, &["backends", "taskcluster"]),
             webhook: Section::read(reader, &["backends", "webhook"]),
+            bugs: Section::read(reader, &["bugs"]),
             treestatus: Section::read(reader, &["treestatus"]),
             notify: Section::read(reader, &["notify"]),
             web: Section::read(reader, &["web"]),

@@ -223,6 +223,36 @@ impl EnrichSection {
 }
 
 section! {
+    /// A bug tracker that speaks Bugzilla's REST API: asked for the bugs of a failure where a rule's condition wants them.
+    pub struct BugsSection {
+        /// The tracker, as `https://bugzilla.mozilla.org`; not set: `event.bugs` is unknown.
+        url: Option<HttpUrl> = None;
+        /// A key for bugs that are not public, as a reference.
+        api_key: Option<Secret> = None;
+        /// How long its answer about a test is good enough.
+        fresh_for: Duration [MINUTE, DAY] = HOUR;
+        /// How long one exchange may take.
+        timeout: Duration [SECOND, LONGEST_EXCHANGE] = 30 * SECOND;
+        /// Questions a second in the long run.
+        requests_per_second: f64 [0.001, 100.0] = 1.0;
+        /// Questions at once after a pause.
+        burst: u32 [1, 1_000] = 5;
+    }
+}
+
+impl BugsSection {
+    /// How the tracker is asked: as `enrich` says, but slower, and not over many connections.
+    pub fn cache(&self, enrich: &EnrichSection) -> CacheSettings {
+        CacheSettings {
+            per_second: self.requests_per_second,
+            burst: self.burst,
+            concurrent: 2,
+            ..enrich.cache()
+        }
+    }
+}
+
+section! {
     /// A service that knows which trees are open.
     pub struct TreestatusSection {
         /// The service, as `https://treestatus.mozilla-releng.net`; not set: every tree counts as open.

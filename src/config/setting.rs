@@ -10,11 +10,10 @@ use config::{Value, ValueKind};
 use serde_json::Value as Json;
 use toml::de::DeValue;
 
-use super::duration::{format_duration, parse_duration};
 use super::secret_reference::SecretSource;
 use super::{BackendChoice, BrokerUrl};
 use crate::bus::bindings::{Binding, Source};
-use crate::event::{Duration, Project};
+use crate::event::{Duration, Project, format_duration, parse_duration};
 use crate::secret::{MASK, Secret};
 use crate::telemetry::LogFormat;
 

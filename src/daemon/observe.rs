@@ -49,6 +49,10 @@ pub fn observe_notes(notes: &[Note]) {
                 tracing::info!(case = %case.id, kind = %case.params.kind(), about = %case.subject,
                     rule = case.cause.rule_name(), "a case is opened");
             }
+            Note::HeldBack(case, reason) => {
+                metric::ACTIONS_SUPPRESSED.counter(&[reason.as_str()]).increment(1);
+                tracing::info!(case = %case.id, %reason, about = %case.subject, "a case asks for nothing");
+            }
             Note::Asked(case, requests) => {
                 let jobs: u32 = requests.iter().map(|request| request.times).sum();
                 tracing::info!(case = %case.id, jobs, why = %case.why, shadow = case.is_shadow(), "a case asks for jobs");
@@ -81,6 +85,10 @@ pub fn observe_round(round: &Round, backend: &BackendName) {
         }
         tracing::info!(action = %request.key, push = %request.push, label = %request.label, times = request.times,
             result = outcome.as_str(), detail = outcome.detail(), "a request");
+    }
+    for (task, result) in &round.cancelled {
+        metric::CANCELLATIONS.counter(&[result.as_str()]).increment(1);
+        tracing::info!(%task, result = result.as_str(), "a job that nobody needs any longer");
     }
     for (request, reason) in &round.held {
         metric::ACTIONS_SUPPRESSED.counter(&[reason.as_str()]).increment(1);

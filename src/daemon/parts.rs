@@ -7,7 +7,9 @@ use crate::bus::bindings::{Binding, bindings_for};
 use crate::clock::Clock;
 use crate::config::{BackendChoice, Config};
 use crate::engine::settings::EngineSettings;
-use crate::enrich::{CachedSource, FactSource, PushlogSource, QueueSource, RecordedSource, Sources, TreeStatusSource};
+use crate::enrich::{
+    BugSource, CachedSource, FactSource, PushlogSource, QueueSource, RecordedSource, Sources, TreeStatusSource,
+};
 use crate::event::BackendName;
 use crate::notify::VerdictHook;
 use crate::rules::{EventKind, Mode, RuleSet};
@@ -90,7 +92,21 @@ pub fn facts(config: &Config, clock: &Arc<dyn Clock>) -> Result<Arc<dyn FactSour
         }
         None => Arc::new(RecordedSource::default()),
     };
-    Ok(Arc::new(Sources { tasks, pushes }))
+    let section = &config.bugs;
+    let bugs: Arc<dyn FactSource> = match &section.url {
+        Some(url) => {
+            let tracker = BugSource::new(
+                url.as_str(),
+                section.api_key.as_ref(),
+                section.timeout,
+                net_clock(clock),
+            )
+            .map_err(wrong("bugs"))?;
+            Arc::new(CachedSource::new(Arc::new(tracker), section.cache(&config.enrich)))
+        }
+        None => Arc::new(RecordedSource::default()),
+    };
+    Ok(Arc::new(Sources { tasks, pushes, bugs }))
 }
 
 /// Who knows which trees are open, where somebody does.
@@ -112,6 +128,7 @@ pub fn trees(config: &Config, clock: &Arc<dyn Clock>) -> Result<Option<TreeStatu
 pub fn engine_settings(config: &Config) -> Result<EngineSettings, PartError> {
     Ok(EngineSettings {
         has_pushlog: config.enrich.pushlog_url.is_some(),
+        bugs_fresh_for: config.bugs.url.is_some().then_some(config.bugs.fresh_for),
         mode: (!can_ask(config)).then_some(Mode::Shadow),
         ..config.engine.settings(&config.projects).map_err(wrong("projects"))?
     })

@@ -13,8 +13,10 @@ use crate::dispatch::limits::Brakes;
 use crate::dispatch::{Dispatcher, Round};
 use crate::engine::ledger::{Lack, LedgerError};
 use crate::engine::{Engine, Note, Patience};
-use crate::enrich::{FactError, FactSource, PushQuery};
-use crate::event::{Delivery, Duration, Event, JobEvent, PushEvent, PushId, RequestEvent, Timestamp};
+use crate::enrich::{BugQuery, FactError, FactSource, PushQuery};
+use crate::event::{
+    Delivery, Duration, Event, JobEvent, PushEvent, PushId, RequestEvent, RequestKind, Signature, Timestamp, bug,
+};
 use crate::store::Handle;
 use crate::store::sqlite::{Books, Waiting};
 use crate::wire::{self, DecodeError, Decoded, WireSettings};
@@ -29,6 +31,8 @@ const KEPT_WAITING: Duration = Duration::from_secs(24 * 3600);
 const PUSHES_BACK: u64 = 50;
 /// Changesets of one push that are asked for what they add: a push with more merges others.
 const CHANGESETS_ASKED: usize = 50;
+/// Failing tests of one run whose bugs are asked for: as many as get a case of their own.
+const SIGNATURES_ASKED: usize = crate::engine::opening::SIGNATURES_EACH;
 /// Cases that are woken in one transaction.
 const WOKEN_TOGETHER: u32 = 50;
 /// The reason kept with a message that was read and that the store does not take.
@@ -412,10 +416,23 @@ async fn fetch(facts: &dyn FactSource, waiting: &mut Waiting) -> Result<Vec<Even
         Event::Job(job) => job,
         Event::Request(request) => return fetch_for_request(facts, request, waiting.lack).await,
         Event::Push(push) => return fetch_for_push(facts, push, waiting.lack).await,
-        Event::PerfAlert(_) => return Ok(Vec::new()),
+        Event::PerfAlert(_) | Event::Timer(_) => return Ok(Vec::new()),
     };
     match waiting.lack {
         Lack::Lineage | Lack::Tests => Ok(Vec::new()),
+        Lack::Bugs => {
+            let signatures = job.facts.signatures.as_deref().unwrap_or_default();
+            let tests: Vec<Arc<str>> = signatures.iter().map(|signature| Arc::clone(&signature.test)).collect();
+            let tests = tests.get(..SIGNATURES_ASKED.min(tests.len())).unwrap_or_default();
+            let texts = tests.iter().map(|test| bug::bare(test).into()).collect();
+            let found = facts.bugs(&BugQuery::About(texts)).await?;
+            let about = |test: &Arc<str>| {
+                let bugs = found.iter().filter(|bug| bug.is_about(test)).cloned().collect();
+                (Arc::clone(test), bugs)
+            };
+            job.facts.bugs = Some(tests.iter().map(about).collect());
+            Ok(Vec::new())
+        }
         Lack::Push | Lack::Pushes => {
             let (Some(project), Some(revision)) = (&job.facts.project, &job.facts.revision) else {
                 return Err(FactError::Absent(format!("revision of run {}", job.run)));
@@ -473,9 +490,22 @@ async fn fetch_for_push(facts: &dyn FactSource, push: &mut PushEvent, lack: Lack
 /// Asks for what a request lacks. Returns events that are to be applied before it.
 async fn fetch_for_request(
     facts: &dyn FactSource,
-    request: &RequestEvent,
+    request: &mut RequestEvent,
     lack: Lack,
 ) -> Result<Vec<Event>, FactError> {
+    if let (Lack::Bugs, RequestKind::Open(open)) = (lack, &mut request.kind) {
+        let Some(number) = open.bug else { return Ok(Vec::new()) };
+        let found = facts.bugs(&BugQuery::Numbered(number)).await?;
+        let bug = found.iter().find(|bug| bug.id == number);
+        let Some(test) = bug.and_then(|bug| bug.test()) else {
+            return Err(FactError::Absent(format!("test named in the summary of bug {number}")));
+        };
+        open.signature = Some(Signature {
+            group: None,
+            test: test.into(),
+        });
+        return Ok(Vec::new());
+    }
     match (lack, &request.revision) {
         (Lack::Push, Some(revision)) => {
             let query = PushQuery::Revision(revision.clone());

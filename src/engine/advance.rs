@@ -7,19 +7,21 @@ use super::evidence;
 use super::ledger::{ActionState, CaseRow, Ledger, LedgerError, NewAction, View, ViewQuery};
 use crate::cases::{self, Step};
 use crate::event::{
-    ActionKey, CaseId, CaseParams, JobRequest, Label, PushId, RunInput, Timestamp, Verdict, VerdictKind,
+    ActionKey, CaseId, CaseParams, JobRequest, Label, PushId, Reason, RunInput, Timestamp, Verdict, VerdictKind,
 };
 
 /// Pushes that a view goes back where no case says how far.
 pub(super) const BACK: u32 = 60;
 
 impl Engine {
-    /// Looks again at cases whose time has come.
+    /// Looks again at what time has come for: events that rules held back, scheduled rules, cases.
     ///
     /// # Errors
     /// The books are busy or damaged.
     pub fn wake(&mut self, ledger: &mut dyn Ledger, now: Timestamp, limit: u32) -> Result<Vec<Note>, LedgerError> {
         let mut notes = Vec::new();
+        self.release(ledger, now, limit, &mut notes)?;
+        self.tick(ledger, now, &mut notes)?;
         for id in ledger.waking(now, limit)? {
             self.advance(ledger, id, now, &mut notes)?;
         }
@@ -40,13 +42,7 @@ impl Engine {
         let Some(mut case) = ledger.case(id)?.filter(|case| case.verdict.is_none()) else {
             return Ok(None);
         };
-        let verdict = Verdict {
-            kind: VerdictKind::Withdrawn,
-            pushes: Vec::new(),
-            probability: None,
-            why: why.to_owned(),
-        };
-        close(&mut case, verdict, now);
+        close(&mut case, withdrawn(why), now);
         ledger.save_case(&case)?;
         Ok(Some(case))
     }
@@ -62,13 +58,26 @@ impl Engine {
         let Some(mut case) = ledger.case(id)?.filter(|case| case.verdict.is_none()) else {
             return Ok(());
         };
+        if let Some(approval) = case.awaits_approval().filter(|approval| approval.expires <= now) {
+            let why = format!("nobody of {} approved it by {}", approval.by, approval.expires);
+            close(&mut case, withdrawn(&why), now);
+            ledger.save_case(&case)?;
+            notes.push(Note::HeldBack(Box::new(case.clone()), Reason::ApprovalExpired));
+            notes.push(Note::Closed(Box::new(case)));
+            return Ok(());
+        }
         ledger.mark_overdue(id, now.minus(self.settings().jobs_appear_within))?;
         let view = ledger.view(&self.query_of(&case))?;
         let actions = ledger.actions_of(id)?;
         let evidence = evidence::of_case(&case, &view, &actions, self.settings(), now);
         let step = cases::decide(&case.params, &evidence, now);
         case.why.clone_from(&step.why);
-        let requests = requests(&case, &view, &evidence, &step);
+        let mut requests = requests(&case, &view, &evidence, &step);
+        let approval = case.awaits_approval().filter(|_| step.verdict.is_none()).cloned();
+        if let Some(approval) = &approval {
+            requests.clear();
+            case.why = format!("awaiting approval by {}: {}", approval.by, step.why);
+        }
         for request in &requests {
             ledger.add_action(
                 &NewAction {
@@ -85,11 +94,21 @@ impl Engine {
                 now,
             )?;
         }
-        case.wake_at = Some(self.wake_at(&case, &evidence, &step, now));
+        let wake_at = self.wake_at(&case, &evidence, &step, now);
+        case.wake_at = Some(approval.map_or(wake_at, |approval| wake_at.min(approval.expires)));
         if let Some(verdict) = step.verdict {
             close(&mut case, verdict, now);
         }
         ledger.save_case(&case)?;
+        if case
+            .verdict
+            .as_ref()
+            .is_some_and(|verdict| verdict.kind == VerdictKind::Hit)
+            && !case.is_shadow()
+        {
+            // It is caught: what still waits or runs would only take machines.
+            ledger.cancel_rest(id, now)?;
+        }
         if case.verdict.is_some() {
             notes.push(Note::Closed(Box::new(case)));
         } else if !requests.is_empty() {
@@ -116,6 +135,8 @@ impl Engine {
             back: depth(&case.params).max(u32::try_from(span).unwrap_or(u32::MAX)),
             forward: FORWARD,
             since: case.opened_at.minus(self.settings().history_window),
+            rates_since: Vec::new(),
+            signature: case.subject.signature.clone(),
         }
     }
 
@@ -164,6 +185,15 @@ pub(super) fn depth(params: &CaseParams) -> u32 {
 fn platform(case: &CaseRow, label: &Label) -> Arc<str> {
     let target = case.targets.iter().find(|target| target.label == *label);
     Arc::clone(target.map_or(&case.platform, |target| &target.platform))
+}
+
+fn withdrawn(why: &str) -> Verdict {
+    Verdict {
+        kind: VerdictKind::Withdrawn,
+        pushes: Vec::new(),
+        probability: None,
+        why: why.to_owned(),
+    }
 }
 
 fn close(case: &mut CaseRow, verdict: Verdict, now: Timestamp) {

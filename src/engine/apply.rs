@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::batch::Batch;
+use super::consider::Occasion;
 use super::ledger::{CaseRow, Decision, GroupRow, Lack, Ledger, LedgerError, ViewQuery};
 use super::opening::{self, Placed};
 use super::settings::EngineSettings;
@@ -49,6 +50,8 @@ pub enum Note {
     Decided(Box<Decision>),
     /// A case was opened.
     Opened(Box<CaseRow>),
+    /// A case asks for nothing, for this reason.
+    HeldBack(Box<CaseRow>, Reason),
     /// A case decided to ask for jobs.
     Asked(Box<CaseRow>, Vec<JobRequest>),
     /// A case ended.
@@ -87,6 +90,8 @@ pub struct Engine {
     rules: Arc<RuleSet>,
     settings: Arc<EngineSettings>,
     groups: HashMap<TaskId, GroupRow>,
+    /// Up to when scheduled rules were looked at.
+    pub(super) ticked: Option<Timestamp>,
 }
 
 impl Engine {
@@ -96,6 +101,7 @@ impl Engine {
             rules,
             settings: Arc::new(settings),
             groups: HashMap::new(),
+            ticked: None,
         }
     }
 
@@ -107,12 +113,14 @@ impl Engine {
     /// Puts other rules in force. Open cases go on as they were opened.
     pub fn set_rules(&mut self, rules: Arc<RuleSet>) {
         self.rules = rules;
+        self.ticked = None;
     }
 
     /// Forgets what it remembers of the books. To be called when a transaction was rolled back: what was learnt in it
     /// is not written down.
     pub fn forget_books(&mut self) {
         self.groups.clear();
+        self.ticked = None;
     }
 
     /// The settings.
@@ -131,15 +139,11 @@ impl Engine {
         patience: Patience,
         now: Timestamp,
     ) -> Result<Vec<Note>, LedgerError> {
-        let mut batch = Batch {
-            open: ledger.open_subjects()?.into_iter().collect(),
-            unwritten: Vec::new(),
-            notes: Vec::new(),
-        };
+        let mut batch = Batch::begin(ledger)?;
         for event in events {
             match event {
                 Event::Job(_) => self.apply_job(ledger, &mut batch, event, patience, now)?,
-                Event::Push(_) | Event::Request(_) | Event::PerfAlert(_) => {
+                Event::Push(_) | Event::Request(_) | Event::PerfAlert(_) | Event::Timer(_) => {
                     self.apply_other(ledger, &mut batch, event, patience, now)?;
                 }
             }
@@ -165,7 +169,7 @@ impl Engine {
                     request.push = ledger.push_of(&request.project, revision)?;
                 }
             }
-            Event::Job(_) | Event::PerfAlert(_) => {}
+            Event::Job(_) | Event::PerfAlert(_) | Event::Timer(_) => {}
         }
         if event.project().is_some_and(|project| !self.settings.watches(project)) {
             batch.notes.push(Note::Discarded(Discarded::NotWatched));
@@ -189,7 +193,7 @@ impl Engine {
             batch.notes.push(Note::Discarded(Discarded::NoCaseKind));
         }
         for rule in candidates {
-            self.consider_other(ledger, batch, &event, rule, now)?;
+            self.consider_other(ledger, batch, &event, rule, Occasion::Message, now)?;
         }
         Ok(())
     }
@@ -260,7 +264,16 @@ impl Engine {
             return Ok(());
         };
         batch.write(ledger)?;
+        for (test, bugs) in job.facts.bugs.iter().flatten() {
+            ledger.record_bugs(test, bugs, now)?;
+        }
         ledger.record_runs(&[job])?;
+        if patience.waits_for(Lack::Bugs) && self.lacks_bugs(ledger, job, &candidates, now)? {
+            let what = format!("{}:{}", job.run, job.state.as_str());
+            ledger.wait_for(&event, &what, Lack::Bugs, now)?;
+            batch.notes.push(Note::Waits(Lack::Bugs));
+            return Ok(());
+        }
         if patience.waits_for(Lack::Pushes) && self.has_holes(ledger, &placed, &candidates, now)? {
             let what = format!("{}:{}", job.run, job.state.as_str());
             ledger.wait_for(&event, &what, Lack::Pushes, now)?;
@@ -268,7 +281,7 @@ impl Engine {
             return Ok(());
         }
         for rule in candidates {
-            self.consider_job(ledger, batch, &event, &placed, rule, now)?;
+            self.consider_job(ledger, batch, &event, &placed, rule, Occasion::Message, now)?;
         }
         if is_evidence {
             let series = job.facts.series().unwrap_or_else(|| placed.label.clone());
@@ -366,6 +379,30 @@ impl Engine {
         Ok(None)
     }
 
+    /// Whether a rule's condition asks for the bugs of a failure, and nobody was asked about them lately.
+    fn lacks_bugs(
+        &self,
+        ledger: &mut dyn Ledger,
+        job: &JobEvent,
+        candidates: &[RuleIndex],
+        now: Timestamp,
+    ) -> Result<bool, LedgerError> {
+        let asks = |index: &RuleIndex| self.rules.rule(*index).is_some_and(|rule| rule.asks_bugs());
+        let Some(fresh_for) = self.settings.bugs_fresh_for.filter(|_| candidates.iter().any(asks)) else {
+            return Ok(false);
+        };
+        if job.facts.bugs.is_some() {
+            return Ok(false);
+        }
+        let signatures = job.facts.signatures.as_deref().unwrap_or_default();
+        for signature in signatures.iter().take(opening::SIGNATURES_EACH) {
+            if !ledger.has_bugs_of(&signature.test, now.minus(fresh_for))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Whether a search for a culprit would look at pushes that no message told of. Where a pushlog can be asked,
     /// pushes are numbered without gaps.
     fn has_holes(
@@ -394,12 +431,14 @@ impl Engine {
             project: placed.project.clone(),
             label: placed.label.clone(),
             series: placed.job.facts.series().unwrap_or_else(|| placed.label.clone()),
-            spans_series: placed.subject().signature.is_some(),
+            spans_series: placed.subjects().iter().any(|subject| subject.signature.is_some()),
             also: Vec::new(),
             around: placed.push,
             back,
             forward: FORWARD,
             since: now.minus(self.settings.history_window),
+            rates_since: Vec::new(),
+            signature: placed.subject().signature,
         }
     }
 }

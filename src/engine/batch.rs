@@ -17,6 +17,15 @@ pub(super) struct Batch {
 }
 
 impl Batch {
+    /// With what open cases are about.
+    pub fn begin(ledger: &mut dyn Ledger) -> Result<Batch, LedgerError> {
+        Ok(Batch {
+            open: ledger.open_subjects()?.into_iter().collect(),
+            unwritten: Vec::new(),
+            notes: Vec::new(),
+        })
+    }
+
     /// Writes the history that was held back, so that what reads the books next sees it.
     pub fn write(&mut self, ledger: &mut dyn Ledger) -> Result<(), LedgerError> {
         if !self.unwritten.is_empty() {

@@ -6,17 +6,42 @@ use super::advance::depth;
 use super::apply::{Engine, Note, Patience};
 use super::batch::Batch;
 use super::facts::HistoryFacts;
-use super::ledger::{CaseRow, Decision, DecisionResult, Ledger, LedgerError};
+use super::ledger::{CaseRow, Decision, DecisionResult, Lack, Ledger, LedgerError, ViewQuery};
 use super::opening::validate::{self, NewTest};
 use super::opening::{self, Draft, Opening, Placed, by_hand, failure};
 use crate::event::{
-    CaseId, CaseKind, CaseParams, Cause, CausedBy, Event, OpenRequest, Project, PushEvent, PushId, Reason, RequestKind,
-    Timestamp, ValidateParams,
+    Bug, CaseId, CaseKind, CaseParams, Cause, CausedBy, Event, OpenRequest, Project, PushEvent, PushId, Reason,
+    RequestEvent, RequestKind, Timestamp, ValidateParams,
 };
-use crate::rules::{Matched, Mode, NoFacts, Rule, RuleIndex, Tracing};
+use crate::rules::{
+    Facts, MAX_ELEMENTS, Matched, Mode, NoFacts, Object, Rule, RuleIndex, RuleSet, Stop, Tracing, Value,
+};
+
+/// How an event comes to a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Occasion {
+    /// It happened just now.
+    Message,
+    /// The rule held it back, and no further one came.
+    Released,
+}
+
+/// A rule that is asked about an event.
+pub(super) struct Asked<'a> {
+    pub rules: &'a RuleSet,
+    pub index: RuleIndex,
+    pub rule: &'a Rule,
+    pub event: &'a Event,
+    pub occasion: Occasion,
+    pub now: Timestamp,
+}
 
 impl Engine {
-    /// One rule on one failure: opens a case, or says why not.
+    /// One rule on one failure: opens a case, or several, or says why not.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one call's whole context, and only two callers"
+    )]
     pub(super) fn consider_job(
         &mut self,
         ledger: &mut dyn Ledger,
@@ -24,6 +49,7 @@ impl Engine {
         event: &Event,
         placed: &Placed<'_>,
         index: RuleIndex,
+        occasion: Occasion,
         now: Timestamp,
     ) -> Result<(), LedgerError> {
         let rules = Arc::clone(self.rules());
@@ -32,62 +58,172 @@ impl Engine {
         if let Some(reason) = opening::guards(placed, rule.open.kind(), allows_person, self.settings()) {
             return batch.note_decision(ledger, Decision::no(rule, event, reason, now));
         }
-        let view = ledger.view(&self.query(placed, depth(&rule.open), now))?;
-        let facts = HistoryFacts::new(placed, &view, self.settings(), now);
-        let evaluation = rules.evaluate(index, event, &facts, Tracing::On);
-        let mut decision = Decision::no(rule, event, Reason::Joined, now);
-        decision.detail = serde_json::json!({ "clauses": evaluation.trace });
-        if let Some(reason) = objection(evaluation.matched) {
-            return batch.note_decision(ledger, decision.because(reason));
+        let query = ViewQuery {
+            rates_since: rule.rate_windows().iter().map(|span| now.minus(*span)).collect(),
+            ..self.query(placed, depth(&rule.open), now)
+        };
+        let view = ledger.view(&query)?;
+        let mut bugs: Option<Vec<Bug>> = None;
+        for subject in placed.subjects() {
+            if let Some(known) = ledger.bugs_of(&subject)? {
+                bugs.get_or_insert_default().extend(known);
+            }
         }
-        let (opening, around) = failure::consider(placed, &rule.open, &view, self.settings(), now);
-        explain_pushes(&mut decision.detail, &around);
-        self.conclude(ledger, batch, event, rule, decision, opening, now)
+        let facts = HistoryFacts::new(placed, &view, bugs, self.settings(), now);
+        let asked = Asked {
+            rules: &rules,
+            index,
+            rule,
+            event,
+            occasion,
+            now,
+        };
+        let Some((decision, elements)) = self.ask(ledger, batch, &asked, &facts)? else {
+            return Ok(());
+        };
+        let mut is_first = true;
+        for each in &elements {
+            let each = each.as_ref();
+            let decision = named(&decision, each);
+            let Some(params) = fill(ledger, batch, &asked, &facts, each, &decision)? else {
+                continue;
+            };
+            let subjects = match each {
+                Some(Value::Object(Object::Signature(signature))) => {
+                    vec![placed.subject_with(Some((*signature).clone()))]
+                }
+                _ => placed.subjects(),
+            };
+            for subject in &subjects {
+                // What was opened about the one before it is in the books.
+                let later = if is_first { None } else { Some(ledger.view(&query)?) };
+                is_first = false;
+                let view = later.as_ref().unwrap_or(&view);
+                let mut decision = decision.clone();
+                if subjects.len() > 1 {
+                    decision.detail["signature"] = subject.signature.as_ref().map(ToString::to_string).into();
+                }
+                let wanted = failure::Wanted {
+                    params: &params,
+                    subject,
+                    relaxed: &rule.relaxed,
+                };
+                let (opening, around) = failure::consider(placed, wanted, view, self.settings(), now);
+                explain_pushes(&mut decision.detail, &around);
+                self.conclude(ledger, batch, &asked, &facts, each, decision, opening)?;
+            }
+        }
+        Ok(())
     }
 
-    /// One rule on an event that is not about a run: opens a case, or says why not.
+    /// One rule on an event that is not about a run: opens a case, or several, or says why not.
     pub(super) fn consider_other(
         &mut self,
         ledger: &mut dyn Ledger,
         batch: &mut Batch,
         event: &Event,
         index: RuleIndex,
+        occasion: Occasion,
         now: Timestamp,
     ) -> Result<(), LedgerError> {
         let rules = Arc::clone(self.rules());
         let Some(rule) = rules.rule(index) else { return Ok(()) };
-        let evaluation = rules.evaluate(index, event, &NoFacts, Tracing::On);
-        let mut decision = Decision::no(rule, event, Reason::Joined, now);
-        decision.detail = serde_json::json!({ "clauses": evaluation.trace });
-        if let Some(reason) = objection(evaluation.matched) {
-            return batch.note_decision(ledger, decision.because(reason));
+        let asked = Asked {
+            rules: &rules,
+            index,
+            rule,
+            event,
+            occasion,
+            now,
+        };
+        let Some((decision, elements)) = self.ask(ledger, batch, &asked, &NoFacts)? else {
+            return Ok(());
+        };
+        for each in &elements {
+            let each = each.as_ref();
+            let decision = named(&decision, each);
+            let Some(params) = fill(ledger, batch, &asked, &NoFacts, each, &decision)? else {
+                continue;
+            };
+            if let (Event::Push(push), CaseParams::Validate(params)) = (event, &params) {
+                self.validate_tests(ledger, batch, (&asked, each), push, params, decision)?;
+                continue;
+            }
+            let opening = Opening::No(Reason::NotPossible);
+            self.conclude(ledger, batch, &asked, &NoFacts, each, decision, opening)?;
         }
-        if let (Event::Push(push), CaseParams::Validate(params)) = (event, &rule.open) {
-            return self.validate_tests(ledger, batch, (event, push), (rule, params), decision, now);
-        }
-        let opening = Opening::No(Reason::NotPossible);
-        self.conclude(ledger, batch, event, rule, decision, opening, now)
+        Ok(())
     }
 
-    /// A rule wants the tests that a push adds to be validated: a case for each.
+    /// Asks a rule about an event: whether it matches and acts now, and on which elements of its list (one that is
+    /// `None` where it has no list). `None`: it opens nothing, and that is written down.
+    fn ask<'a>(
+        &mut self,
+        ledger: &mut dyn Ledger,
+        batch: &mut Batch,
+        asked: &Asked<'a>,
+        facts: &'a dyn Facts,
+    ) -> Result<Option<(Decision, Vec<Option<Value<'a>>>)>, LedgerError> {
+        let evaluation = asked.rules.evaluate(asked.index, asked.event, facts, Tracing::On);
+        let mut decision = Decision::no(asked.rule, asked.event, Reason::Joined, asked.now);
+        decision.detail = serde_json::json!({ "clauses": evaluation.trace });
+        let elements = asked.rules.elements(asked.index, asked.event, facts);
+        let objection = match objection(evaluation.matched) {
+            Some(reason) => Some(reason),
+            None => match &elements {
+                Err(Stop::Unknown(_)) => Some(Reason::ConditionUnknown),
+                Err(Stop::Error(_)) => Some(Reason::ConditionFalse),
+                Ok(Some(list)) if list.is_empty() => Some(Reason::ConditionFalse),
+                Ok(_) => self.not_now(ledger, asked, &mut decision)?,
+            },
+        };
+        let mut elements = match (elements, objection) {
+            (Ok(elements), None) => elements,
+            (elements, objection) => {
+                match elements {
+                    Ok(None) => {}
+                    Ok(Some(list)) => decision.detail["elements"] = list.len().into(),
+                    Err(stop) => decision.detail["elements"] = stop.to_string().into(),
+                }
+                let reason = objection.unwrap_or(Reason::ConditionUnknown);
+                batch.note_decision(ledger, decision.because(reason))?;
+                return Ok(None);
+            }
+        };
+        if let Some(list) = &mut elements
+            && list.len() > MAX_ELEMENTS
+        {
+            list.truncate(MAX_ELEMENTS);
+            batch.note_decision(ledger, decision.clone().because(Reason::TooMany))?;
+        }
+        let elements = elements.map_or_else(|| vec![None], |list| list.into_iter().map(Some).collect());
+        Ok(Some((decision, elements)))
+    }
+
+    /// A rule wants the tests that a push adds to be validated: a case for each, or for the one that the rule's list
+    /// names.
     fn validate_tests(
         &mut self,
         ledger: &mut dyn Ledger,
         batch: &mut Batch,
-        (event, push): (&Event, &PushEvent),
-        (rule, params): (&Rule, &ValidateParams),
+        (asked, each): (&Asked<'_>, Option<&Value<'_>>),
+        push: &PushEvent,
+        params: &ValidateParams,
         mut decision: Decision,
-        now: Timestamp,
     ) -> Result<(), LedgerError> {
-        let (Some(number), Some(tests)) = (push.push, push.tests_added()) else {
+        let (Some(number), Some(added)) = (push.push, push.tests_added()) else {
             return batch.note_decision(ledger, decision.because(Reason::FactsUnknown));
         };
-        decision.detail["testsAdded"] = tests.len().into();
+        decision.detail["testsAdded"] = added.len().into();
+        let tests: Vec<&str> = match each {
+            Some(Value::Text(path)) => vec![path.as_ref()],
+            _ => added.iter().map(|path| &***path).collect(),
+        };
         if tests.is_empty() {
             return batch.note_decision(ledger, decision.because(Reason::ConditionFalse));
         }
-        if tests.len() > validate::MOST_TESTS {
-            return batch.note_decision(ledger, decision.because(Reason::Limit));
+        if added.len() > validate::MOST_TESTS {
+            return batch.note_decision(ledger, decision.because(Reason::TooMany));
         }
         let touched: Vec<Arc<str>> = push.changesets.iter().flat_map(|set| set.files.clone()).collect();
         for path in tests {
@@ -99,8 +235,9 @@ impl Engine {
                 touched: &touched,
             };
             let mut decision = decision.clone();
-            decision.detail["test"] = (**path).into();
-            let runners = validate::runners(ledger, &test, now.minus(self.settings().history_window))?;
+            decision.detail["test"] = path.into();
+            let since = asked.now.minus(self.settings().history_window);
+            let runners = validate::runners(ledger, &test, since)?;
             let opening = match validate::draft(&test, params, &runners) {
                 Ok(draft) => {
                     // A case is about the test on this push, however often the push is told of.
@@ -112,7 +249,7 @@ impl Engine {
                     Opening::No(Reason::NotPossible)
                 }
             };
-            self.conclude(ledger, batch, event, rule, decision, opening, now)?;
+            self.conclude(ledger, batch, asked, &NoFacts, each, decision, opening)?;
         }
         Ok(())
     }
@@ -147,6 +284,39 @@ impl Engine {
         Ok(Opening::Open(Box::new(draft)))
     }
 
+    /// Fills in what a bug tells of the case that is to be opened about it: the failures of the test that its summary
+    /// names give the job and the push.
+    fn from_bug(
+        &mut self,
+        ledger: &mut dyn Ledger,
+        request: &RequestEvent,
+        open: &OpenRequest,
+        now: Timestamp,
+    ) -> Result<FromBug, LedgerError> {
+        let kind = open.params.kind();
+        let is_about_failures = matches!(kind, CaseKind::FindCulprit | CaseKind::UntilHit | CaseKind::Validate);
+        if open.bug.is_none() || open.label.is_some() || !is_about_failures {
+            return Ok(FromBug::NotWanted);
+        }
+        let Some(signature) = &open.signature else {
+            return Ok(FromBug::Lacks);
+        };
+        let since = now.minus(self.settings().history_window);
+        let failures = ledger.failures_of(&request.project, &signature.test, since)?;
+        let (mut request, mut open) = (request.clone(), open.clone());
+        match by_hand::worst(&failures, kind, request.push) {
+            Some(failure) => {
+                request.push.get_or_insert(failure.push);
+                open.label = Some(failure.label.clone());
+                open.signature = Some(failure.signature.clone());
+                Ok(FromBug::Found((request, open)))
+            }
+            // A test can be validated on a push on which it has not failed yet.
+            None if kind == CaseKind::Validate && request.push.is_some() => Ok(FromBug::Found((request, open))),
+            None => Ok(FromBug::NoFailure),
+        }
+    }
+
     /// A person opens a case.
     pub(super) fn open_by_hand(
         &mut self,
@@ -159,6 +329,23 @@ impl Engine {
         let Event::Request(request) = event else { return Ok(()) };
         let RequestKind::Open(open) = &request.kind else {
             return Ok(());
+        };
+        let from_bug = match self.from_bug(ledger, request, open, now)? {
+            FromBug::NotWanted => None,
+            FromBug::Found(found) => Some(found),
+            FromBug::Lacks if self.settings().bugs_fresh_for.is_some() && patience.waits_for(Lack::Bugs) => {
+                ledger.wait_for(event, &event.id(), Lack::Bugs, now)?;
+                batch.notes.push(Note::Waits(Lack::Bugs));
+                return Ok(());
+            }
+            FromBug::Lacks | FromBug::NoFailure => {
+                let decision = Decision::by_hand(event, Some(Reason::FactsUnknown), None, now);
+                return batch.note_decision(ledger, decision);
+            }
+        };
+        let (request, open) = match &from_bug {
+            Some((request, open)) => (request, open),
+            None => (&**request, &**open),
         };
         let opening = match (open.params.kind(), request.push) {
             (CaseKind::Validate, Some(push)) => self.validate_by_hand(ledger, &request.project, push, open, now)?,
@@ -204,12 +391,13 @@ impl Engine {
         &mut self,
         ledger: &mut dyn Ledger,
         batch: &mut Batch,
-        event: &Event,
-        rule: &Rule,
+        asked: &Asked<'_>,
+        facts: &dyn Facts,
+        each: Option<&Value<'_>>,
         mut decision: Decision,
         opening: Opening,
-        now: Timestamp,
     ) -> Result<(), LedgerError> {
+        let (rule, event, now) = (asked.rule, asked.event, asked.now);
         let draft = match opening {
             Opening::No(reason) => return batch.note_decision(ledger, decision.because(reason)),
             Opening::Join(case) => {
@@ -223,18 +411,12 @@ impl Engine {
             }
             Opening::Open(draft) => draft,
         };
-        let throttle_key = rule
-            .throttle
-            .as_ref()
-            .map(|throttle| throttle.by.key(event))
-            .unwrap_or_default();
-        if let Some(throttle) = &rule.throttle {
-            let since = now.minus(throttle.per);
-            let opened = ledger.cases_opened(rule.name.as_str(), &throttle_key, since, throttle.max)?;
-            if opened >= throttle.max {
-                return batch.note_decision(ledger, decision.because(Reason::Throttled));
-            }
+        let element = each.map(ToString::to_string);
+        let (objection, throttle_key) = self.too_often(ledger, asked, &draft, element.as_deref())?;
+        if let Some(reason) = objection {
+            return batch.note_decision(ledger, decision.because(reason));
         }
+        let approval = self.approval(ledger, asked, facts, &draft, each, &mut decision)?;
         let cause = Cause::Rule {
             name: rule.name.clone(),
             version: self.rules().version().into(),
@@ -242,6 +424,9 @@ impl Engine {
         let case = CaseRow {
             budget: rule.budget.as_ref().map(|name| name.to_string()),
             throttle_key,
+            each: element,
+            approval,
+            notify: rule.notify.as_ref().map(|notify| Arc::clone(&notify.webhook)),
             ..self.new_case(*draft, cause, rule.mode, now)
         };
         let id = ledger.open_case(&case)?;
@@ -261,7 +446,13 @@ impl Engine {
     ) -> Result<(), LedgerError> {
         batch.watch(&case);
         let id = case.id;
-        batch.notes.push(Note::Opened(Box::new(case)));
+        let awaits_approval = case.awaits_approval().is_some();
+        batch.notes.push(Note::Opened(Box::new(case.clone())));
+        if awaits_approval {
+            batch
+                .notes
+                .push(Note::HeldBack(Box::new(case), Reason::AwaitingApproval));
+        }
         self.advance(ledger, id, now, &mut batch.notes)
     }
 
@@ -295,6 +486,51 @@ impl Engine {
             closed_at: None,
             why: String::new(),
             throttle_key: String::new(),
+            each: None,
+            approval: None,
+            notify: None,
+        }
+    }
+}
+
+/// What a bug tells of a case that is to be opened about it.
+enum FromBug {
+    /// The request is about no bug, or says everything itself.
+    NotWanted,
+    /// The request, filled in.
+    Found((RequestEvent, OpenRequest)),
+    /// What the bug is about is not known yet.
+    Lacks,
+    /// The history knows no failure of what it is about.
+    NoFailure,
+}
+
+/// A decision about one element of a rule's list.
+fn named(decision: &Decision, each: Option<&Value<'_>>) -> Decision {
+    let mut decision = decision.clone();
+    if let Some(each) = each {
+        decision.detail["each"] = each.to_string().into();
+    }
+    decision
+}
+
+/// The parameters of the case that a rule opens. `None`: a text of them has no value for the event, and that is written
+/// down.
+fn fill<'a>(
+    ledger: &mut dyn Ledger,
+    batch: &mut Batch,
+    asked: &Asked<'a>,
+    facts: &'a dyn Facts,
+    each: Option<&Value<'a>>,
+    decision: &Decision,
+) -> Result<Option<CaseParams>, LedgerError> {
+    match asked.rule.params_for(asked.event, facts, each) {
+        Ok(params) => Ok(Some(params)),
+        Err(why) => {
+            let mut decision = decision.clone();
+            decision.detail["text"] = why.to_string().into();
+            batch.note_decision(ledger, decision.because(Reason::TextUnknown))?;
+            Ok(None)
         }
     }
 }

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use super::ledger::{ActionRow, ActionState, CaseRow, Counts, PushRow, RunRow, View};
 use super::settings::EngineSettings;
 use crate::cases::{Evidence, PushEvidence, TargetEvidence};
-use crate::event::{CaseKind, CausedBy, Label, Outcome, PushId, Reason, RunState, Signature, Timestamp, test_path};
+use crate::event::{
+    ActionKey, CaseId, CaseKind, CausedBy, Label, Outcome, PushId, Reason, RunKey, RunState, Signature, Timestamp,
+    test_path,
+};
 
 /// What one run says of a subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,6 +112,26 @@ impl Tally {
     }
 }
 
+/// How often a subject failed and passed in a view since a moment, one run left out: for a failure rate. What came
+/// before the view's window is [`View::earlier`]'s.
+pub fn counts_since(
+    view: &View,
+    label: &Label,
+    signature: Option<&Signature>,
+    since: Timestamp,
+    without: &RunKey,
+) -> Counts {
+    let speaks = |run: &&RunRow| run.at >= since && run.key != *without && (signature.is_some() || run.label == *label);
+    view.runs.iter().filter(speaks).fold(Counts::default(), |sum, run| {
+        let is_chunked = signature.is_some_and(|signature| signature.group.is_some()) && run.label != *label;
+        match says(run, signature, is_chunked, Timestamp(i64::MIN)) {
+            Says::Failed => sum.plus(Counts::new(1, 0)),
+            Says::Passed => sum.plus(Counts::new(0, 1)),
+            Says::Pending | Says::Nothing => sum,
+        }
+    })
+}
+
 /// Jobs of an action that are still to appear.
 fn still_to_come(action: &ActionRow) -> u32 {
     if action.state.is_expected() {
@@ -178,6 +201,22 @@ fn with_inferred_arrivals(action: &ActionRow, view: &View) -> ActionRow {
     action
 }
 
+/// Requests of other open cases of the kind about other failures of the very same job: their runs tell of this one as
+/// well. What is only decided in shadow will not come.
+fn shared(case: &CaseRow, view: &View) -> Vec<ActionRow> {
+    let is_sibling = |id: CaseId| {
+        view.open.iter().any(|other| {
+            other.id == id
+                && id != case.id
+                && other.label == case.label
+                && other.params.kind() == case.params.kind()
+                && (case.is_shadow() || !other.is_shadow())
+        })
+    };
+    let requests = view.actions.iter().filter(|action| is_sibling(action.key.case));
+    requests.map(|action| with_inferred_arrivals(action, view)).collect()
+}
+
 /// Gathers what bears on an open case. `view` is taken around the case's push.
 pub fn of_case(
     case: &CaseRow,
@@ -191,13 +230,18 @@ pub fn of_case(
         .iter()
         .map(|action| with_inferred_arrivals(action, view))
         .collect();
-    let pushes = pushes(view, &tally, &actions);
+    let shared = shared(case, view);
+    let on_the_way: Vec<ActionRow> = actions.iter().chain(&shared).cloned().collect();
+    let pushes = pushes(view, &tally, &on_the_way);
     let seen_on = pushes
         .iter()
         .position(|push| push.push == case.push)
         .unwrap_or(pushes.len().saturating_sub(1));
     let lost_before = now.minus(settings.runs_end_within);
-    let is_own = |run: &&RunRow| run.action.is_some_and(|action| action.case == case.id);
+    let is_own = |run: &&RunRow| {
+        let is_awaited = |action: ActionKey| action.case == case.id || shared.iter().any(|other| other.key == action);
+        run.action.is_some_and(is_awaited)
+    };
     let own_running = view
         .runs
         .iter()
@@ -236,7 +280,10 @@ pub fn of_case(
                 _ => action.times,
             })
             .sum(),
-        awaited: to_come.saturating_add(own_running as u32),
+        awaited: shared
+            .iter()
+            .map(still_to_come)
+            .fold(to_come.saturating_add(own_running as u32), u32::saturating_add),
         to_come,
         last_step: actions.iter().map(|action| action.key.step).max().unwrap_or(0),
         opened_at: case.opened_at,

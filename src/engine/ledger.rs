@@ -9,11 +9,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{
-    ActionKey, CaseId, CaseKind, CaseParams, Cause, CausedBy, Event, JobEvent, JobRequest, Label, Project, PushEvent,
-    PushId, Reason, Revision, RunKey, RunState, Signature, Subject, Target, TaskId, Timestamp, Unable, Verdict,
+    ActionKey, CaseId, CaseKind, CaseParams, Cause, CausedBy, Duration, Event, JobEvent, JobRequest, Label, Project,
+    PushEvent, PushId, Reason, Revision, RunKey, RunState, Signature, Subject, Target, TaskId, Timestamp, Unable,
+    Verdict,
 };
 pub use crate::rules::Mode;
-use crate::rules::Rule;
+use crate::rules::{Bug, Estimate, Rule};
 pub use crate::stats::rates::Counts;
 
 /// The books could not be read or written.
@@ -110,12 +111,58 @@ pub struct CaseRow {
     pub why: String,
     /// What the rule's throttle counts together; empty where it has none.
     pub throttle_key: String,
+    /// What the case is for, where a rule opens one for each element of a list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub each: Option<String>,
+    /// Whether a person must approve it, and did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<CaseApproval>,
+    /// The webhook that is told of its verdict, by name; `None`: the common one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify: Option<Arc<str>>,
+}
+
+/// That a person must approve a case before it asks for anything.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CaseApproval {
+    /// The group of people who may, as the rule names it.
+    pub by: Arc<str>,
+    /// When it is too late.
+    pub expires: Timestamp,
+    /// What the case may cost, as it was estimated when it was opened.
+    pub estimate: Estimate,
+    /// Who approved it, and when; `None` while nobody has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved: Option<(Arc<str>, Timestamp)>,
+}
+
+/// An event that a rule holds back until events like it have stopped coming. The latest of them stands for all.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Held {
+    /// The rule.
+    pub rule: String,
+    /// What the rule's `debounce` holds together.
+    pub key: String,
+    /// When the first of them came.
+    pub since: Timestamp,
+    /// When the rule acts, unless another comes.
+    pub due: Timestamp,
+    /// How many have come.
+    pub count: u32,
+    /// The latest.
+    pub event: Event,
 }
 
 impl CaseRow {
     /// Whether it only decides and asks for nothing.
     pub fn is_shadow(&self) -> bool {
         self.mode != Mode::Live
+    }
+
+    /// The approval that it waits for. In shadow it asks for nothing, so for no approval either.
+    pub fn awaits_approval(&self) -> Option<&CaseApproval> {
+        let waiting = |approval: &&CaseApproval| approval.approved.is_none();
+        self.approval.as_ref().filter(waiting).filter(|_| !self.is_shadow())
     }
 }
 
@@ -217,6 +264,10 @@ pub struct ViewQuery {
     pub forward: u32,
     /// Runs older than this are not counted into [`View::before`].
     pub since: Timestamp,
+    /// Further moments: for each, the runs before the window that are not older are shown in [`View::earlier`].
+    pub rates_since: Vec<Timestamp>,
+    /// The signature whose failures are counted in [`View::earlier`]; `None`: all failures of the label.
+    pub signature: Option<Signature>,
 }
 
 /// What the books say around a subject.
@@ -228,6 +279,9 @@ pub struct View {
     pub runs: Vec<RunRow>,
     /// Runs of the label on pushes before the window.
     pub before: Counts,
+    /// The same since each moment of [`ViewQuery::rates_since`]: how often the signature failed, how often the label
+    /// passed.
+    pub earlier: Vec<(Timestamp, Counts)>,
     /// Open cases about the label or its series.
     pub open: Vec<CaseRow>,
     /// Cases about them that closed last, newest first.
@@ -249,6 +303,19 @@ pub struct Runner {
     pub group: Arc<str>,
     /// The newest push on which it ran it.
     pub push: PushId,
+}
+
+/// A failure of a test, as the books remember it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TestFailure {
+    /// The label, whole.
+    pub label: Label,
+    /// The label without its chunk.
+    pub series: Label,
+    /// The push.
+    pub push: PushId,
+    /// What failed, as results name it.
+    pub signature: Signature,
 }
 
 /// Which test groups are meant.
@@ -285,6 +352,8 @@ pub enum Lack {
     Push,
     /// What failed in the run, from its artifacts.
     Failures,
+    /// The bugs that a failure is known by, or what a bug is about.
+    Bugs,
     /// Pushes before the event's that no message told of.
     Pushes,
     /// Which tests a push adds.
@@ -295,10 +364,11 @@ pub enum Lack {
 
 impl Lack {
     /// All of them.
-    pub const ALL: [Lack; 6] = [
+    pub const ALL: [Lack; 7] = [
         Lack::Task,
         Lack::Push,
         Lack::Failures,
+        Lack::Bugs,
         Lack::Pushes,
         Lack::Tests,
         Lack::Lineage,
@@ -312,6 +382,7 @@ impl Lack {
             Lack::Failures => "failures",
             Lack::Pushes => "pushes",
             Lack::Tests => "tests",
+            Lack::Bugs => "bugs",
             Lack::Lineage => "lineage",
         }
     }
@@ -372,6 +443,14 @@ impl Decision {
             result: reason.map_or(DecisionResult::Opened, DecisionResult::No),
             case,
             detail: serde_json::Value::Null,
+        }
+    }
+
+    /// A rule that is no longer in force opened nothing on an event.
+    pub fn of_rule_gone(rule: &str, event: &Event, at: Timestamp) -> Decision {
+        Decision {
+            rule: rule.to_owned(),
+            ..Decision::by_hand(event, Some(Reason::RuleGone), None, at)
         }
     }
 
@@ -475,8 +554,52 @@ pub trait Ledger {
     /// Cases that a rule opened since a moment with this throttle key, at most `limit`.
     fn cases_opened(&mut self, rule: &str, key: &str, since: Timestamp, limit: u32) -> Result<u32, LedgerError>;
 
+    /// When a rule last opened a case about this subject and, where it opens one for each element of a list, this
+    /// element.
+    fn last_opened(
+        &mut self,
+        rule: &str,
+        subject: &Subject,
+        each: Option<&str>,
+    ) -> Result<Option<Timestamp>, LedgerError>;
+
+    /// How long the runs of a label take on a machine, in the mean; `None` while none has told.
+    fn mean_duration(&mut self, project: &Project, label: &Label) -> Result<Option<Duration>, LedgerError>;
+
+    /// The bugs that a subject is known by. `None` where nobody was asked, as where its test is not known.
+    fn bugs_of(&mut self, subject: &Subject) -> Result<Option<Vec<Bug>>, LedgerError>;
+
+    /// Whether somebody was asked about the bugs of this test since a moment.
+    fn has_bugs_of(&mut self, test: &str, since: Timestamp) -> Result<bool, LedgerError>;
+
+    /// Remembers the bugs that a test is known by.
+    fn record_bugs(&mut self, test: &str, bugs: &[Bug], now: Timestamp) -> Result<(), LedgerError>;
+
+    /// Where this test failed since a moment, the newest pushes first, a bounded number.
+    fn failures_of(&mut self, project: &Project, test: &str, since: Timestamp)
+    -> Result<Vec<TestFailure>, LedgerError>;
+
+    /// What a rule holds back under a key.
+    fn held(&mut self, rule: &str, key: &str) -> Result<Option<Held>, LedgerError>;
+
+    /// Holds an event back; replaces what is held under its rule and key.
+    fn hold(&mut self, held: &Held) -> Result<(), LedgerError>;
+
+    /// Takes out what is due, the most overdue first, at most `limit`.
+    fn take_held(&mut self, now: Timestamp, limit: u32) -> Result<Vec<Held>, LedgerError>;
+
+    /// When a scheduled rule last ran, or was first seen.
+    fn last_tick(&mut self, rule: &str) -> Result<Option<Timestamp>, LedgerError>;
+
+    /// Remembers when a scheduled rule ran.
+    fn set_last_tick(&mut self, rule: &str, at: Timestamp) -> Result<(), LedgerError>;
+
     /// Puts a request into the outbox. Returns false, and does nothing, when the key is there already.
     fn add_action(&mut self, action: &NewAction, now: Timestamp) -> Result<bool, LedgerError>;
+
+    /// Puts aside, to be cancelled at the CI, what a case has asked for and nobody needs any longer: its jobs that wait or
+    /// run, and the tasks of the CI that have not made all of its jobs yet. Nothing that the case did not cause.
+    fn cancel_rest(&mut self, case: CaseId, now: Timestamp) -> Result<u32, LedgerError>;
 
     /// Marks actions that were sent before `before`, are in doubt, and whose jobs did not all come as overdue. Those that
     /// were accepted are the dispatcher's: it looks for their jobs at the CI first.

@@ -4,13 +4,16 @@
 //! randomness that is not seeded: the same events on the same books always give the same books.
 
 mod advance;
+mod answer;
 mod apply;
 mod batch;
 mod consider;
+mod envelope;
 pub mod evidence;
 mod facts;
 pub mod ledger;
 pub mod opening;
 pub mod settings;
 
+pub use answer::Answer;
 pub use apply::{Discarded, Engine, Note, Patience};

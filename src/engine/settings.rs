@@ -25,6 +25,8 @@ pub struct EngineSettings {
     pub mode: Option<Mode>,
     /// Whether a pushlog can be asked for pushes that no message told of; pushes are numbered without gaps then.
     pub has_pushlog: bool,
+    /// How long what a bug tracker said of a test is good enough; `None`: there is no tracker to ask.
+    pub bugs_fresh_for: Option<Duration>,
 }
 
 /// Project names under which pushes are tries, not history.
@@ -42,6 +44,7 @@ impl Default for EngineSettings {
             read_failures: false,
             mode: None,
             has_pushlog: false,
+            bugs_fresh_for: None,
         }
     }
 }

@@ -16,8 +16,8 @@ use serde::Deserialize;
 use tokio::sync::{Semaphore, watch};
 
 use super::pace::TokenBucket;
-use super::{FactError, FactSource, FailureFacts, PushQuery};
-use crate::event::{BackendName, JobFacts, Project, PushEvent, RunKey, TaskId};
+use super::{BugQuery, FactError, FactSource, FailureFacts, PushQuery};
+use crate::event::{BackendName, Bug, JobFacts, Project, PushEvent, RunKey, TaskId};
 
 /// How a source may be asked.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -59,6 +59,7 @@ enum Question {
     Failures(RunKey),
     Pushes(Project, PushQuery),
     Added(Project, Arc<str>),
+    Bugs(BugQuery),
 }
 
 #[derive(Debug, Clone)]
@@ -67,6 +68,7 @@ enum Fact {
     Failures(Arc<FailureFacts>),
     Pushes(Arc<Vec<PushEvent>>),
     Added(Arc<Vec<Arc<str>>>),
+    Bugs(Arc<Vec<Bug>>),
 }
 
 type Answer = Result<Fact, FactError>;
@@ -216,6 +218,7 @@ impl Shared {
                 .await
                 .map(|f| Fact::Pushes(Arc::new(f))),
             Question::Added(project, node) => self.source.added(project, node).await.map(|f| Fact::Added(Arc::new(f))),
+            Question::Bugs(query) => self.source.bugs(query).await.map(|f| Fact::Bugs(Arc::new(f))),
         }
     }
 }
@@ -280,6 +283,8 @@ fn keep_until(question: &Question, answer: &Answer, for_now: Instant) -> Option<
             let all_landed = pushes.iter().any(|push| push.push == Some(*to));
             Some((!all_landed).then_some(for_now))
         }
+        // Bugs get keywords and whiteboards while they live.
+        (Question::Bugs(_), Ok(_)) => Some(Some(for_now)),
         (_, Ok(_)) => Some(None),
         (_, Err(FactError::Absent(_))) => Some(Some(for_now)),
         (_, Err(FactError::Later { .. } | FactError::Malformed(_) | FactError::NoSource(_))) => None,
@@ -317,6 +322,13 @@ impl FactSource for CachedSource {
     async fn added(&self, project: &Project, node: &str) -> Result<Vec<Arc<str>>, FactError> {
         match self.ask(Question::Added(project.clone(), node.into())).await? {
             Fact::Added(files) => Ok((*files).clone()),
+            _ => Err(mismatch()),
+        }
+    }
+
+    async fn bugs(&self, query: &BugQuery) -> Result<Vec<Bug>, FactError> {
+        match self.ask(Question::Bugs(query.clone())).await? {
+            Fact::Bugs(bugs) => Ok((*bugs).clone()),
             _ => Err(mismatch()),
         }
     }

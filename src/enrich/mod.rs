@@ -6,6 +6,7 @@
 //! A daemon asks [`QueueSource`] and [`PushlogSource`], each behind a [`CachedSource`], put together by [`Sources`];
 //! a replay asks a [`RecordedSource`].
 
+mod bugs;
 mod cached;
 mod files;
 mod pace;
@@ -17,9 +18,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::event::{BackendName, Duration, JobFacts, Project, PushEvent, PushId, Revision, RunKey, Signature, TaskId};
+use crate::event::{
+    BackendName, Bug, Duration, JobFacts, Project, PushEvent, PushId, Revision, RunKey, Signature, TaskId,
+};
 use crate::net::ask::AskError;
 
+pub use bugs::{BugSource, BugSourceError};
 pub use cached::{CacheSettings, CachedSource};
 pub use files::{FilesError, RecordedSource};
 pub use pushlog::{PushlogError, PushlogSettings, PushlogSource};
@@ -71,6 +75,15 @@ pub enum PushQuery {
     },
 }
 
+/// Which bugs are wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum BugQuery {
+    /// The bug with this number.
+    Numbered(u64),
+    /// Bugs whose summary holds one of these texts.
+    About(Vec<Arc<str>>),
+}
+
 /// Where facts come from: the queue service, a pushlog, a file, a simulated CI.
 #[async_trait]
 pub trait FactSource: Send + Sync {
@@ -88,6 +101,11 @@ pub trait FactSource: Send + Sync {
     async fn added(&self, _project: &Project, _node: &str) -> Result<Vec<Arc<str>>, FactError> {
         Err(FactError::NoSource("what changesets add"))
     }
+
+    /// Bugs of a tracker.
+    async fn bugs(&self, _query: &BugQuery) -> Result<Vec<Bug>, FactError> {
+        Err(FactError::NoSource("bugs"))
+    }
 }
 
 /// Sources of different kinds of facts as one.
@@ -97,6 +115,8 @@ pub struct Sources {
     pub tasks: Arc<dyn FactSource>,
     /// Where pushes come from.
     pub pushes: Arc<dyn FactSource>,
+    /// Where bugs come from.
+    pub bugs: Arc<dyn FactSource>,
 }
 
 #[async_trait]
@@ -115,6 +135,10 @@ impl FactSource for Sources {
 
     async fn added(&self, project: &Project, node: &str) -> Result<Vec<Arc<str>>, FactError> {
         self.pushes.added(project, node).await
+    }
+
+    async fn bugs(&self, query: &BugQuery) -> Result<Vec<Bug>, FactError> {
+        self.bugs.bugs(query).await
     }
 }
 

@@ -5,8 +5,10 @@
 //! Never: I/O, clocks, wire names. Values are made at the border by parsing and trusted inside.
 
 mod action;
+pub mod bug;
 mod case;
 mod delivery;
+mod duration;
 mod ids;
 mod job;
 mod params;
@@ -17,8 +19,10 @@ pub mod test_path;
 mod time;
 
 pub use action::{ActionKey, JobRequest};
+pub use bug::Bug;
 pub use case::{CaseKind, Cause, NamedPush, Subject, Target, Unable, Verdict, VerdictKind};
 pub use delivery::Delivery;
+pub use duration::{DurationError, format_duration, parse_duration};
 pub use ids::{BackendName, CaseId, Label, Project, PushId, Revision, RuleName, RunKey, TaskId};
 pub use job::{CausedBy, Chunk, JobEvent, JobFacts, Outcome, RunState, Signature, Worker};
 pub use params::{
@@ -42,22 +46,34 @@ pub enum Event {
     Request(Box<RequestEvent>),
     /// A performance alert was raised (`perf.alert`).
     PerfAlert(Box<PerfAlert>),
+    /// A scheduled rule is due (`timer`): made by the engine, never by a message.
+    Timer(Box<Tick>),
+}
+
+/// A minute that a scheduled rule names.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Tick {
+    /// The rule.
+    pub rule: RuleName,
+    /// The minute.
+    pub at: Timestamp,
 }
 
 impl Event {
     /// The event's name in rules: `job.pending`, `job.running`, `job.finished`, `push.created`,
-    /// `request.received`, `perf.alert`.
+    /// `request.received`, `perf.alert`, `timer`.
     pub fn name(&self) -> &'static str {
         match self {
             Event::Job(job) => job.event_name(),
             Event::Push(_) => "push.created",
             Event::Request(_) => "request.received",
             Event::PerfAlert(_) => "perf.alert",
+            Event::Timer(_) => "timer",
         }
     }
 
     /// What the event is called in explanations: `task/run` for a job, `push/autoland/1234`, `request/try/567/add`,
-    /// `alert/89`. The same for every message about the same thing.
+    /// `alert/89`, `timer/fill-at-night/2026-06-01T10:00:00Z`. The same for every message about the same thing.
     pub fn id(&self) -> String {
         let on = |push: Option<PushId>, revision: Option<&Revision>| match (push, revision) {
             (Some(push), _) => push.to_string(),
@@ -74,6 +90,7 @@ impl Event {
                 request.kind.as_str()
             ),
             Event::PerfAlert(alert) => format!("alert/{}", alert.id),
+            Event::Timer(tick) => format!("timer/{}/{}", tick.rule, tick.at),
         }
     }
 
@@ -84,6 +101,7 @@ impl Event {
             Event::Push(push) => push.push,
             Event::Request(request) => request.push,
             Event::PerfAlert(alert) => alert.push,
+            Event::Timer(_) => None,
         }
     }
 
@@ -96,7 +114,7 @@ impl Event {
                 RequestKind::Open(open) => open.label.as_ref(),
                 _ => None,
             },
-            Event::Push(_) | Event::PerfAlert(_) => None,
+            Event::Push(_) | Event::PerfAlert(_) | Event::Timer(_) => None,
         }
     }
 
@@ -107,6 +125,7 @@ impl Event {
             Event::Push(push) => push.at,
             Event::Request(_) => None,
             Event::PerfAlert(alert) => alert.at,
+            Event::Timer(tick) => Some(tick.at),
         }
     }
 
@@ -117,6 +136,7 @@ impl Event {
             Event::Push(push) => Some(&push.project),
             Event::Request(request) => Some(&request.project),
             Event::PerfAlert(alert) => Some(&alert.project),
+            Event::Timer(_) => None,
         }
     }
 }

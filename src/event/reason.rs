@@ -68,11 +68,27 @@ pub enum Reason {
     Storm,
     /// The rule acted on the same key too short a while ago.
     Throttled,
+    /// It is one of the hours in which the rule opens nothing.
+    QuietHours,
+    /// The rule waits until events like this one have stopped coming.
+    Debounced,
+    /// The subject had a case of this rule too short a while ago.
+    OnceWithin,
+    /// A text of the rule's `open` asks for a fact that is not known.
+    TextUnknown,
+    /// The rule's `for_each` has more elements than are looked at.
+    TooMany,
+    /// A person must approve the case before it asks for anything.
+    AwaitingApproval,
+    /// Nobody approved the case in time.
+    ApprovalExpired,
+    /// The rule that held the event back is no longer in force.
+    RuleGone,
 }
 
 impl Reason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Reason; 30] = [
+    pub const ALL: [Reason; 38] = [
         Reason::ConditionFalse,
         Reason::ConditionUnknown,
         Reason::Lineage,
@@ -103,6 +119,14 @@ impl Reason {
         Reason::NotAppeared,
         Reason::Storm,
         Reason::Throttled,
+        Reason::QuietHours,
+        Reason::Debounced,
+        Reason::OnceWithin,
+        Reason::TextUnknown,
+        Reason::TooMany,
+        Reason::AwaitingApproval,
+        Reason::ApprovalExpired,
+        Reason::RuleGone,
     ];
 
     /// The word used in metrics, commands and rule tests.
@@ -138,6 +162,14 @@ impl Reason {
             Reason::NotAppeared => "not-appeared",
             Reason::Storm => "storm",
             Reason::Throttled => "throttled",
+            Reason::QuietHours => "quiet-hours",
+            Reason::Debounced => "debounced",
+            Reason::OnceWithin => "once-within",
+            Reason::TextUnknown => "text-unknown",
+            Reason::TooMany => "too-many",
+            Reason::AwaitingApproval => "awaiting-approval",
+            Reason::ApprovalExpired => "approval-expired",
+            Reason::RuleGone => "rule-gone",
         }
     }
 
@@ -174,6 +206,14 @@ impl Reason {
             Reason::NotAppeared => "the CI took the request, and its jobs did not appear",
             Reason::Storm => "many labels fail on one push: one case looks for the cause",
             Reason::Throttled => "the rule acted on the same key a short while ago",
+            Reason::QuietHours => "it is one of the hours in which the rule opens nothing",
+            Reason::Debounced => "the rule waits until events like this one have stopped coming",
+            Reason::OnceWithin => "the subject had a case of this rule a short while ago",
+            Reason::TextUnknown => "a text of the rule's `open` has no value for this event",
+            Reason::TooMany => "the rule's `for_each` has more elements than are looked at",
+            Reason::AwaitingApproval => "a person must approve the case before it asks for anything",
+            Reason::ApprovalExpired => "nobody approved the case in time",
+            Reason::RuleGone => "the rule that held the event back is no longer in force",
         }
     }
 }

@@ -65,6 +65,7 @@ pub struct OpenRequest {
     /// The bug that it came from.
     pub bug: Option<u64>,
     /// Whether it only decides and asks for nothing.
+    #[serde(default)]
     pub shadow: bool,
 }
 

@@ -272,6 +272,13 @@ impl Services {
             .await
     }
 
+    /// Cancels a task (`queue.cancelTask`). Asking again for the same does no harm.
+    pub async fn cancel_task(&self, task: &str) -> Result<Answer, SendError> {
+        let path = ["api", "queue", "v1", "task", task, "cancel"];
+        self.act(Method::POST, &path, &Value::Object(serde_json::Map::new()))
+            .await
+    }
+
     async fn get<E: fmt::Display>(&self, what: &str, url: Result<String, E>) -> Result<Vec<u8>, AskError> {
         let url = parse(url).map_err(|detail| AskError::Wrong {
             what: what.to_owned(),

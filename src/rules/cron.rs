@@ -3,6 +3,11 @@
 //! In: five fields (minute, hour, day of month, month, day of week), as in POSIX crontab, with `*`, lists, ranges and
 //! steps. Out: which minutes they name, in UTC. Never: the clock.
 
+use crate::event::Timestamp;
+
+/// The most days that are looked back for a minute that was missed: 29 February comes every fourth or eighth year.
+const DAYS_BACK: u32 = 9 * 366;
+
 /// A cron line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cron {
@@ -80,23 +85,66 @@ impl Cron {
     }
 
     /// Whether it names the minute of this time (UTC).
-    pub fn is_due(&self, time: crate::event::Timestamp) -> bool {
-        let Ok(moment) = jiff::Timestamp::from_millisecond(time.0) else {
-            return false;
-        };
-        let at = jiff::tz::TimeZone::UTC.to_datetime(moment);
-        let has = |set: u64, value: i8| u32::try_from(value).is_ok_and(|value| set >> value & 1 == 1);
-        let (day, weekday) = (
-            has(self.days, at.day()),
-            has(self.weekdays, at.weekday().to_sunday_zero_offset()),
-        );
-        let day = if self.either_day {
+    pub fn is_due(&self, time: Timestamp) -> bool {
+        let Some(at) = in_utc(time) else { return false };
+        self.names_day(at.date()) && has(self.minutes, at.minute()) && has(self.hours, at.hour())
+    }
+
+    /// The last minute that it names after one moment and not after another; `None` when it names none of them.
+    pub fn last_due(&self, after: Timestamp, until: Timestamp) -> Option<Timestamp> {
+        let (first, last) = (in_utc(after)?, in_utc(until)?);
+        let mut date = last.date();
+        for _ in 0..DAYS_BACK {
+            if date < first.date() {
+                return None;
+            }
+            if self.names_day(date) {
+                let until = if date == last.date() {
+                    last.time()
+                } else {
+                    jiff::civil::Time::MAX
+                };
+                if let Some(time) = self.last_time(until) {
+                    let moment = jiff::tz::TimeZone::UTC.to_timestamp(date.to_datetime(time)).ok()?;
+                    let moment = Timestamp(moment.as_millisecond());
+                    return (moment > after).then_some(moment);
+                }
+            }
+            date = date.yesterday().ok()?;
+        }
+        None
+    }
+
+    /// The last minute of a day that it names, not after a time of that day.
+    fn last_time(&self, until: jiff::civil::Time) -> Option<jiff::civil::Time> {
+        for hour in (0..=until.hour()).rev().filter(|hour| has(self.hours, *hour)) {
+            let end = if hour == until.hour() { until.minute() } else { 59 };
+            if let Some(minute) = (0..=end).rev().find(|minute| has(self.minutes, *minute)) {
+                return jiff::civil::Time::new(hour, minute, 0, 0).ok();
+            }
+        }
+        None
+    }
+
+    fn names_day(&self, date: jiff::civil::Date) -> bool {
+        let day = has(self.days, date.day());
+        let weekday = has(self.weekdays, date.weekday().to_sunday_zero_offset());
+        let named = if self.either_day {
             day || weekday
         } else {
             day && weekday
         };
-        has(self.minutes, at.minute()) && has(self.hours, at.hour()) && has(self.months, at.month()) && day
+        named && has(self.months, date.month())
     }
+}
+
+fn in_utc(time: Timestamp) -> Option<jiff::civil::DateTime> {
+    let moment = jiff::Timestamp::from_millisecond(time.0).ok()?;
+    Some(jiff::tz::TimeZone::UTC.to_datetime(moment))
+}
+
+fn has(set: u64, value: i8) -> bool {
+    u32::try_from(value).is_ok_and(|value| set >> value & 1 == 1)
 }
 
 /// The values of one item of a field, as bits.
@@ -122,7 +170,33 @@ fn values(item: &str, low: u8, high: u8) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Timestamp;
+
+    fn last(line: &str, after: &str, until: &str) -> Option<String> {
+        let time = |text: &str| Timestamp::parse(text).unwrap();
+        Cron::parse(line)
+            .unwrap()
+            .last_due(time(after), time(until))
+            .map(|at| at.to_string())
+    }
+
+    #[test]
+    fn the_last_minute_that_was_missed_is_found_and_no_earlier_one() {
+        let missed = |after, until| last("*/30 4 * * *", after, until);
+        assert_eq!(
+            missed("2026-06-01T00:00:00Z", "2026-06-03T04:10:00Z").as_deref(),
+            Some("2026-06-03T04:00:00Z")
+        );
+        assert_eq!(
+            missed("2026-06-01T00:00:00Z", "2026-06-03T03:59:59Z").as_deref(),
+            Some("2026-06-02T04:30:00Z")
+        );
+        assert_eq!(missed("2026-06-03T04:00:00Z", "2026-06-03T04:29:59Z"), None);
+        assert_eq!(
+            last("0 0 29 2 *", "2024-03-01T00:00:00Z", "2029-01-01T00:00:00Z").as_deref(),
+            Some("2028-02-29T00:00:00Z")
+        );
+        assert_eq!(last("0 0 31 2 *", "2024-03-01T00:00:00Z", "2029-01-01T00:00:00Z"), None);
+    }
 
     fn due(line: &str, time: &str) -> bool {
         Cron::parse(line).unwrap().is_due(Timestamp::parse(time).unwrap())

@@ -16,6 +16,7 @@ const FINISHED: &[EventKind] = &[EventKind::JobFinished];
 const PUSH: &[EventKind] = &[EventKind::PushCreated];
 const REQUEST: &[EventKind] = &[EventKind::RequestReceived];
 const ALERT: &[EventKind] = &[EventKind::PerfAlert];
+const TIMER: &[EventKind] = &[EventKind::Timer];
 
 /// One row of the table; `words` is written only for fields of a closed set.
 macro_rules! field {
@@ -516,6 +517,17 @@ pub static FIELDS: &[Field] = &[
         |e| alert(e)?.previous_push.map(|id| int(id.0))
     ),
     field!("at", ALERT, Type::Time, "When it was raised.", |e| time(alert(e)?.at)),
+    // Scheduled rules.
+    field!(
+        "at",
+        TIMER,
+        Type::Time,
+        "The minute that the schedule names; the last one, where several were missed.",
+        |e| match e {
+            Event::Timer(tick) => Some(Value::Time(tick.at)),
+            _ => None,
+        }
+    ),
 ];
 
 fn request_labels(kind: &RequestKind) -> &[Label] {
@@ -613,7 +625,11 @@ pub static OBJECT_FIELDS: &[ObjectField] = &[
     part!(Estimate, "jobs", Type::Int, "Jobs the case may ask for.", |e| Some(
         Value::Int(e.jobs.into())
     )),
-    part!(Estimate, "hours", Type::Double, "Machine-hours of those jobs.", |e| {
-        Some(Value::Double(e.hours))
-    }),
+    part!(
+        Estimate,
+        "hours",
+        Type::Double,
+        "Machine-hours of those jobs, by the mean duration of the label's runs; unknown while none has ended.",
+        |e| e.hours.map(Value::Double)
+    ),
 ];

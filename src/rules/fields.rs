@@ -32,17 +32,21 @@ pub enum EventKind {
     /// A performance series stepped.
     #[serde(rename = "perf.alert")]
     PerfAlert,
+    /// A scheduled rule is due: not written in `on`, it comes with `schedule`.
+    #[serde(rename = "timer")]
+    Timer,
 }
 
 impl EventKind {
     /// All kinds, in the order of the documentation.
-    pub const ALL: [EventKind; 6] = [
+    pub const ALL: [EventKind; 7] = [
         EventKind::JobFinished,
         EventKind::JobRunning,
         EventKind::JobPending,
         EventKind::PushCreated,
         EventKind::RequestReceived,
         EventKind::PerfAlert,
+        EventKind::Timer,
     ];
 
     /// The kind of an event.
@@ -56,6 +60,7 @@ impl EventKind {
             Event::Push(_) => EventKind::PushCreated,
             Event::Request(_) => EventKind::RequestReceived,
             Event::PerfAlert(_) => EventKind::PerfAlert,
+            Event::Timer(_) => EventKind::Timer,
         }
     }
 
@@ -68,6 +73,7 @@ impl EventKind {
             EventKind::PushCreated => "push.created",
             EventKind::RequestReceived => "request.received",
             EventKind::PerfAlert => "perf.alert",
+            EventKind::Timer => "timer",
         }
     }
 

@@ -28,18 +28,7 @@ const fn needed(name: &'static str, shape: Shape, doc: &'static str) -> Key {
 
 /// A key of the language that the engine does not act on yet: refused, never ignored. When the engine learns one, its
 /// line goes.
-pub(super) const NOT_YET: &[(&str, &str)] = &[
-    ("for_each", "write one rule for what is looked at as a whole"),
-    ("debounce", "`throttle` bounds how often a rule opens cases"),
-    ("once_within", "`throttle` bounds how often a rule opens cases"),
-    ("quiet_hours", "keep the rule in `mode: shadow` outside its hours"),
-    ("schedule", "a rule needs an event in `on:`"),
-    (
-        "approve",
-        "keep the rule in `mode: shadow`, and open what is worth it by hand",
-    ),
-    ("guards", "every guard stays on"),
-];
+pub(super) const NOT_YET: &[(&str, &str)] = &[];
 
 /// A whole file.
 pub(super) static FILE: Keys = Keys {

@@ -5,7 +5,7 @@
 //! knowing of budgets and lineage more than what a rule says of them.
 //!
 //! The way of a file: [`yaml`] makes a tree with places, [`shape`] checks it against the tables in [`keys`], [`read`]
-//! makes rules of it (with [`shared`], [`match_fields`], [`open`], [`expr`]), [`lint`] warns, [`set`] compiles. The
+//! makes rules of it (with [`shared`], [`match_fields`], [`open`], [`text`], [`expr`]), [`lint`] warns, [`set`] compiles. The
 //! way of an event: [`index`] (with [`lookup`]) finds the rules that can match, [`set`] evaluates them. [`field_table`]
 //! is the schema of events. [`schema`] and [`mod@reference`] say the same tables to editors and readers.
 
@@ -31,21 +31,22 @@ mod set;
 mod shape;
 mod shared;
 mod test_blocks;
+mod text;
 mod value;
 mod yaml;
 
 pub use code::Code;
 pub use cron::{Cron, CronError};
 pub use diagnostic::{Diagnostic, Diagnostics, MAX_DIAGNOSTICS, Severity};
-pub use expr::{EvalError, Seen};
+pub use expr::{EvalError, Seen, Stop};
 pub use facts::{Bug, Estimate, Facts, NoFacts};
 pub use field_table::{FIELDS, OBJECT_FIELDS};
 pub use fields::{EventKind, Field, ObjectField, fields_of};
 pub use matching::{FieldMatch, Glob, Matched, Range, Test};
 pub use rule::{
     Approve, Budget, BudgetScope, By, Condition, Counted, Debounce, ExpectedCases, Guard, MinuteOfDay, Mode, Notify,
-    QuietHours, Rule, RuleIndex, RuleTest, TestAction, TestExpectation, TestRun, TestStep, Throttle,
+    QuietHours, Rule, RuleIndex, RuleTest, TestAction, TestExpectation, TestRun, TestStep, Throttle, Unfilled,
 };
 pub use schema::json_schema;
-pub use set::{BindingHint, Clause, Evaluation, RuleSet, Tracing};
-pub use value::{List, Object, ObjectType, Type, Value, parse_duration, show_duration};
+pub use set::{Approval, BindingHint, Clause, Evaluation, MAX_ELEMENTS, RuleSet, Tracing};
+pub use value::{List, Object, ObjectType, Type, Value, parse_cel_duration, show_duration};

@@ -11,6 +11,7 @@ use super::code::Code;
 use super::diagnostic::{Gathering, closest, one_of};
 use super::fields::EventKind;
 use super::shape::{Key, Keys, Shape};
+use super::text::has_expressions;
 use super::yaml::{Node, Yaml};
 use crate::event::{CaseKind, CaseParams};
 
@@ -208,7 +209,7 @@ pub(super) fn read(node: &Node, kinds: &[EventKind], gathering: &mut Gathering) 
             .error(Code::Conflict, kind.span, message)
             .expected(format!("{allowed} in `on`"));
     }
-    if !known.params.check(node, gathering) || refuse_templates(node, gathering) {
+    if !known.params.check(node, gathering) {
         return None;
     }
     let params: CaseParams = match serde_json::from_value(to_json(node)) {
@@ -227,23 +228,23 @@ pub(super) fn read(node: &Node, kinds: &[EventKind], gathering: &mut Gathering) 
     breaches.is_empty().then_some(params)
 }
 
-/// `${{ … }}` in texts belongs to the language and is not filled in yet: refused, so that nothing is sent as written.
-fn refuse_templates(node: &Node, gathering: &mut Gathering) -> bool {
+/// The texts of `open` with expressions in them, by their place in the parameters (a JSON pointer).
+pub(super) fn texts<'n>(node: &'n Node, place: &str, found: &mut Vec<(String, &'n Node)>) {
     match &node.value {
-        Yaml::Text(text) if text.contains("${{") => {
-            let message = "expressions in texts (`${{ … }}`) are not filled in by this version";
-            gathering
-                .error(Code::NotSupported, node.span, message)
-                .suggest("write the text itself");
-            true
+        Yaml::Text(text) if has_expressions(text) => found.push((place.to_owned(), node)),
+        Yaml::List(items) => {
+            for (at, item) in items.iter().enumerate() {
+                texts(item, &format!("{place}/{at}"), found);
+            }
         }
-        Yaml::List(items) => items
-            .iter()
-            .fold(false, |any, item| refuse_templates(item, gathering) | any),
-        Yaml::Map(entries) => entries
-            .iter()
-            .fold(false, |any, (_, item)| refuse_templates(item, gathering) | any),
-        _ => false,
+        Yaml::Map(entries) => {
+            for (key, item) in entries {
+                // RFC 6901: `~` and `/` of a key are written `~0` and `~1`.
+                let key = key.name.replace('~', "~0").replace('/', "~1");
+                texts(item, &format!("{place}/{key}"), found);
+            }
+        }
+        _ => {}
     }
 }
 

@@ -20,9 +20,10 @@ use super::rule::{
     Approve, Budget, By, Condition, Debounce, Guard, Mode, Notify, QuietHours, Rule, RuleTest, Throttle,
 };
 use super::test_blocks;
-use super::value::{Type, parse_duration};
+use super::text::FilledText;
+use super::value::Type;
 use super::yaml::{self, Node, Yaml};
-use crate::event::{CausedBy, Duration, RuleName};
+use crate::event::{CausedBy, Duration, RuleName, parse_duration};
 
 /// The most rules of a set.
 const MAX_RULES: usize = 100_000;
@@ -163,9 +164,14 @@ impl Reader<'_> {
             kinds: &kinds,
             lists,
             estimate: false,
+            each: None,
         };
         let when = self.condition(node.get("when"), scope);
         let for_each = self.list_expression(node.get("for_each"), scope);
+        let element = for_each
+            .as_ref()
+            .and_then(|list| list.as_ref().map(|(_, element)| element));
+        let scope = Scope { each: element, ..scope };
         let approve = self.approve(
             node.get("approve"),
             Scope {
@@ -174,6 +180,7 @@ impl Reader<'_> {
             },
         );
         let open = node.get("open").filter(|open| matches!(open.value, Yaml::Map(_)));
+        let texts = open.and_then(|open| self.texts(open, scope));
         let open = open.and_then(|open| open::read(open, &kinds, self.gathering));
         let budget = self.named_budget(node.get("budget"));
         let throttle = node.get("throttle").and_then(|node| {
@@ -207,8 +214,9 @@ impl Reader<'_> {
             on: on?,
             matches,
             when: when?,
-            for_each: for_each?,
+            for_each: for_each?.map(|(list, _)| list),
             open: open?,
+            texts: texts?,
             budget: budget?,
             mode: mode(node.get("mode")),
             caused_by: causers(node.get("caused_by")),
@@ -256,7 +264,7 @@ impl Reader<'_> {
     fn events(&mut self, node: &Node) -> Option<Vec<EventKind>> {
         let Some(on) = node.get("on") else {
             if node.get("schedule").is_some() {
-                return Some(Vec::new());
+                return Some(vec![EventKind::Timer]);
             }
             let note = self
                 .gathering
@@ -266,7 +274,10 @@ impl Reader<'_> {
         };
         let mut kinds: Vec<EventKind> = Vec::new();
         for item in on.items() {
-            let kind = item.text().and_then(EventKind::from_word)?;
+            let kind = item
+                .text()
+                .and_then(EventKind::from_word)
+                .filter(|kind| *kind != EventKind::Timer)?;
             if kinds.contains(&kind) {
                 self.gathering.error(
                     Code::DuplicateName,
@@ -285,6 +296,9 @@ impl Reader<'_> {
             );
             return None;
         }
+        if node.get("schedule").is_some() {
+            kinds.push(EventKind::Timer);
+        }
         Some(kinds)
     }
 
@@ -302,26 +316,39 @@ impl Reader<'_> {
         }))
     }
 
-    /// An expression that must give a list.
-    fn list_expression(&mut self, node: Option<&Node>, scope: Scope<'_>) -> Option<Option<Condition>> {
+    /// The texts of `open` that have expressions in them. `None`: one has errors.
+    fn texts(&mut self, open: &Node, scope: Scope<'_>) -> Option<Vec<(String, FilledText)>> {
+        let mut found = Vec::new();
+        open::texts(open, "", &mut found);
+        let read = found.into_iter().map(|(place, node)| {
+            let text = node.text()?;
+            let (filled, errors) = FilledText::read(text, scope);
+            self.report(node, text, errors);
+            self.note_lists(text, scope);
+            Some((place, filled?))
+        });
+        // Every text is read before the first that has errors ends it, so that all errors are said.
+        read.collect::<Vec<_>>().into_iter().collect()
+    }
+
+    /// An expression that must give a list, and the type of its elements.
+    fn list_expression(&mut self, node: Option<&Node>, scope: Scope<'_>) -> Option<Option<(Condition, Type)>> {
         let Some(node) = node else { return Some(None) };
         let text = self.expression_text(node)?;
         let (compiled, errors) = expr::compile_value(&text, scope);
         self.report(node, &text, errors);
         let (expr, ty) = compiled?;
-        if !matches!(ty, Type::List(_)) {
-            self.gathering.error(
-                Code::TypeMismatch,
-                node.span,
-                format!("`for_each` goes through a list, this is a {ty}"),
-            );
+        let Type::List(element) = ty else {
+            let message = format!("`for_each` goes through a list, this is {}", expr::an(&ty));
+            self.gathering.error(Code::TypeMismatch, node.span, message);
             return None;
-        }
+        };
         self.note_lists(&text, scope);
-        Some(Some(Condition {
+        let list = Condition {
             text: Arc::from(text),
             expr,
-        }))
+        };
+        Some(Some((list, *element)))
     }
 
     /// The text of an expression; a bare `true` is YAML's truth value and stands for itself.
@@ -433,14 +460,16 @@ impl Reader<'_> {
 
     fn quiet_hours(&mut self, node: &Node) -> Option<QuietHours> {
         let tz = node.get("tz").and_then(|tz| Some((tz, tz.text()?)));
-        if let Some((tz, name)) = tz
-            && jiff::tz::TimeZone::get(name).is_err()
-        {
-            let message = format!("{name:?} is not a time zone");
-            self.gathering
-                .error(Code::BadLiteral, tz.span, message)
-                .expected("a name of the IANA database: Europe/Berlin, UTC");
-        }
+        let zone = tz.and_then(|(tz, name)| {
+            let zone = jiff::tz::TimeZone::get(name).ok();
+            if zone.is_none() {
+                let message = format!("{name:?} is not a time zone");
+                self.gathering
+                    .error(Code::BadLiteral, tz.span, message)
+                    .expected("a name of the IANA database: Europe/Berlin, UTC");
+            }
+            zone
+        });
         let (span, except) = match (node.get("hours"), node.get("except")) {
             (Some(hours), None) => (hours, false),
             (None, Some(except)) => (except, true),
@@ -460,7 +489,7 @@ impl Reader<'_> {
             return None;
         };
         Some(QuietHours {
-            tz: tz?.1.to_owned(),
+            tz: zone?,
             span: minutes,
             except,
         })
@@ -518,8 +547,7 @@ fn with_defaults(node: &Node, defaults: Option<&Node>) -> Node {
 
 /// A span of time whose shape was checked.
 pub(super) fn duration(node: Option<&Node>) -> Option<Duration> {
-    let ms = parse_duration(node?.text()?)?;
-    u64::try_from(ms).ok().map(Duration::from_millis)
+    parse_duration(node?.text()?).ok()
 }
 
 fn mode(node: Option<&Node>) -> Mode {

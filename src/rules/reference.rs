@@ -106,9 +106,14 @@ fn fields() -> String {
         EventKind::PushCreated,
         EventKind::RequestReceived,
         EventKind::PerfAlert,
+        EventKind::Timer,
     ];
     for kind in shown {
-        text += &format!("**`{}`**\n\n", kind.as_str());
+        let written = match kind {
+            EventKind::Timer => " (a rule with `schedule`)",
+            _ => "",
+        };
+        text += &format!("**`{}`**{written}\n\n", kind.as_str());
         text += &head(&["field", "type", "in `match`", "meaning"]);
         for field in fields_of(kind) {
             let words: Vec<String> = field.words.iter().map(|word| format!("`{word}`")).collect();

@@ -8,8 +8,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::expr::Expr;
+use super::expr::{Run, Stop};
+use super::facts::Facts;
 use super::fields::{EventKind, field};
 use super::matching::FieldMatch;
+use super::text::FilledText;
 use super::value::Value;
 use crate::event::{CaseParams, CausedBy, Duration, Event, RuleName, Timestamp};
 
@@ -165,12 +168,32 @@ pub type MinuteOfDay = u16;
 /// The hours in which a rule opens nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuietHours {
-    /// The time zone, by its IANA name; checked on reading.
-    pub tz: String,
+    /// The time zone whose clocks count.
+    pub tz: jiff::tz::TimeZone,
     /// From and to; a span that ends before it begins goes over midnight.
     pub span: (MinuteOfDay, MinuteOfDay),
     /// Whether the span is the only time that is *not* quiet.
     pub except: bool,
+}
+
+impl QuietHours {
+    /// Whether they are on at a moment. The beginning of the span belongs to it, its end does not. A moment that no
+    /// clock can show is quiet.
+    pub fn is_quiet(&self, now: Timestamp) -> bool {
+        let Ok(moment) = jiff::Timestamp::from_millisecond(now.0) else {
+            return true;
+        };
+        let clock = self.tz.to_datetime(moment).time();
+        // Hours and minutes of a clock are not negative.
+        let minute =
+            MinuteOfDay::from(clock.hour().unsigned_abs()) * 60 + MinuteOfDay::from(clock.minute().unsigned_abs());
+        let (from, to) = self.span;
+        let inside = match from < to {
+            true => (from..to).contains(&minute),
+            false => minute >= from || minute < to,
+        };
+        inside != self.except
+    }
 }
 
 /// When a person must approve.
@@ -235,8 +258,10 @@ pub struct Rule {
     pub when: Option<Condition>,
     /// A list to whose elements the rule is applied one by one.
     pub for_each: Option<Condition>,
-    /// The case to open.
+    /// The case to open, with the texts as they are written: [`Rule::params_for`] fills them in.
     pub open: CaseParams,
+    /// The texts of `open` with expressions in them, by their place in it (a JSON pointer).
+    pub(super) texts: Vec<(String, FilledText)>,
     /// The budget its jobs are drawn from, by name; it exists.
     pub budget: Option<Arc<str>>,
     /// Whether it acts.
@@ -261,6 +286,81 @@ pub struct Rule {
     pub relaxed: Vec<Guard>,
     /// Whether it waits while a project's tree is closed.
     pub waits_for_tree: bool,
+}
+
+/// Why a rule that matched opens nothing: a text of `open` has no value for the event.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unfilled {
+    /// A fact is not known yet, or something cannot be computed.
+    #[error("`{place}` of `open`: {why}")]
+    Stopped {
+        /// Where in `open` the text stands: `/input/env/LABEL`.
+        place: String,
+        /// Why it has no value.
+        why: Stop,
+    },
+    /// The case cannot take what was filled in.
+    #[error("`open` cannot be filled in: {0}")]
+    Refused(String),
+}
+
+impl Rule {
+    /// The spans over which its conditions ask for a failure rate, each once.
+    pub fn rate_windows(&self) -> Vec<Duration> {
+        let mut found = Vec::new();
+        let approve = self.approve.as_ref().and_then(|approve| approve.when.as_ref());
+        for condition in self.when.iter().chain(&self.for_each).chain(approve) {
+            condition.expr.rate_windows(&mut found);
+        }
+        for (_, text) in &self.texts {
+            text.rate_windows(&mut found);
+        }
+        found
+    }
+
+    /// Whether its conditions ask for the bugs of a failure.
+    pub fn asks_bugs(&self) -> bool {
+        let approve = self.approve.as_ref().and_then(|approve| approve.when.as_ref());
+        let mut conditions = self.when.iter().chain(&self.for_each).chain(approve);
+        conditions.any(|condition| condition.expr.reads("bugs"))
+    }
+
+    /// The parameters of the case that it opens on an event: those of `open`, with every `${{ … }}` in its texts
+    /// replaced. `each` is the element of `for_each` that the case is for.
+    ///
+    /// # Errors
+    /// A text has no value for this event: nothing may be opened.
+    pub fn params_for<'a>(
+        &'a self,
+        event: &'a Event,
+        facts: &'a dyn Facts,
+        each: Option<&Value<'a>>,
+    ) -> Result<CaseParams, Unfilled> {
+        if self.texts.is_empty() {
+            return Ok(self.open.clone());
+        }
+        let refused = |error: serde_json::Error| Unfilled::Refused(error.to_string());
+        let mut open = serde_json::to_value(&self.open).map_err(refused)?;
+        for (place, text) in &self.texts {
+            let mut run = Run::new(event, facts, None);
+            if let Some(each) = each {
+                run = run.with_each(each.clone());
+            }
+            let filled = text.fill(&mut run).map_err(|why| Unfilled::Stopped {
+                place: place.clone(),
+                why,
+            })?;
+            match open.pointer_mut(place) {
+                Some(slot) => *slot = filled.into(),
+                None => return Err(Unfilled::Refused(format!("it has no text at `{place}`"))),
+            }
+        }
+        let params: CaseParams = serde_json::from_value(open).map_err(refused)?;
+        match params.check().first() {
+            Some(breach) => Err(Unfilled::Refused(breach.to_string())),
+            None => Ok(params),
+        }
+    }
 }
 
 /// A run that a test gives as history.

@@ -13,8 +13,8 @@ use super::open::KINDS;
 use super::shape::{Keys, Shape};
 use super::value::Type;
 
-/// The pattern of a span of time, as [`super::value::parse_duration`] reads it, without signs.
-const DURATION: &str = r"^(\d+(\.\d*)?(d|h|m|s|ms|us|ns))+$";
+/// The pattern of a span of time; that larger units stand first is [`crate::event::parse_duration`]'s to say.
+const DURATION: &str = r"^(\d+(d|h|m|s|ms))+$";
 /// The pattern of a name.
 const NAME: &str = "^[A-Za-z][A-Za-z0-9_-]{0,99}$";
 /// The pattern of a text that is not only white space.

@@ -19,7 +19,7 @@ use super::index::{Entry, Index};
 use super::lint;
 use super::matching::{FieldMatch, Matched, Test};
 use super::read;
-use super::rule::{Budget, Mode, Rule, RuleIndex, RuleTest};
+use super::rule::{Budget, Condition, Mode, Rule, RuleIndex, RuleTest};
 use super::value::Value;
 use super::yaml::MAX_FILE_BYTES;
 use crate::event::{Event, Outcome};
@@ -61,6 +61,18 @@ pub struct Evaluation {
     /// Why the condition could not be computed; it then counts as not met.
     pub error: Option<EvalError>,
     /// Every part with what it saw; empty unless asked for.
+    pub trace: Vec<Clause>,
+}
+
+/// The most elements of a rule's `for_each` that are looked at on one event.
+pub const MAX_ELEMENTS: usize = 200;
+
+/// Whether a person must approve a case before it asks for anything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Approval {
+    /// Whether; also where that is not known or cannot be computed.
+    pub needed: bool,
+    /// The parts of `approve: { when: … }` with what they saw.
     pub trace: Vec<Clause>,
 }
 
@@ -140,6 +152,14 @@ impl RuleSet {
         self.rules.get(index.0)
     }
 
+    /// The place of the rule of this name.
+    pub fn find(&self, name: &str) -> Option<RuleIndex> {
+        self.rules
+            .iter()
+            .position(|rule| rule.name.as_str() == name)
+            .map(RuleIndex)
+    }
+
     /// All budgets, by name.
     pub fn budgets(&self) -> &[Budget] {
         &self.budgets
@@ -177,12 +197,7 @@ impl RuleSet {
     /// A rule that is not for this kind of event does not match. The mode of the rule, lineage and budgets are the
     /// engine's business.
     pub fn evaluate(&self, rule: RuleIndex, event: &Event, facts: &dyn Facts, tracing: Tracing) -> Evaluation {
-        let mut result = Evaluation {
-            matched: Matched::True,
-            unknown: Vec::new(),
-            error: None,
-            trace: Vec::new(),
-        };
+        let mut result = Evaluation::open();
         let kind = EventKind::of(event);
         let fields = self
             .rule(rule)
@@ -197,29 +212,60 @@ impl RuleSet {
                 return result;
             }
         }
-        let Some(when) = &rule.when else { return result };
-        let mut run = Run::new(event, facts, (tracing == Tracing::On).then_some(&*when.text));
-        for clause in when.expr.clauses() {
-            let truth = run.truth(clause);
-            result.take_truth(truth);
-            if tracing == Tracing::On {
-                let span = clause.span();
-                result.trace.push(Clause {
-                    text: when.text.get(span.clone()).unwrap_or_default().to_owned(),
-                    span: Some((span.start, span.end)),
-                    matched: truth.map_or_else(Stop::as_matched, Matched::from),
-                    seen: run.take_seen(),
-                    note: truth.err().map(Stop::explain),
-                });
-            } else if result.matched == Matched::False && result.error.is_none() {
-                break;
-            }
-        }
-        // Unknown goes before error: what is not known yet may still make it true or false.
-        if result.error.is_some() && result.matched == Matched::True {
-            result.matched = Matched::False;
+        if let Some(when) = &rule.when {
+            let run = Run::new(event, facts, (tracing == Tracing::On).then_some(&*when.text));
+            result.take_condition(when, run, tracing);
         }
         result
+    }
+
+    /// The elements that a rule is applied to one by one on this event, at most one more than [`MAX_ELEMENTS`]; `None`
+    /// for a rule without `for_each`.
+    ///
+    /// # Errors
+    /// The list is not known yet, or cannot be computed.
+    pub fn elements<'a>(
+        &'a self,
+        rule: RuleIndex,
+        event: &'a Event,
+        facts: &'a dyn Facts,
+    ) -> Result<Option<Vec<Value<'a>>>, Stop> {
+        let Some(list) = self.rule(rule).and_then(|rule| rule.for_each.as_ref()) else {
+            return Ok(None);
+        };
+        match Run::new(event, facts, None).eval(&list.expr)? {
+            Value::List(list) => Ok(Some(list.iter().take(MAX_ELEMENTS + 1).collect())),
+            // The checker lets only lists through.
+            _ => Ok(Some(Vec::new())),
+        }
+    }
+
+    /// Whether a person must approve the case that a rule opens on this event; `facts` know the estimate. `None` for
+    /// a rule without `approve`.
+    pub fn approval<'a>(
+        &'a self,
+        rule: RuleIndex,
+        event: &'a Event,
+        facts: &'a dyn Facts,
+        each: Option<&Value<'a>>,
+    ) -> Option<Approval> {
+        let approve = self.rule(rule)?.approve.as_ref()?;
+        let Some(when) = &approve.when else {
+            return Some(Approval {
+                needed: true,
+                trace: Vec::new(),
+            });
+        };
+        let mut run = Run::new(event, facts, Some(&when.text));
+        if let Some(each) = each {
+            run = run.with_each(each.clone());
+        }
+        let mut said = Evaluation::open();
+        said.take_condition(when, run, Tracing::On);
+        Some(Approval {
+            needed: said.matched != Matched::False || said.error.is_some(),
+            trace: said.trace,
+        })
     }
 
     /// Whether some rule that is not off can match events of this project.
@@ -270,6 +316,40 @@ impl RuleSet {
 }
 
 impl Evaluation {
+    /// Nothing was asked yet.
+    fn open() -> Evaluation {
+        Evaluation {
+            matched: Matched::True,
+            unknown: Vec::new(),
+            error: None,
+            trace: Vec::new(),
+        }
+    }
+
+    /// Takes in a condition, clause by clause.
+    fn take_condition<'a>(&mut self, condition: &'a Condition, mut run: Run<'a>, tracing: Tracing) {
+        for clause in condition.expr.clauses() {
+            let truth = run.truth(clause);
+            self.take_truth(truth);
+            if tracing == Tracing::On {
+                let span = clause.span();
+                self.trace.push(Clause {
+                    text: condition.text.get(span.clone()).unwrap_or_default().to_owned(),
+                    span: Some((span.start, span.end)),
+                    matched: truth.map_or_else(Stop::as_matched, Matched::from),
+                    seen: run.take_seen(),
+                    note: truth.err().map(|stop| stop.to_string()),
+                });
+            } else if self.matched == Matched::False && self.error.is_none() {
+                break;
+            }
+        }
+        // Unknown goes before error: what is not known yet may still make it true or false.
+        if self.error.is_some() && self.matched == Matched::True {
+            self.matched = Matched::False;
+        }
+    }
+
     fn take_field(&mut self, field: &FieldMatch, event: &Event, tracing: Tracing) {
         let matched = field.test(event);
         self.matched = self.matched.and(matched);
@@ -282,7 +362,7 @@ impl Evaluation {
                 .of_event(event)
                 .map_or_else(|| "unknown".to_owned(), |value| value.to_string());
             let note = match (matched, field.guard) {
-                (Matched::Unknown, _) => Some(Stop::Unknown(field.field.name).explain()),
+                (Matched::Unknown, _) => Some(Stop::Unknown(field.field.name).to_string()),
                 (Matched::False, true) => {
                     Some("infra outcomes match only where `match.outcome` names `infra`".to_owned())
                 }
@@ -317,18 +397,10 @@ impl Evaluation {
 
 impl Stop {
     /// An error counts as not met.
-    fn as_matched(self) -> Matched {
+    pub(super) fn as_matched(self) -> Matched {
         match self {
             Stop::Unknown(_) => Matched::Unknown,
             Stop::Error(_) => Matched::False,
-        }
-    }
-
-    /// The reason as a sentence.
-    fn explain(self) -> String {
-        match self {
-            Stop::Unknown(name) => format!("unknown: {name} is not known yet"),
-            Stop::Error(error) => format!("not computed: {error}"),
         }
     }
 }

@@ -5,8 +5,8 @@
 
 use super::code::Code;
 use super::diagnostic::{Gathering, closest, one_of};
-use super::value::parse_duration;
 use super::yaml::{Node, Yaml};
+use crate::event::parse_duration;
 
 /// The longest name of a rule, budget or list, in characters.
 const MAX_NAME: usize = 100;
@@ -180,7 +180,7 @@ impl Shape {
             Shape::Text => !text.trim().is_empty(),
             Shape::Name => is_name(text),
             Shape::Word(words) => words.contains(&text),
-            Shape::Duration => parse_duration(text).is_some_and(|ms| ms > 0),
+            Shape::Duration => parse_duration(text).is_ok_and(|span| !span.is_zero()),
             Shape::Time => crate::event::Timestamp::parse(text).is_some(),
             Shape::FieldName => text.strip_prefix("event.").is_some_and(|name| !name.is_empty()),
             _ => true,
@@ -193,7 +193,10 @@ impl Shape {
             let message = if text.trim().is_empty() {
                 format!("`{owner}` is empty")
             } else {
-                format!("`{owner}` cannot be {text:?}")
+                match (self, parse_duration(text)) {
+                    (Shape::Duration, Err(error)) => format!("`{owner}` cannot be {text:?}: {error}"),
+                    _ => format!("`{owner}` cannot be {text:?}"),
+                }
             };
             let note = gathering.error(code, node.span, message).expected(self.describe());
             if let Shape::Word(words) = self {

@@ -109,7 +109,7 @@ fn given(field: &Field, value: &Node, gathering: &mut Gathering) -> Option<Json>
         (Type::Bool, Yaml::Bool(_)) | (Type::Int, Yaml::Int(_)) | (Type::Double, Yaml::Int(_) | Yaml::Float(_)) => true,
         (Type::Text, Yaml::Text(text)) => field.words.is_empty() || field.words.contains(&text.as_str()),
         (Type::Time, Yaml::Text(text)) => Timestamp::parse(text).is_some(),
-        (Type::Duration, Yaml::Text(text)) => super::value::parse_duration(text).is_some(),
+        (Type::Duration, Yaml::Text(text)) => crate::event::parse_duration(text).is_ok(),
         (Type::List(_), Yaml::List(_)) => true,
         _ => false,
     };

@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::event::{Changeset, Label, Signature, Timestamp};
+use crate::event::{Changeset, Duration, Label, Signature, Timestamp, format_duration};
 
 use super::facts::{Bug, Estimate};
 
@@ -299,7 +299,10 @@ impl fmt::Display for Value<'_> {
             Value::Object(Object::Bug(bug)) => write!(f, "bug {}", bug.id),
             Value::Object(Object::Changeset(changeset)) => write!(f, "changeset {}", changeset.node),
             Value::Object(Object::Signature(signature)) => write!(f, "signature {signature}"),
-            Value::Object(Object::Estimate(estimate)) => write!(f, "{} jobs, {:.1} h", estimate.jobs, estimate.hours),
+            Value::Object(Object::Estimate(estimate)) => match estimate.hours {
+                Some(hours) => write!(f, "{} jobs, {hours:.1} h", estimate.jobs),
+                None => write!(f, "{} jobs", estimate.jobs),
+            },
         }
     }
 }
@@ -316,12 +319,21 @@ const UNITS: [(&str, f64); 7] = [
     ("s", 1_000.0),
 ];
 
+/// The moments that can be computed with, in milliseconds since 1970: the years 1 to 9999 (cel-spec, "Timestamp"), but
+/// for the last 26 hours, which some time zone could not show.
+pub(super) const YEARS: std::ops::RangeInclusive<i64> = -62_135_596_800_000..=253_402_207_200_999;
+
+/// The spans that can be computed with, in milliseconds: those of 64 bits of nanoseconds (292 years), as in CEL's
+/// implementations.
+pub(super) const SPANS: std::ops::RangeInclusive<i64> = -9_223_372_036_854..=9_223_372_036_854;
+
 /// The longest duration in milliseconds: a hundred years. What is longer was mistyped.
 const MAX_DURATION_MS: f64 = 100.0 * 366.0 * 86_400_000.0;
 
-/// Reads a duration: numbers with units one after the other (`1h30m`, `0.5s`, `14d`, `-5m`), as CEL and Go write
-/// them, and days. The result is in milliseconds; `None` when the text is none, or over a hundred years.
-pub fn parse_duration(text: &str) -> Option<i64> {
+/// Reads the text of `duration("…")`: numbers with units one after the other (`1h30m`, `0.5s`, `14d`, `-5m`), as CEL
+/// and Go write them, and days. The result is in milliseconds; `None` when the text is none, or over a hundred years.
+/// (Spans outside of expressions are [`crate::event::parse_duration`]'s: whole numbers, larger units first.)
+pub fn parse_cel_duration(text: &str) -> Option<i64> {
     let (sign, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (-1.0, rest),
         None => (1.0, text.strip_prefix('+').unwrap_or(text)),
@@ -344,25 +356,21 @@ pub fn parse_duration(text: &str) -> Option<i64> {
     (any && total <= MAX_DURATION_MS).then_some((sign * total).round() as i64)
 }
 
-/// Writes a duration as [`parse_duration`] reads it.
+/// Writes a duration for people; [`parse_cel_duration`] reads it back.
 pub fn show_duration(ms: i64) -> String {
-    if ms == 0 {
-        return "0s".to_owned();
+    let span = format_duration(Duration::from_millis(ms.unsigned_abs()));
+    match ms < 0 {
+        true => format!("-{span}"),
+        false => span,
     }
-    let mut text = if ms < 0 { "-".to_owned() } else { String::new() };
-    let mut rest = ms.unsigned_abs();
-    for (unit, size) in [
-        ("d", 86_400_000),
-        ("h", 3_600_000),
-        ("m", 60_000),
-        ("s", 1_000),
-        ("ms", 1),
-    ] {
-        let count = rest / size;
-        rest %= size;
-        if count > 0 {
-            text.push_str(&format!("{count}{unit}"));
-        }
+}
+
+/// Writes a duration as CEL's `string(…)` does: in seconds.
+pub fn duration_in_seconds(ms: i64) -> String {
+    let (seconds, rest) = (ms.unsigned_abs() / 1_000, ms.unsigned_abs() % 1_000);
+    let sign = if ms < 0 { "-" } else { "" };
+    match rest {
+        0 => format!("{sign}{seconds}s"),
+        rest => format!("{sign}{seconds}.{}s", format!("{rest:03}").trim_end_matches('0')),
     }
-    text
 }

@@ -76,6 +76,11 @@ impl SimCi {
         (world.asked(), world.job_count())
     }
 
+    /// Tasks that were taken back.
+    pub fn cancelled(&self) -> usize {
+        self.world().cancelled()
+    }
+
     /// The bus of this CI.
     pub fn bus(&self) -> SimBus {
         SimBus {
@@ -154,6 +159,16 @@ impl Backend for SimBackend {
     async fn find(&self, request: &JobRequest, _sent_at: Timestamp) -> Result<Found, RequestError> {
         let found = self.0.world().action_of(request);
         Ok(found.map_or(Found::NotDone, |task| Found::Done(receipt(task))))
+    }
+
+    async fn cancel(&self, task: &TaskId) -> Result<(), RequestError> {
+        let now = self.0.clock.now();
+        let mut world = self.0.world();
+        world.cancel(task, now);
+        let messages = world.take_outgoing();
+        drop(world);
+        lock(&self.0.queue).extend(messages);
+        Ok(())
     }
 
     async fn check(&self) -> Vec<Finding> {

@@ -1,7 +1,7 @@
 //! The simulated world: pushes that land, jobs that run, defects that break them.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -160,7 +160,7 @@ pub enum SimEvent {
         /// How many.
         times: u32,
     },
-    /// A job got a machine.
+    /// A job got a machine, or would have got or left one and was taken back before.
     Started,
 }
 
@@ -190,6 +190,7 @@ pub struct World {
     asked: u64,
     actions: BTreeMap<ActionKey, TaskId>,
     tests: Vec<NewTest>,
+    cancelled: BTreeSet<TaskId>,
     /// The new tests that failed in a job: indices of both.
     failed_tests: BTreeMap<usize, Vec<usize>>,
 }
@@ -208,6 +209,7 @@ impl World {
             asked: 0,
             actions: BTreeMap::new(),
             tests: Vec::new(),
+            cancelled: BTreeSet::new(),
             failed_tests: BTreeMap::new(),
             plan,
         };
@@ -346,6 +348,23 @@ impl World {
         Ok(action)
     }
 
+    /// Takes a task back: a job that has not ended, or an action task that has not made its jobs.
+    pub fn cancel(&mut self, task: &TaskId, now: Timestamp) {
+        self.cancelled.insert(task.clone());
+        if let Some(index) = self.by_task.get(task).copied()
+            && let Some(job) = self.jobs.get_mut(index)
+            && job.state.outcome().is_none()
+        {
+            job.state = RunState::Finished(Outcome::Cancelled);
+            self.say(index, now);
+        }
+    }
+
+    /// Tasks that somebody took back.
+    pub fn cancelled(&self) -> usize {
+        self.cancelled.len()
+    }
+
     /// The action task that a request led to, if it ever arrived.
     pub fn action_of(&self, request: &JobRequest) -> Option<TaskId> {
         self.actions.get(&request.key).cloned()
@@ -401,6 +420,7 @@ impl World {
     }
 
     fn make(&mut self, push: usize, label: Label, times: u32, action: &TaskId, at: Timestamp) -> SimEvent {
+        let times = if self.cancelled.contains(action) { 0 } else { times };
         for _ in 0..times {
             self.schedule(push, label.clone(), action.clone(), at);
         }
@@ -431,6 +451,9 @@ impl World {
 
     fn start(&mut self, index: usize, at: Timestamp) -> SimEvent {
         let takes = self.spread(RUNS);
+        if self.has_ended(index) {
+            return SimEvent::Started;
+        }
         if let Some(job) = self.jobs.get_mut(index) {
             job.state = RunState::Running;
             job.started = Some(at);
@@ -441,6 +464,9 @@ impl World {
     }
 
     fn end(&mut self, index: usize, at: Timestamp) -> Option<SimEvent> {
+        if self.has_ended(index) {
+            return Some(SimEvent::Started);
+        }
         let outcome = self.outcome(index)?;
         let job = self.jobs.get_mut(index)?;
         job.state = RunState::Finished(outcome);
@@ -454,6 +480,11 @@ impl World {
         };
         self.say(index, at);
         Some(event)
+    }
+
+    /// Whether the job was taken back.
+    fn has_ended(&self, index: usize) -> bool {
+        self.jobs.get(index).is_some_and(|job| job.state.outcome().is_some())
     }
 
     fn outcome(&mut self, index: usize) -> Option<Outcome> {

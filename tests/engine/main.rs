@@ -1,5 +1,6 @@
 //! The engine on real books (SQLite in memory): which events open what, which jobs are asked for, and why not.
 
+mod envelope;
 mod evidence;
 mod lineage;
 mod opening;

@@ -36,6 +36,8 @@ pub struct Run {
     parent: Option<String>,
     caused_by: CausedBy,
     latest: bool,
+    at: Timestamp,
+    lasted: Option<Duration>,
     facts: JobFacts,
 }
 
@@ -49,6 +51,8 @@ pub fn run(label: &str) -> Run {
         parent: None,
         caused_by: CausedBy::Push,
         latest: true,
+        at: START,
+        lasted: None,
         facts: JobFacts::default(),
     }
 }
@@ -61,6 +65,23 @@ impl Run {
 
     pub fn of(mut self, project: &str) -> Run {
         self.project = project.to_owned();
+        self
+    }
+
+    /// When it reached its state.
+    pub fn at(mut self, at: Timestamp) -> Run {
+        self.at = at;
+        self
+    }
+
+    /// How long it was on a machine.
+    pub fn lasting(mut self, span: Duration) -> Run {
+        self.lasted = Some(span);
+        self
+    }
+
+    pub fn tier(mut self, tier: u8) -> Run {
+        self.facts.tier = Some(tier);
         self
     }
 
@@ -94,6 +115,24 @@ impl Run {
             test: test.into(),
         }]);
         self.facts.groups = Some(vec![group.into()]);
+        self
+    }
+
+    /// Several things that failed, each with its group; these groups ran.
+    pub fn with_failures(mut self, failures: &[(&str, &str)]) -> Run {
+        let signature = |(group, test): &(&str, &str)| Signature {
+            group: Some((*group).into()),
+            test: (*test).into(),
+        };
+        self.facts.signatures = Some(failures.iter().map(signature).collect());
+        self.facts.groups = Some(failures.iter().map(|(group, _)| Arc::from(*group)).collect());
+        self
+    }
+
+    /// Groups that ran besides.
+    pub fn with_more_groups(mut self, groups: &[&str]) -> Run {
+        let more = groups.iter().map(|group| Arc::from(*group));
+        self.facts.groups.get_or_insert_default().extend(more);
         self
     }
 
@@ -146,10 +185,10 @@ impl Run {
             state,
             reason: None,
             latest: self.latest,
-            at: START,
+            at: self.at,
             scheduled: None,
-            started: None,
-            resolved: None,
+            started: self.lasted.map(|span| self.at.minus(span)),
+            resolved: self.lasted.map(|_| self.at),
             worker: None,
             pool: None,
             facts,
@@ -231,6 +270,37 @@ impl Tree {
         self.notes.extend(notes);
     }
 
+    /// Other rules are put in force.
+    pub fn reload(&mut self, rules: &str) {
+        let rules = RuleSet::parse(&[("rules.yaml", rules)]).unwrap_or_else(|errors| panic!("{errors}"));
+        self.engine.set_rules(Arc::new(rules));
+    }
+
+    /// A person approves a case. Whether it was waiting for that.
+    pub fn approve(&mut self, case: CaseId, who: &str) -> bool {
+        let (engine, now) = (&mut self.engine, self.now);
+        let approved = self.store.transact(|books| engine.approve(books, case, who, now));
+        approved.unwrap().is_some()
+    }
+
+    /// A person closes a case.
+    pub fn withdraw(&mut self, case: CaseId) {
+        let (engine, now) = (&mut self.engine, self.now);
+        let closed = self.store.transact(|books| engine.withdraw(books, case, "enough", now));
+        assert!(closed.unwrap().is_some());
+    }
+
+    /// Why cases asked for nothing, in order.
+    pub fn held_back(&self) -> Vec<&'static str> {
+        self.notes
+            .iter()
+            .filter_map(|note| match note {
+                Note::HeldBack(_, reason) => Some(reason.as_str()),
+                _ => None,
+            })
+            .collect()
+    }
+
     /// The CI takes everything that was asked for, each with an action task of its own: `action-C1.1.2`.
     pub fn ci_accepts(&mut self) {
         let now = self.now;
@@ -238,7 +308,7 @@ impl Tree {
             .transact(|books| {
                 for due in books.queued(now, 1_000)? {
                     let key = due.request.key;
-                    books.begin_sending(key, "tc", now, now.plus(Duration::from_secs(60)))?;
+                    books.begin_sending(key, "tc", 0, now, now.plus(Duration::from_secs(60)))?;
                     books.accepted(key, Some(&TaskId::from(format!("action-{key}"))), None, now)?;
                 }
                 Ok(())
@@ -252,7 +322,7 @@ impl Tree {
         self.store
             .transact(|books| {
                 for due in books.queued(now, 1_000)? {
-                    books.begin_sending(due.request.key, "tc", now, now.plus(Duration::from_secs(60)))?;
+                    books.begin_sending(due.request.key, "tc", 0, now, now.plus(Duration::from_secs(60)))?;
                 }
                 Ok(())
             })

@@ -206,6 +206,10 @@ impl<'a> Report<'a> {
                     let verdict = case.verdict.as_ref().map_or("", |verdict| verdict.kind.as_str());
                     self.line(now, "verdict", &format!("{} {verdict}: {}", case.id, case.why))?;
                 }
+                Note::HeldBack(case, reason) => {
+                    *self.outcome.suppressed.entry(reason.as_str()).or_default() += 1;
+                    self.line(now, "held", &format!("{} {reason}: {}", case.id, reason.sentence()))?;
+                }
                 Note::Discarded(why) => *self.outcome.discarded.entry(why.as_str()).or_default() += 1,
                 Note::Waits(_) => {}
             }

@@ -5,7 +5,8 @@ use crate::cases::{Gap, PushEvidence};
 use crate::engine::evidence::{self, Tally};
 use crate::engine::ledger::{CaseRow, View};
 use crate::engine::settings::EngineSettings;
-use crate::event::{CaseKind, CaseParams, Duration, Reason, Timestamp, VerdictKind};
+use crate::event::{CaseKind, CaseParams, Duration, Reason, Subject, Timestamp, VerdictKind};
+use crate::rules::Guard;
 
 /// How long a hit explains further failures of the same subject: they are the same intermittent.
 const HIT_EXPLAINS: Duration = Duration::from_secs(24 * 3600);
@@ -19,25 +20,42 @@ pub struct Surroundings {
     pub gap: Option<Gap>,
 }
 
-/// Decides whether a failure opens a case with these parameters.
+/// What is asked about a failure: a case with these parameters about this subject, with guards that the rule relaxes.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Its kind and parameters.
+    pub params: &'a CaseParams,
+    /// What it would be about.
+    pub subject: &'a Subject,
+    /// Guards that do not count.
+    pub relaxed: &'a [Guard],
+}
+
+/// Decides whether a failure opens a case.
 pub fn consider(
     placed: &Placed<'_>,
-    params: &CaseParams,
+    wanted: Wanted<'_>,
     view: &View,
     settings: &EngineSettings,
     now: Timestamp,
 ) -> (Opening, Surroundings) {
+    let Wanted {
+        params,
+        subject,
+        relaxed,
+    } = wanted;
     let kind = params.kind();
-    let subject = placed.subject();
-    let same = |case: &&CaseRow| case.params.kind() == kind && case.subject == subject;
+    let same = |case: &&CaseRow| case.params.kind() == kind && case.subject == *subject;
     let tally = Tally::of(view, placed.label, subject.signature.as_ref(), settings, now);
     let pushes = evidence::pushes(view, &tally, &view.actions);
     let mut around = Surroundings { pushes, gap: None };
-    if let Some(open) = view.open.iter().find(same) {
+    let one_open_case = !relaxed.contains(&Guard::OneOpenCase);
+    if let Some(open) = view.open.iter().find(same).filter(|_| one_open_case) {
         return (Opening::Join(open.id), around);
     }
     let objection = match kind {
-        CaseKind::FindCulprit => find_culprit(placed, view, &mut around, same),
+        CaseKind::FindCulprit => find_culprit(placed, view, &mut around, same)
+            .filter(|reason| *reason != Reason::InFlight || !relaxed.contains(&Guard::InFlight)),
         CaseKind::UntilHit => until_hit(view, same, now),
         _ => Some(Reason::NotPossible),
     };
@@ -71,6 +89,13 @@ fn find_culprit(
     // A case that looked at a failure after that green push has said what there is to say.
     if view.closed.iter().filter(same).any(|case| case.push > last_good) {
         return Some(Reason::Explained);
+    }
+    // Another failure of the very same runs is searched for already: what it asked for tells of this one as well.
+    let shares = |case: &CaseRow| {
+        case.params.kind() == CaseKind::FindCulprit && case.label == *placed.label && case.subject.signature.is_some()
+    };
+    if gap.missing.is_empty() && gap.in_flight > 0 && view.open.iter().any(shares) {
+        return None;
     }
     if gap.missing.is_empty() {
         return Some(if gap.in_flight > 0 {

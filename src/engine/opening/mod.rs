@@ -9,9 +9,13 @@ use std::sync::Arc;
 use super::ledger::{Lack, View};
 use super::settings::EngineSettings;
 use crate::event::{
-    CaseId, CaseKind, CaseParams, CausedBy, JobEvent, Label, Outcome, Project, PushId, Reason, RunKey, Subject, Target,
-    Unable,
+    CaseId, CaseKind, CaseParams, CausedBy, JobEvent, Label, Outcome, Project, PushId, Reason, RunKey, Signature,
+    Subject, Target, Unable,
 };
+
+/// Failing tests of one run that get a case each. A run in which more failed is broken as a whole, and one case about the
+/// job says that better.
+pub const SIGNATURES_EACH: usize = 5;
 
 /// A job event whose place is known.
 #[derive(Debug, Clone, Copy)]
@@ -40,12 +44,26 @@ impl<'a> Placed<'a> {
 
     /// What a case about this failure would be about: the signature where exactly one is known, else the job.
     pub fn subject(&self) -> Subject {
-        let facts = &self.job.facts;
-        let signature = match facts.signatures.as_deref() {
-            Some([only]) => Some(only.clone()),
-            _ => None,
-        };
-        let label = match (&signature, facts.series()) {
+        match self.job.facts.signatures.as_deref() {
+            Some([only]) => self.subject_with(Some(only.clone())),
+            _ => self.subject_with(None),
+        }
+    }
+
+    /// What cases about this failure would be about: each of the few tests that failed, else the job.
+    pub fn subjects(&self) -> Vec<Subject> {
+        match self.job.facts.signatures.as_deref() {
+            Some(several) if (1..=SIGNATURES_EACH).contains(&several.len()) => several
+                .iter()
+                .map(|signature| self.subject_with(Some(signature.clone())))
+                .collect(),
+            _ => vec![self.subject_with(None)],
+        }
+    }
+
+    /// What a case about one of the things that failed would be about; `None`: the job.
+    pub fn subject_with(&self, signature: Option<Signature>) -> Subject {
+        let label = match (&signature, self.job.facts.series()) {
             (Some(_), Some(series)) => series,
             _ => self.label.clone(),
         };

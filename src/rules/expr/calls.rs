@@ -10,10 +10,10 @@ use super::check::{Checker, Typed, an};
 use super::functions::{self, FUNCTIONS, HISTORY_FUNCTIONS};
 use super::parse::{Ast, Node};
 use super::program::{Convert, Expr, History, Macro, Op, TextTest, TimePart};
-use crate::event::Timestamp;
+use crate::event::{Duration, Timestamp};
 use crate::rules::code::Code;
 use crate::rules::diagnostic::{closest, one_of};
-use crate::rules::value::{Type, Value, parse_duration};
+use crate::rules::value::{Type, Value, YEARS, parse_cel_duration};
 
 /// The largest compiled regular expression in bytes: stops patterns such as `(a{1000}){1000}`.
 const MAX_REGEX_BYTES: usize = 256 * 1024;
@@ -61,7 +61,7 @@ impl Checker<'_> {
                 let Node::Text(text) = &arg.node else {
                     return self.literal_wanted(arg, "duration(\"14d\")");
                 };
-                match parse_duration(text) {
+                match parse_cel_duration(text) {
                     Some(ms) => made(Op::Const(Value::Duration(ms)), Type::Duration),
                     None => {
                         let message = format!("{text:?} is not a duration");
@@ -75,13 +75,14 @@ impl Checker<'_> {
                 let Node::Text(text) = &arg.node else {
                     return self.literal_wanted(arg, "timestamp(\"2026-06-01T10:00:00Z\")");
                 };
-                match Timestamp::parse(text) {
+                match Timestamp::parse(text).filter(|time| YEARS.contains(&time.0)) {
                     Some(time) => made(Op::Const(Value::Time(time)), Type::Time),
                     None => {
                         let message = format!("{text:?} is not a time");
                         self.fail(
-                            ExprError::new(Code::BadLiteral, arg.span.clone(), message)
-                                .expected("RFC 3339, with a time zone: \"2026-06-01T10:00:00Z\""),
+                            ExprError::new(Code::BadLiteral, arg.span.clone(), message).expected(
+                                "RFC 3339, with a time zone, in the years 1 to 9999: \"2026-06-01T10:00:00Z\"",
+                            ),
                         )
                     }
                 }
@@ -257,12 +258,14 @@ impl Checker<'_> {
                 let Node::Text(zone_name) = &zone.node else {
                     return self.literal_wanted(zone, &format!("event.at.{name}(\"Europe/Berlin\")"));
                 };
-                match jiff::tz::TimeZone::get(zone_name) {
-                    Ok(zone) => Some(zone),
-                    Err(_) => {
+                match time_zone(zone_name) {
+                    Some(zone) => Some(zone),
+                    None => {
                         let message = format!("{zone_name:?} is not a time zone");
                         let error = ExprError::new(Code::BadLiteral, zone.span.clone(), message);
-                        return self.fail(error.expected("a name of the IANA database: \"Europe/Berlin\", \"UTC\""));
+                        return self.fail(error.expected(
+                            "a name of the IANA database or an offset: \"Europe/Berlin\", \"UTC\", \"+05:30\"",
+                        ));
                     }
                 }
             }
@@ -325,7 +328,17 @@ impl Checker<'_> {
                     let message = format!("the span to look back is a duration, this is {}", an(&window_type));
                     return self.fail(wrong(&args[1].span, message).suggest("write `duration(\"14d\")`"));
                 }
-                (History::FailureRate(Box::new(window)), Type::Double)
+                // Read together with the books around the event, so it must be known before the event is.
+                let Some(Value::Duration(ms)) = window.constant() else {
+                    let message = "the span to look back must be a literal: it is read when the rule is loaded";
+                    return self.fail(wrong(&args[1].span, message.to_owned()).suggest("write `duration(\"14d\")`"));
+                };
+                let Some(span) = u64::try_from(*ms).ok().filter(|ms| *ms > 0) else {
+                    let message = "the span to look back is not longer than nothing";
+                    let error = ExprError::new(Code::OutOfRange, args[1].span.clone(), message);
+                    return self.fail(error.expected("a duration such as `duration(\"14d\")`"));
+                };
+                (History::FailureRate(Duration::from_millis(span)), Type::Double)
             }
             _ => return None,
         };
@@ -390,6 +403,23 @@ impl Checker<'_> {
             ty,
         ))
     }
+}
+
+/// A time zone by its IANA name, or as an offset from UTC (`+05:30`, `-02:00`, `02:00`), as CEL takes them.
+fn time_zone(name: &str) -> Option<jiff::tz::TimeZone> {
+    let (sign, offset) = match name.strip_prefix('-') {
+        Some(offset) => (-1, offset),
+        None => (1, name.strip_prefix('+').unwrap_or(name)),
+    };
+    let Some((hours, minutes)) = offset.split_once(':') else {
+        return jiff::tz::TimeZone::get(name).ok();
+    };
+    let (hours, minutes): (i32, i32) = (hours.parse().ok()?, minutes.parse().ok()?);
+    if !(0..24).contains(&hours) || !(0..60).contains(&minutes) {
+        return None;
+    }
+    let offset = jiff::tz::Offset::from_seconds(sign * (hours * 3_600 + minutes * 60)).ok()?;
+    Some(jiff::tz::TimeZone::fixed(offset))
 }
 
 /// The regex crate draws its own caret over several lines; here one line says what and the span says where.

@@ -34,6 +34,8 @@ pub(in crate::rules) struct Scope<'s> {
     pub lists: &'s BTreeMap<String, NamedList>,
     /// Whether `estimate` is there.
     pub estimate: bool,
+    /// The type of `each`, the element of the rule's `for_each`; `None` where there is none.
+    pub each: Option<&'s Type>,
 }
 
 /// Reads, types and compiles a condition. The second part has every error and warning.
@@ -68,7 +70,11 @@ pub(in crate::rules) fn compile_value(text: &str, scope: Scope<'_>) -> (Option<(
     let mut checker = Checker {
         scope,
         errors: Vec::new(),
-        locals: Vec::new(),
+        locals: scope
+            .each
+            .map(|ty| ("each".to_owned(), ty.clone()))
+            .into_iter()
+            .collect(),
     };
     let compiled = checker.check(&ast);
     let failed = checker.errors.iter().any(|error| !error.is_warning);
@@ -225,6 +231,8 @@ impl Checker<'_> {
             "estimate" => {
                 error("`estimate` is no value by itself".to_owned()).expected("`estimate.hours` or `estimate.jobs`")
             }
+            "each" => error("there is no `each` here".to_owned())
+                .expected("`for_each` in the rule, and a place that is looked at once for each of its elements"),
             _ => {
                 let error = error(format!("there is no `{name}`"));
                 let field = self.scope.kinds.iter().any(|kind| field(*kind, name).is_some());
@@ -438,8 +446,7 @@ impl Checker<'_> {
                     _ => error.expected("a list such as `[\"a\", \"b\"]` or `lists.name`"),
                 });
             };
-            let numbers = element.is_number() && a_type.is_number();
-            if !numbers && !element.accepts(&a_type) {
+            if !goes_with(element, &a_type) {
                 let message = format!("{} is never in a list of {element}", an(&a_type));
                 return self.fail(ExprError::new(Code::TypeMismatch, op_span.clone(), message));
             }
@@ -475,11 +482,18 @@ impl Checker<'_> {
     }
 }
 
+/// Whether values of two types can be the same: numbers of both types, also inside of lists.
+fn goes_with(a: &Type, b: &Type) -> bool {
+    match (a, b) {
+        (Type::List(a), Type::List(b)) => goes_with(a, b),
+        _ => a.accepts(b) || (a.is_number() && b.is_number()),
+    }
+}
+
 /// Whether two types can be compared so.
 fn comparable(op: Binary, op_span: &Range<usize>, a: &Type, b: &Type) -> Result<(), ExprError> {
     let error = |text: String| ExprError::new(Code::TypeMismatch, op_span.clone(), text);
-    let numbers = a.is_number() && b.is_number();
-    if !numbers && !a.accepts(b) {
+    if !goes_with(a, b) {
         let error = error(format!("`{}` cannot compare {} with {}", op.as_str(), an(a), an(b)));
         return Err(match (a, b) {
             (Type::List(element), other) | (other, Type::List(element)) if element.accepts(other) => {
@@ -529,6 +543,10 @@ fn arithmetic(
         (Binary::Minus, Type::Time, Type::Duration) => Some((Arith::Minus, Type::Time)),
         (Binary::Plus, Type::Duration, Type::Duration) => Some((Arith::Plus, Type::Duration)),
         (Binary::Minus, Type::Duration, Type::Duration) => Some((Arith::Minus, Type::Duration)),
+        // An element of `[]`: there is none, so it goes with every number.
+        (_, Type::Any, number @ (Type::Int | Type::Double)) | (_, number @ (Type::Int | Type::Double), Type::Any) => {
+            Arith::of(op).map(|arith| (arith, number.clone()))
+        }
         (_, Type::Int, Type::Int) => Arith::of(op).map(|arith| (arith, Type::Int)),
         (Binary::Remainder, Type::Double, Type::Double) => None,
         (_, Type::Double, Type::Double) => Arith::of(op).map(|arith| (arith, Type::Double)),

@@ -9,10 +9,10 @@
 use std::sync::Arc;
 
 use super::program::{Arith, Compare, Convert, Expr, History, Macro, Op, TextTest, TimePart};
-use crate::event::{Duration, Event, Timestamp};
+use crate::event::{Event, Timestamp};
 use crate::rules::diagnostic::to_u32;
 use crate::rules::facts::Facts;
-use crate::rules::value::{List, Object, Value, show_duration};
+use crate::rules::value::{List, Object, SPANS, Value, YEARS, duration_in_seconds};
 
 /// The most steps of one evaluation. An ordinary condition needs under a hundred; a push of 1,000 files looked
 /// through by two macros needs 5,000.
@@ -37,23 +37,22 @@ pub enum EvalError {
     /// A text is not the number it is converted to.
     #[error("the text is not a number")]
     NotANumber,
-    /// A time is outside the years that can be computed with.
-    #[error("the time is out of range")]
+    /// A time is outside the years 1 to 9999, or a span is longer than 292 years.
+    #[error("the time or span is out of range")]
     TimeOutOfRange,
-    /// A span to look back is negative.
-    #[error("the span to look back is negative")]
-    NegativeSpan,
     /// The condition takes too many steps.
     #[error("the condition takes more than {MAX_STEPS} steps for this event")]
     TooManySteps,
 }
 
 /// Why there is no value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::rules) enum Stop {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Stop {
     /// A fact is not known yet: the name of the field or function.
+    #[error("unknown: {0} is not known yet")]
     Unknown(&'static str),
     /// Something cannot be computed.
+    #[error("not computed: {0}")]
     Error(EvalError),
 }
 
@@ -88,6 +87,12 @@ impl<'a> Run<'a> {
             locals: Vec::new(),
             trace: traced.map(|text| (text, Vec::new())),
         }
+    }
+
+    /// The same with an element of the rule's `for_each` as `each`.
+    pub fn with_each(mut self, each: Value<'a>) -> Run<'a> {
+        self.locals.push(each);
+        self
     }
 
     /// What was looked at since the last call.
@@ -336,10 +341,10 @@ impl<'a> Run<'a> {
                 self.step(a.len() + b.len())?;
                 Ok(Value::List(List::Values(a.iter().chain(b.iter()).collect())))
             }
-            (Value::Duration(a), Value::Duration(b)) => whole(arith, a, b).map(Value::Duration),
-            (Value::Time(a), Value::Duration(b)) => whole(arith, a.0, b).map(|ms| Value::Time(Timestamp(ms))),
-            (Value::Duration(a), Value::Time(b)) => whole(arith, a, b.0).map(|ms| Value::Time(Timestamp(ms))),
-            (Value::Time(a), Value::Time(b)) => whole(arith, a.0, b.0).map(Value::Duration),
+            (Value::Duration(a), Value::Duration(b)) => span(whole(arith, a, b)?),
+            (Value::Time(a), Value::Duration(b)) => moment(whole(arith, a.0, b)?),
+            (Value::Duration(a), Value::Time(b)) => moment(whole(arith, a, b.0)?),
+            (Value::Time(a), Value::Time(b)) => span(whole(arith, a.0, b.0)?),
             (a, _) => Err(mistyped(&a)),
         }
     }
@@ -377,14 +382,10 @@ impl<'a> Run<'a> {
             ),
             History::Runs => self.known(expr, "history.runs", facts.runs(event).map(count)),
             History::InFlight => self.known(expr, "history.in_flight", facts.in_flight(event).map(count)),
-            History::FailureRate(window) => match self.eval(window)? {
-                Value::Duration(ms) => {
-                    let ms = u64::try_from(ms).map_err(|_| Stop::Error(EvalError::NegativeSpan))?;
-                    let rate = facts.failure_rate(event, Duration::from_millis(ms));
-                    self.known(expr, "history.failure_rate", rate.map(Value::Double))
-                }
-                other => Err(mistyped(&other)),
-            },
+            History::FailureRate(window) => {
+                let rate = facts.failure_rate(event, *window);
+                self.known(expr, "history.failure_rate", rate.map(Value::Double))
+            }
         }
     }
 
@@ -465,6 +466,30 @@ fn whole(arith: Arith, a: i64, b: i64) -> Result<i64, Stop> {
     result.ok_or(OVERFLOW)
 }
 
+/// A computed moment, when it is in the years that can be computed with.
+fn moment(ms: i64) -> Outcome<'static> {
+    match YEARS.contains(&ms) {
+        true => Ok(Value::Time(Timestamp(ms))),
+        false => Err(Stop::Error(EvalError::TimeOutOfRange)),
+    }
+}
+
+/// A computed span, when it can be computed with.
+fn span(ms: i64) -> Outcome<'static> {
+    match SPANS.contains(&ms) {
+        true => Ok(Value::Duration(ms)),
+        false => Err(Stop::Error(EvalError::TimeOutOfRange)),
+    }
+}
+
+/// A value as `string(…)` writes it.
+pub(in crate::rules) fn as_text(value: Value<'_>) -> Result<String, Stop> {
+    match converted(Convert::Text, value)? {
+        Value::Text(text) => Ok(text.into_owned()),
+        other => Err(mistyped(&other)),
+    }
+}
+
 fn converted(convert: Convert, value: Value<'_>) -> Outcome<'_> {
     const NOT_A_NUMBER: Stop = Stop::Error(EvalError::NotANumber);
     Ok(match (convert, value) {
@@ -486,7 +511,7 @@ fn converted(convert: Convert, value: Value<'_>) -> Outcome<'_> {
         (Convert::Text, Value::Bool(value)) => Value::Text(value.to_string().into()),
         (Convert::Text, Value::Int(value)) => Value::Text(value.to_string().into()),
         (Convert::Text, Value::Double(value)) => Value::Text(value.to_string().into()),
-        (Convert::Text, Value::Duration(value)) => Value::Text(show_duration(value).into()),
+        (Convert::Text, Value::Duration(value)) => Value::Text(duration_in_seconds(value).into()),
         (Convert::Text, Value::Time(value)) => Value::Text(value.to_string().into()),
         (_, other) => return Err(mistyped(&other)),
     })

@@ -16,6 +16,8 @@ pub(super) const MAX_TEXT: usize = 16 * 1024;
 pub(super) enum Token {
     Ident(String),
     Int(i64),
+    /// 2^63: a number of 64 bits only with a sign before it.
+    IntBound,
     Double(f64),
     Text(String),
     /// An operator or a bracket.
@@ -50,9 +52,9 @@ pub(super) fn lex(text: &str) -> Parsed<Vec<(Token, Range<usize>)>> {
             let (token, length) = number(rest, at)?;
             tokens.push((token, at..at + length));
             at += length;
-        } else if rest.starts_with("b\"") || rest.starts_with("b'") {
+        } else if let Some(prefix) = bytes_start(rest) {
             return Err(
-                ExprError::new(Code::OutsideSubset, at..at + 1, "this language has no bytes")
+                ExprError::new(Code::OutsideSubset, at..at + prefix, "this language has no bytes")
                     .suggest("leave out the `b` to make it a text"),
             );
         } else if let Some((raw, quote)) = text_start(rest) {
@@ -83,6 +85,7 @@ fn stray(rest: &str, c: char, at: usize) -> ExprError {
         '=' => (1, Some("equality is written `==`")),
         '&' => (1, Some("\"and\" is written `&&`")),
         '$' if rest.starts_with("${{") => (3, Some("`when:` is an expression already: leave out `${{` and `}}`")),
+        '`' => (1, Some("names of fields stand without quotes")),
         '“' | '”' | '‘' | '’' => (c.len_utf8(), Some("texts stand in straight quotes: \"…\" or '…'")),
         _ => (c.len_utf8(), None),
     };
@@ -102,9 +105,12 @@ fn number(rest: &str, at: usize) -> Parsed<(Token, usize)> {
     let digits = |from: usize| bytes[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
     if rest.starts_with("0x") || rest.starts_with("0X") {
         let length = 2 + bytes[2..].iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
-        return match i64::from_str_radix(&rest[2..length], 16) {
-            Ok(value) => Ok((Token::Int(value), length)),
-            Err(_) => Err(bad_number(&rest[..length], at)),
+        if matches!(bytes.get(length), Some(b'u' | b'U')) {
+            return Err(unsigned(&rest[..=length], at));
+        }
+        return match u64::from_str_radix(&rest[2..length], 16).map(int) {
+            Ok(Some(token)) => Ok((token, length)),
+            _ => Err(bad_number(&rest[..length], at)),
         };
     }
     let mut length = digits(0);
@@ -122,10 +128,7 @@ fn number(rest: &str, at: usize) -> Parsed<(Token, usize)> {
         }
     }
     if matches!(bytes.get(length), Some(b'u' | b'U')) {
-        let written = &rest[..length + 1];
-        let message = format!("`{written}` is an unsigned number, which this language leaves out");
-        return Err(ExprError::new(Code::OutsideSubset, at..at + length + 1, message)
-            .suggest(format!("write `{}`", &rest[..length])));
+        return Err(unsigned(&rest[..=length], at));
     }
     if rest[length..].starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
         let word = rest[length..]
@@ -137,7 +140,7 @@ fn number(rest: &str, at: usize) -> Parsed<(Token, usize)> {
             at..at + length + word,
             format!("`{written}` is not a number"),
         );
-        return Err(match crate::rules::value::parse_duration(written) {
+        return Err(match crate::rules::value::parse_cel_duration(written) {
             Some(_) => error.suggest(format!("a span of time is written `duration(\"{written}\")`")),
             None => error,
         });
@@ -150,16 +153,40 @@ fn number(rest: &str, at: usize) -> Parsed<(Token, usize)> {
             .filter(|value: &f64| value.is_finite())
             .map(Token::Double)
     } else {
-        written.parse().ok().map(Token::Int)
+        written.parse().ok().and_then(int)
     };
     token
         .map(|token| (token, length))
         .ok_or_else(|| bad_number(written, at))
 }
 
+/// A whole number without its sign.
+fn int(value: u64) -> Option<Token> {
+    match i64::try_from(value) {
+        Ok(value) => Some(Token::Int(value)),
+        Err(_) => (value == i64::MIN.unsigned_abs()).then_some(Token::IntBound),
+    }
+}
+
+fn unsigned(written: &str, at: usize) -> ExprError {
+    let message = format!("`{written}` is an unsigned number, which this language leaves out");
+    ExprError::new(Code::OutsideSubset, at..at + written.len(), message)
+        .suggest(format!("write `{}`", &written[..written.len() - 1]))
+}
+
 fn bad_number(written: &str, at: usize) -> ExprError {
     let message = format!("`{written}` is not a number of 64 bits");
     ExprError::new(Code::BadLiteral, at..at + written.len(), message)
+}
+
+/// The length of the prefix of a bytes literal that begins here.
+fn bytes_start(rest: &str) -> Option<usize> {
+    let prefixes = ["b", "B", "br", "bR", "Br", "BR", "rb", "rB", "Rb", "RB"];
+    let begins = |prefix: &&str| {
+        rest.strip_prefix(*prefix)
+            .is_some_and(|body| body.starts_with(['"', '\'']))
+    };
+    prefixes.into_iter().find(begins).map(str::len)
 }
 
 /// Whether a text literal begins here: raw or not, and with which quote.

@@ -12,6 +12,10 @@ use super::code::Code;
 
 mod calls;
 mod check;
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod differential;
 mod eval;
 pub(super) mod functions;
 mod lex;
@@ -21,8 +25,8 @@ mod program;
 mod tests;
 
 pub(super) use check::{NamedList, Scope, an, compile, compile_value};
-pub use eval::{EvalError, Seen};
-pub(super) use eval::{Run, Stop};
+pub use eval::{EvalError, Seen, Stop};
+pub(super) use eval::{Run, as_text};
 pub(super) use program::Expr;
 
 /// The result of reading a part of an expression.
@@ -42,7 +46,7 @@ pub(super) struct ExprError {
 }
 
 impl ExprError {
-    fn new(code: Code, span: Range<usize>, message: impl Into<String>) -> ExprError {
+    pub(super) fn new(code: Code, span: Range<usize>, message: impl Into<String>) -> ExprError {
         ExprError {
             code,
             span,
@@ -53,13 +57,19 @@ impl ExprError {
         }
     }
 
-    fn expected(mut self, text: impl Into<String>) -> ExprError {
+    pub(super) fn expected(mut self, text: impl Into<String>) -> ExprError {
         self.expected = Some(text.into());
         self
     }
 
-    fn suggest(mut self, text: impl Into<String>) -> ExprError {
+    pub(super) fn suggest(mut self, text: impl Into<String>) -> ExprError {
         self.suggestion = Some(text.into());
+        self
+    }
+
+    /// The same for a text in which the expression begins at this byte.
+    pub(super) fn moved(mut self, by: usize) -> ExprError {
+        self.span = self.span.start + by..self.span.end + by;
         self
     }
 

@@ -210,10 +210,15 @@ impl Parser<'_> {
             Token::Ident(word) => format!("`{word}` cannot stand here"),
             Token::Sign(sign) => format!("`{sign}` cannot stand here"),
             Token::Int(number) => format!("`{number}` cannot stand here"),
+            Token::IntBound => format!("`{}` cannot stand here", i64::MIN.unsigned_abs()),
             Token::Double(number) => format!("`{number}` cannot stand here"),
             Token::Text(_) => "a text cannot stand here".to_owned(),
         };
-        let error = ExprError::new(Code::ExprSyntax, span, found).expected(expected);
+        let code = match self.peek() {
+            Token::Sign("{") => Code::OutsideSubset,
+            _ => Code::ExprSyntax,
+        };
+        let error = ExprError::new(code, span, found).expected(expected);
         match self.peek() {
             Token::Ident(word) if word == "and" => error.suggest("\"and\" is written `&&`"),
             Token::Ident(word) if word == "or" => error.suggest("\"or\" is written `||`"),
@@ -323,10 +328,15 @@ impl Parser<'_> {
             Node::Not
         } else if self.accept("-") {
             // The sign belongs to the literal, so that `-1` is a constant.
-            if let Token::Int(number) = *self.peek() {
+            let number = match *self.peek() {
+                Token::Int(number) => Some(-number),
+                Token::IntBound => Some(i64::MIN),
+                _ => None,
+            };
+            if let Some(number) = number {
                 let end = self.span().end;
                 self.at += 1;
-                let literal = self.node(Node::Int(-number), start..end)?;
+                let literal = self.node(Node::Int(number), start..end)?;
                 return self.postfix(literal);
             }
             Node::Minus
@@ -406,6 +416,10 @@ impl Parser<'_> {
         let span = self.span();
         let node = match self.peek().clone() {
             Token::Int(number) => Node::Int(number),
+            Token::IntBound => {
+                let message = format!("`{}` is not a number of 64 bits", i64::MIN.unsigned_abs());
+                return Err(ExprError::new(Code::BadLiteral, span, message));
+            }
             Token::Double(number) => Node::Double(number),
             Token::Text(text) => Node::Text(text),
             Token::Ident(word) => return self.word(word, span),

@@ -7,6 +7,7 @@ use std::ops::Range;
 use regex::Regex;
 
 use super::parse::Binary;
+use crate::event::Duration;
 use crate::rules::diagnostic::to_u32;
 use crate::rules::fields::{Field, ObjectField};
 use crate::rules::value::Value;
@@ -152,7 +153,8 @@ impl TimePart {
 pub(super) enum History {
     PassedBefore,
     FailedBefore,
-    FailureRate(Box<Expr>),
+    /// Over this span.
+    FailureRate(Duration),
     Runs,
     InFlight,
 }
@@ -213,6 +215,51 @@ impl Expr {
             Op::Const(value) => Some(value),
             _ => None,
         }
+    }
+
+    /// The parts that it is made of, one level down.
+    fn parts(&self) -> Vec<&Expr> {
+        match &self.op {
+            Op::Const(_) | Op::Event | Op::Field(_) | Op::Local(_) | Op::Estimate | Op::History(_) => Vec::new(),
+            Op::Part(of, _)
+            | Op::Not(of)
+            | Op::Minus(of)
+            | Op::Has(of)
+            | Op::Size(of)
+            | Op::Matches(of, _)
+            | Op::Lower(of)
+            | Op::Convert(_, of)
+            | Op::TimePart(_, of, _) => vec![of],
+            Op::And(parts) | Op::Or(parts) | Op::List(parts) => parts.iter().collect(),
+            Op::Ternary(parts) => parts.iter().collect(),
+            Op::Compare(_, pair) | Op::In(pair) | Op::Arith(_, pair) | Op::TextTest(_, pair) => vec![&pair.0, &pair.1],
+            Op::Index(list, index) => vec![list, index],
+            Op::Macro {
+                list, condition, value, ..
+            } => [Some(list), condition.as_ref(), value.as_ref()]
+                .into_iter()
+                .flatten()
+                .map(|part| &**part)
+                .collect(),
+        }
+    }
+
+    /// The spans over which it asks for a failure rate. The parser bounds the depth of the recursion.
+    pub(in crate::rules) fn rate_windows(&self, found: &mut Vec<Duration>) {
+        if let Op::History(History::FailureRate(span)) = &self.op
+            && !found.contains(span)
+        {
+            found.push(*span);
+        }
+        for part in self.parts() {
+            part.rate_windows(found);
+        }
+    }
+
+    /// Whether it reads this field of the event. The parser bounds the depth of the recursion.
+    pub(in crate::rules) fn reads(&self, name: &str) -> bool {
+        let here = matches!(&self.op, Op::Field(fields) if fields.iter().any(|field| field.name == name));
+        here || self.parts().into_iter().any(|part| part.reads(name))
     }
 
     /// The top-level parts that `&&` joins; the whole when there is none.

@@ -15,6 +15,7 @@ fn truth(when: &str, event: &Event) -> Result<bool, Stop> {
         kinds: &[EventKind::of(event)],
         lists: &BTreeMap::new(),
         estimate: false,
+        each: None,
     };
     let (expr, errors) = compile(when, scope);
     let expr = expr.unwrap_or_else(|| panic!("{when}: {errors:?}"));

@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 use super::codec::{StoredTask, TaskColumn, cause_number, cause_of, state_number, state_of};
 use super::{LabelNumber, Names, json, sql};
 use crate::engine::ledger::{
-    ActionRow, ActionState, CaseRow, Counts, Decision, GroupRow, Groups, Lack, Ledger, LedgerError, NewAction, PushRow,
-    RunRow, Runner, View, ViewQuery,
+    ActionRow, ActionState, CaseRow, Counts, Decision, GroupRow, Groups, Held, Lack, Ledger, LedgerError, NewAction,
+    PushRow, RunRow, Runner, TestFailure, View, ViewQuery,
 };
 use crate::event::{
-    ActionKey, BackendName, CaseId, CaseKind, CausedBy, Duration, Event, JobEvent, JobFacts, Label, Project, PushEvent,
-    PushId, Revision, RunKey, Signature, Subject, TaskId, Timestamp,
+    ActionKey, BackendName, Bug, CaseId, CaseKind, CausedBy, Duration, Event, JobEvent, JobFacts, Label, Project,
+    PushEvent, PushId, Revision, RunKey, Signature, Subject, TaskId, Timestamp,
 };
 
 /// Closed cases that a view shows: enough to know whether the newest ones explain a failure.
@@ -198,7 +198,7 @@ impl<'a> Books<'a> {
 }
 
 /// A subject's signature as its column holds it.
-fn signature_text(subject: &Subject) -> Result<Option<String>, LedgerError> {
+pub(super) fn signature_text(subject: &Subject) -> Result<Option<String>, LedgerError> {
     let text = subject.signature.as_ref().map(serde_json::to_string);
     text.transpose().map_err(json)
 }
@@ -574,6 +574,12 @@ impl Ledger for Books<'_> {
         let last = pushes.last().map_or(query.around, |row| row.push);
         let mut runs: Vec<RunRow> = Vec::new();
         let mut before = Counts::default();
+        let mut earlier: Vec<(Timestamp, Counts)> = query
+            .rates_since
+            .iter()
+            .map(|since| (*since, Counts::default()))
+            .collect();
+        let own_label = self.label_id(project, &query.label)?;
         let own = self.label_ids(project, query)?;
         let mut also = Vec::new();
         for label in &query.also {
@@ -596,6 +602,10 @@ impl Ledger for Books<'_> {
             runs.append(&mut found);
             if !is_own {
                 continue;
+            }
+            for (since, counts) in &mut earlier {
+                let is_whole = own_label == Some(*label);
+                *counts = counts.plus(self.earlier(*label, is_whole, first, *since, query.signature.as_ref())?);
             }
             let (failed, passed): (u32, u32) = self
                 .tx
@@ -622,6 +632,7 @@ impl Ledger for Books<'_> {
             pushes,
             runs,
             before,
+            earlier,
             open,
             closed,
             actions,
@@ -757,6 +768,39 @@ impl Ledger for Books<'_> {
             .map_err(sql)
     }
 
+    fn last_opened(
+        &mut self,
+        rule: &str,
+        subject: &Subject,
+        each: Option<&str>,
+    ) -> Result<Option<Timestamp>, LedgerError> {
+        self.opened_last(rule, subject, each)
+    }
+
+    fn mean_duration(&mut self, project: &Project, label: &Label) -> Result<Option<Duration>, LedgerError> {
+        self.mean(project, label)
+    }
+
+    fn held(&mut self, rule: &str, key: &str) -> Result<Option<Held>, LedgerError> {
+        self.find_held(rule, key)
+    }
+
+    fn hold(&mut self, held: &Held) -> Result<(), LedgerError> {
+        self.keep_held(held)
+    }
+
+    fn take_held(&mut self, now: Timestamp, limit: u32) -> Result<Vec<Held>, LedgerError> {
+        self.due_held(now, limit)
+    }
+
+    fn last_tick(&mut self, rule: &str) -> Result<Option<Timestamp>, LedgerError> {
+        self.tick_of(rule)
+    }
+
+    fn set_last_tick(&mut self, rule: &str, at: Timestamp) -> Result<(), LedgerError> {
+        self.keep_tick(rule, at)
+    }
+
     fn add_action(&mut self, action: &NewAction, now: Timestamp) -> Result<bool, LedgerError> {
         let request = &action.request;
         let body = serde_json::to_string(request).map_err(json)?;
@@ -786,6 +830,10 @@ impl Ledger for Books<'_> {
             })
             .map_err(sql)?;
         Ok(inserted == 1)
+    }
+
+    fn cancel_rest(&mut self, case: CaseId, now: Timestamp) -> Result<u32, LedgerError> {
+        self.queue_cancellations(case, now)
     }
 
     fn mark_overdue(&mut self, case: CaseId, before: Timestamp) -> Result<u32, LedgerError> {
@@ -860,6 +908,31 @@ impl Ledger for Books<'_> {
     fn runners(&mut self, project: &Project, groups: Groups<'_>, since: Timestamp) -> Result<Vec<Runner>, LedgerError> {
         let project = self.name("project", project.as_str())?;
         self.group_runners(project, groups, since)
+    }
+
+    fn bugs_of(&mut self, subject: &Subject) -> Result<Option<Vec<Bug>>, LedgerError> {
+        match &subject.signature {
+            Some(signature) => self.known_bugs(&signature.test),
+            None => Ok(None),
+        }
+    }
+
+    fn has_bugs_of(&mut self, test: &str, since: Timestamp) -> Result<bool, LedgerError> {
+        self.asked_bugs(test, since)
+    }
+
+    fn record_bugs(&mut self, test: &str, bugs: &[Bug], now: Timestamp) -> Result<(), LedgerError> {
+        self.keep_bugs(test, bugs, now)
+    }
+
+    fn failures_of(
+        &mut self,
+        project: &Project,
+        test: &str,
+        since: Timestamp,
+    ) -> Result<Vec<TestFailure>, LedgerError> {
+        let project = self.name("project", project.as_str())?;
+        self.test_failures(project, test, since)
     }
 
     fn first_request(&mut self, digest: &[u8; 32], now: Timestamp) -> Result<bool, LedgerError> {

@@ -5,11 +5,13 @@
 
 mod accounts;
 mod admin;
+mod cancel;
 mod codec;
 mod inbox;
 mod ledger;
 mod outbox;
 mod prune;
+mod rule_state;
 mod tested;
 
 use std::collections::HashMap;
@@ -20,6 +22,7 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 pub use accounts::{Account, Attention, Dimension, Measure};
 pub use admin::{CaseFilter, DeadLetter, Pause, PauseEffect, PauseScope, StoreSummary};
+pub use cancel::{CancelState, Cancellation};
 pub use inbox::{Notice, Waiting};
 pub use ledger::Books;
 pub use outbox::{Due, Missing};
@@ -28,10 +31,11 @@ use crate::engine::ledger::LedgerError;
 use crate::event::Label;
 
 /// Migrations in order, never edited once landed: a store of version `n` has had the first `n` of them.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_runs_by_arrival.sql"),
     include_str!("migrations/0003_case_targets.sql"),
+    include_str!("migrations/0010_rule_state.sql"),
     include_str!("migrations/0040_brakes.sql"),
     include_str!("migrations/0060_tests.sql"),
 ];

@@ -1,16 +1,18 @@
 //! What the books know of tests: which labels run a group, and where a test failed.
 
-use rusqlite::params;
+use rusqlite::{OptionalExtension, params};
 
-use super::{Books, sql};
-use crate::engine::ledger::{Groups, LedgerError, Runner};
+use super::{Books, json, sql};
+use crate::engine::ledger::{Groups, LedgerError, Runner, TestFailure};
 use crate::event::test_path::folder;
-use crate::event::{JobEvent, Label, PushId, Timestamp};
+use crate::event::{Bug, JobEvent, Label, PushId, Signature, Timestamp};
 
 /// Failing tests of one run that are remembered by their names: a run that fails more is broken as a whole.
 const FAILURES_OF_A_RUN: usize = 50;
 /// Labels that are read for one question. A group of a large suite runs on some 200.
 const RUNNERS_READ: u32 = 20_000;
+/// Failures of a test that are read for one question.
+const FAILURES_READ: u32 = 5_000;
 
 impl Books<'_> {
     /// Remembers which groups a run had and which tests failed in it, where that is known.
@@ -96,5 +98,65 @@ impl Books<'_> {
             runners.retain(|runner| folder(&own(&runner.group)) == wanted);
         }
         Ok(runners)
+    }
+
+    /// What a tracker said of a test when it was last asked.
+    pub(super) fn known_bugs(&mut self, test: &str) -> Result<Option<Vec<Bug>>, LedgerError> {
+        let text: Option<String> = self
+            .tx
+            .prepare_cached("SELECT bugs FROM bugs_of_tests WHERE test = ?1")
+            .and_then(|mut statement| statement.query_row([test], |row| row.get(0)).optional())
+            .map_err(sql)?;
+        text.map(|text| serde_json::from_str(&text)).transpose().map_err(json)
+    }
+
+    /// Whether a tracker was asked about a test since a moment.
+    pub(super) fn asked_bugs(&mut self, test: &str, since: Timestamp) -> Result<bool, LedgerError> {
+        self.tx
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM bugs_of_tests WHERE test = ?1 AND at >= ?2)")
+            .and_then(|mut statement| statement.query_row(params![test, since.0], |row| row.get(0)))
+            .map_err(sql)
+    }
+
+    /// Keeps what a tracker said of a test.
+    pub(super) fn keep_bugs(&mut self, test: &str, bugs: &[Bug], now: Timestamp) -> Result<(), LedgerError> {
+        let text = serde_json::to_string(bugs).map_err(json)?;
+        self.tx
+            .prepare_cached("INSERT OR REPLACE INTO bugs_of_tests (test, bugs, at) VALUES (?1, ?2, ?3)")
+            .and_then(|mut statement| statement.execute(params![test, text, now.0]))
+            .map(drop)
+            .map_err(sql)
+    }
+
+    /// Where a test failed since a moment, the newest pushes first.
+    pub(super) fn test_failures(
+        &mut self,
+        project: i64,
+        test: &str,
+        since: Timestamp,
+    ) -> Result<Vec<TestFailure>, LedgerError> {
+        self.tx
+            .prepare_cached(
+                "SELECT labels.label, labels.series, push, test, grp
+                 FROM test_failures JOIN labels ON labels.id = test_failures.label
+                 WHERE test_failures.project = ?1 AND test = ?2 AND at >= ?3
+                 ORDER BY push DESC, labels.label LIMIT ?4",
+            )
+            .and_then(|mut statement| {
+                statement
+                    .query_map(params![project, test, since.0, FAILURES_READ], |row| {
+                        Ok(TestFailure {
+                            label: Label::from(row.get::<_, String>(0)?),
+                            series: Label::from(row.get::<_, String>(1)?),
+                            push: PushId(row.get(2)?),
+                            signature: Signature {
+                                test: row.get::<_, String>(3)?.into(),
+                                group: row.get::<_, Option<String>>(4)?.map(Into::into),
+                            },
+                        })
+                    })?
+                    .collect()
+            })
+            .map_err(sql)
     }
 }

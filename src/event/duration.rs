@@ -1,6 +1,7 @@
-//! Spans of time as people write them: `500ms`, `30s`, `5m`, `4h`, `2d`, `1h30m`.
+//! Spans of time as people write them in configuration, rule files and commands: `500ms`, `30s`, `5m`, `4h`, `2d`,
+//! `1h30m`. (`duration("…")` in an expression is CEL's, which also takes fractions and signs.)
 
-use crate::event::Duration;
+use super::Duration;
 
 /// The units, largest first: a text names them in this order, each once.
 const UNITS: [(&str, u64); 5] = [
@@ -41,7 +42,7 @@ pub enum DurationError {
 ///
 /// ```
 /// use std::time::Duration;
-/// use sheriffd::config::parse_duration;
+/// use sheriffd::event::parse_duration;
 ///
 /// assert_eq!(parse_duration("1h30m"), Ok(Duration::from_secs(5_400)));
 /// assert_eq!(parse_duration("30").unwrap_err().to_string(), "`30` needs a unit: ms, s, m, h or d");
