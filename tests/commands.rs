@@ -314,3 +314,48 @@ fn what_is_not_known_yet_waits_for_the_daemon_and_the_command_says_so() {
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(stdout(&output).contains("waits"), "{}", stdout(&output));
 }
+
+#[test]
+fn check_reads_the_configuration_and_the_rules_that_it_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    std::fs::create_dir(folder.path().join("mine")).unwrap();
+    let rules = "version: 1
+rules:
+  - name: r
+    description: d
+    on: job.finished
+    match: { outcome: failed }
+    open: { kind: until-hit, max_jobs: 1 }
+";
+    let config = "[rules]\npaths = [\"mine\"]\n";
+    write("mine/r.yaml", rules);
+    write("sheriffd.toml", config);
+    let check = |arguments: &[&str]| {
+        let output = sheriffd(
+            folder.path(),
+            &[&["check", "--config", "sheriffd.toml"], arguments].concat(),
+        );
+        (output.status.code(), stdout(&output))
+    };
+    let (code, said) = check(&[]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.starts_with("1 rule in 1 file, 1 configuration: 0 errors, 0 warnings"),
+        "{said}"
+    );
+
+    write("mine/r.yaml", &rules.replace("outcome", "outcom"));
+    let (code, said) = check(&[]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("mine/r.yaml:6:14"), "{said}");
+
+    // Named rules are checked with the configuration, not in its place.
+    write("mine/r.yaml", rules);
+    write("sheriffd.toml", &format!("{config}wach = false\n"));
+    for arguments in [&[][..], &["mine"]] {
+        let (code, said) = check(arguments);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("sheriffd.toml:3:1") && said.contains("watch`?"), "{said}");
+    }
+}

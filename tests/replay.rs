@@ -502,3 +502,76 @@ fn what_cannot_be_used_is_named() {
         assert!(output.stdout.is_empty(), "{arguments:?}");
     }
 }
+
+#[test]
+fn two_rule_sets_are_compared_by_what_they_open_and_what_it_costs_a_day_and_platform() {
+    let folder = tempfile::tempdir().unwrap();
+    let story = Story::on("autoland")
+        .landed(1)
+        .landed(2)
+        .landed(3)
+        .landed(4)
+        .ran(1, "completed")
+        .ran(3, "failed")
+        .ran(4, "failed");
+    let files = story.write(folder.path());
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let until_hit = RULES.replace(
+        "kind: find-culprit, parallel: 8, max_jobs: 40",
+        "kind: until-hit, batch: 2, max_jobs: 4",
+    );
+    let both = format!(
+        "{RULES}{}",
+        until_hit
+            .split_once("rules:\n")
+            .unwrap()
+            .1
+            .replace("every-failure", "hunt")
+    );
+    let old = write("old.yaml", RULES);
+    let new = write("new.yaml", &both);
+    let compare = |old: &str, new: &str| {
+        command::json(&[
+            "replay".to_owned(),
+            files.stream.display().to_string(),
+            format!("--tasks={}", files.tasks.display()),
+            "--format=json".to_owned(),
+            "--diff".to_owned(),
+            old.to_owned(),
+            new.to_owned(),
+        ])
+    };
+    let more = compare(&old, &new);
+    let count = |answer: &Value, what: &str| answer[what].as_array().unwrap().len();
+    assert_eq!(
+        (count(&more, "newly"), count(&more, "noLonger"), count(&more, "stay")),
+        (1, 0, 1),
+        "{more}"
+    );
+    assert_eq!(more["newly"][0]["rule"], "hunt");
+    assert_eq!((&more["oldJobs"], &more["newJobs"]), (&json!(1), &json!(3)), "{more}");
+    let cost = &more["costs"][0];
+    assert_eq!(
+        (&cost["platform"], &cost["day"]),
+        (&json!("linux1804-64"), &json!("2026-05-28")),
+        "{more}"
+    );
+    assert_eq!((&cost["left"], &cost["right"]), (&json!(1), &json!(3)), "{more}");
+    // The other way round, and with itself.
+    let fewer = compare(&new, &old);
+    assert_eq!((count(&fewer, "newly"), count(&fewer, "noLonger")), (0, 1), "{fewer}");
+    let same = compare(&new, &new);
+    assert_eq!(
+        (count(&same, "newly"), count(&same, "noLonger"), count(&same, "stay")),
+        (0, 0, 2),
+        "{same}"
+    );
+    // A rule of another name that opens the same opens nothing new.
+    let renamed = write("renamed.yaml", &RULES.replace("every-failure", "each-failure"));
+    let renamed = compare(&old, &renamed);
+    assert_eq!((count(&renamed, "newly"), count(&renamed, "stay")), (0, 1), "{renamed}");
+}

@@ -144,3 +144,136 @@ fn the_schema_refuses_the_mistakes_of_shape_that_the_parser_refuses() {
     }
     assert!(seen >= 25, "{seen}");
 }
+
+/// Every file of rules that is anywhere in the repository, as text: sound ones, and mistakes.
+fn corpus() -> Vec<String> {
+    let mut texts: Vec<String> = ["rules/backfill.yaml", "rules/until-hit.yaml"]
+        .iter()
+        .map(|file| std::fs::read_to_string(file).unwrap())
+        .collect();
+    let document = std::fs::read_to_string(DOCUMENT).unwrap();
+    let blocks = document.split("```yaml\n").skip(1);
+    texts.extend(blocks.map(|rest| rest.split("```").next().unwrap().to_owned()));
+    texts.push(EVERY_KEY_OF_A_TEST.to_owned());
+    texts
+}
+
+const EVERY_KEY_OF_A_TEST: &str = "version: 1
+rules:
+  - { name: r, description: d, on: [job.finished, job.running], open: { kind: until-hit, max_jobs: 1, batch: auto } }
+tests:
+  - name: t
+    at: \"2026-06-01T10:00:00Z\"
+    history: [{ label: L, push: 1, outcome: passed, project: p, caused_by: person, ago: 1h }]
+    pushes: [{ push: 1, project: p, revision: abc, description: d, ago: 1h }]
+    limits: { jobs_per_hour: 1, jobs_per_push: 2 }
+    tasks: [tasks.jsonl]
+    events: [{ after: 5m }, { file: message.json }]
+    expect: [{ rule: r, opened: 1, because: lineage, verdict: hit, actions: [{ label: L, push: 1, times: 2 }] }]
+";
+
+/// What people write in the place of something else.
+fn replacements() -> Vec<serde_json::Value> {
+    use serde_json::json;
+    vec![
+        json!(null),
+        json!(true),
+        json!(0),
+        json!(-1),
+        json!(1.5),
+        json!("word"),
+        json!("  "),
+        json!([]),
+        json!(["word"]),
+        json!({}),
+        json!({ "word": 1 }),
+    ]
+}
+
+/// All files that come of one by a change in one place: a key left out, a key too many, a value of another kind.
+fn mutations(whole: &serde_json::Value) -> Vec<serde_json::Value> {
+    use serde_json::Value;
+    fn places(at: &Value, pointer: String, found: &mut Vec<String>) {
+        match at {
+            Value::Object(map) => map.iter().for_each(|(key, value)| {
+                let key = key.replace('~', "~0").replace('/', "~1");
+                places(value, format!("{pointer}/{key}"), found);
+            }),
+            // One element of a list is like the others.
+            Value::Array(list) => list
+                .iter()
+                .take(1)
+                .for_each(|value| places(value, format!("{pointer}/0"), found)),
+            _ => {}
+        }
+        found.push(pointer);
+    }
+    let mut found = Vec::new();
+    places(whole, String::new(), &mut found);
+    let mut all = Vec::new();
+    for pointer in found {
+        for replacement in replacements() {
+            let mut mutant = whole.clone();
+            *mutant.pointer_mut(&pointer).unwrap() = replacement;
+            all.push(mutant);
+        }
+        if let Some(Value::Object(map)) = whole.pointer(&pointer) {
+            for key in map.keys() {
+                let mut mutant = whole.clone();
+                mutant
+                    .pointer_mut(&pointer)
+                    .unwrap()
+                    .as_object_mut()
+                    .unwrap()
+                    .remove(key);
+                all.push(mutant);
+            }
+            let mut mutant = whole.clone();
+            mutant.pointer_mut(&pointer).unwrap()["surplus"] = Value::from(1);
+            all.push(mutant);
+        }
+    }
+    all
+}
+
+#[test]
+fn schema_and_parser_agree_on_every_change_in_one_place_of_every_file() {
+    let schema = jsonschema::draft7::new(&json_schema()).unwrap();
+    // What a schema can see. Names, fields of an event and expressions are the parser's.
+    let of_shape = [
+        Code::UnknownKey,
+        Code::MissingKey,
+        Code::WrongType,
+        Code::OutOfRange,
+        Code::NotSupported,
+    ];
+    let (mut refused, mut accepted) = (0, 0);
+    let mut disagreements = Vec::new();
+    for text in corpus() {
+        for mutant in mutations(&as_json(&text).unwrap()) {
+            // JSON is YAML.
+            let text = mutant.to_string();
+            let parsed = RuleSet::parse(&[("mutant.yaml", &text)]);
+            match (parsed, schema.is_valid(&mutant)) {
+                (Ok(_), true) => accepted += 1,
+                (Err(errors), true) => {
+                    let seen = errors.as_slice().iter().find(|error| of_shape.contains(&error.code));
+                    if let Some(error) = seen {
+                        disagreements.push(format!("only the parser refuses: {} in {text}", error.message));
+                    }
+                }
+                (Ok(_), false) => {
+                    let error = schema.iter_errors(&mutant).next().map(|error| error.to_string());
+                    disagreements.push(format!("only the schema refuses: {error:?} in {text}"));
+                }
+                (Err(_), false) => refused += 1,
+            }
+        }
+    }
+    disagreements.truncate(20);
+    assert!(disagreements.is_empty(), "{}", disagreements.join("\n"));
+    assert!(
+        refused > 1_000 && accepted > 100,
+        "{refused} refused, {accepted} accepted"
+    );
+}

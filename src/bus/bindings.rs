@@ -85,17 +85,20 @@ pub enum Source {
     TreeherderRequests,
     /// People's requests to us: `exchange/<user>/sheriffd/requests`.
     OwnRequests,
+    /// Performance alerts that are sent to us: `exchange/<user>/sheriffd/perf-alerts`.
+    OwnPerfAlerts,
 }
 
 impl Source {
     /// All sources, in the order of the documentation.
-    pub const ALL: [Source; 6] = [
+    pub const ALL: [Source; 7] = [
         Source::TaskclusterQueue,
         Source::HgpushesV1,
         Source::HgpushesV2,
         Source::TaskclusterGithub,
         Source::TreeherderRequests,
         Source::OwnRequests,
+        Source::OwnPerfAlerts,
     ];
 
     /// The word used in the configuration.
@@ -107,6 +110,7 @@ impl Source {
             Source::TaskclusterGithub => "taskcluster-github",
             Source::TreeherderRequests => "treeherder-requests",
             Source::OwnRequests => "own-requests",
+            Source::OwnPerfAlerts => "own-perf-alerts",
         }
     }
 
@@ -119,6 +123,7 @@ impl Source {
             Source::TaskclusterQueue => event.starts_with("job."),
             Source::HgpushesV1 | Source::HgpushesV2 | Source::TaskclusterGithub => event == "push.created",
             Source::TreeherderRequests | Source::OwnRequests => event == "request.received",
+            Source::OwnPerfAlerts => event == "perf.alert",
         }
     }
 
@@ -144,6 +149,7 @@ impl Source {
                 &["job-actions", "resultset-actions", "resultset-runnable-job-actions"],
             ),
             Source::OwnRequests => vec![format!("{}sheriffd/requests", own_exchange_prefix(user))],
+            Source::OwnPerfAlerts => vec![format!("{}sheriffd/perf-alerts", own_exchange_prefix(user))],
         }
     }
 
@@ -163,6 +169,8 @@ impl Source {
                 Some((owner, repository)) => format!("primary.{owner}.{repository}.#"),
                 None => format!("primary.*.{project}.#"),
             }),
+            // `<project>`
+            Source::OwnPerfAlerts => each(&|project| format!("{project}.#")),
             // `<build system>.<project>.<action>`
             Source::TreeherderRequests | Source::OwnRequests => each(&|project| format!("*.{project}.#")),
         }

@@ -6,10 +6,13 @@
 //! those are the runs the CI left out, each tells the most that a first run can, and a sheriff would ask for the same.
 //! From then on, and for wider gaps from the start, the runs are those of [`crate::stats::culprit`].
 
-use super::{Ask, Evidence, PushEvidence, Step, count};
+use super::{Ask, Evidence, Number, PushEvidence, Step, count, names};
 use crate::event::{FindCulpritParams, NamedPush, Verdict, VerdictKind};
 use crate::stats::culprit;
 use crate::stats::rates::Counts;
+
+/// Pushes that are less probable than this are not shown in explanations.
+const SHOWN_FROM: f64 = 0.005;
 
 /// The gap between the last good and the first bad push, and what of it has no run yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,6 +157,24 @@ fn problem(params: &FindCulpritParams, evidence: &Evidence) -> culprit::Problem 
     }
 }
 
+/// The posterior: of every push that is not ruled out, of none, and the failure rates before and after.
+pub(super) fn numbers(params: &FindCulpritParams, evidence: &Evidence) -> Vec<Number> {
+    let Ok(step) = culprit::plan(&problem(params, evidence), super::seed(evidence)) else {
+        return Vec::new();
+    };
+    let belief = step.belief;
+    let number = |what: String, value: f64| Number { what, value };
+    let pushes = belief.pushes.iter().zip(&evidence.pushes);
+    let mut numbers: Vec<Number> = pushes
+        .filter(|(probability, _)| **probability >= SHOWN_FROM)
+        .map(|(probability, push)| number(format!("P(culprit is push {})", push.push), *probability))
+        .collect();
+    numbers.push(number("P(no culprit in the range)".to_owned(), belief.no_culprit));
+    numbers.push(number("failure rate before the culprit".to_owned(), belief.p0));
+    numbers.push(number("failure rate from the culprit on".to_owned(), belief.p1));
+    numbers
+}
+
 fn adopt(step: culprit::Step, evidence: &Evidence) -> Step {
     let named = |pushes: &[(usize, f64)]| -> Vec<NamedPush> {
         pushes
@@ -209,20 +230,6 @@ fn adopt(step: culprit::Step, evidence: &Evidence) -> Step {
         .collect();
     let why = verdict.as_ref().map_or(step.why, |verdict| verdict.why.clone());
     Step { asks, verdict, why }
-}
-
-fn names(pushes: &[NamedPush]) -> String {
-    let one = |named: &NamedPush| match &named.revision {
-        Some(revision) => {
-            format!(
-                "push {} ({})",
-                named.push,
-                revision.as_str().get(..12).unwrap_or(revision.as_str())
-            )
-        }
-        None => format!("push {}", named.push),
-    };
-    pushes.iter().map(one).collect::<Vec<_>>().join(" or ")
 }
 
 fn push_name(evidence: &Evidence, index: usize) -> String {

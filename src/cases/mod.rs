@@ -4,7 +4,9 @@
 //! verdict, or a wait. Never: I/O, clocks, state between two calls. A case's evidence *is* its state, so a restart, a
 //! replay, an explanation and a simulation all run this code.
 
+mod baseline;
 mod find_culprit;
+mod find_perf_culprit;
 mod until_hit;
 mod validate;
 mod wanted;
@@ -13,7 +15,9 @@ pub use find_culprit::Gap;
 
 use std::sync::Arc;
 
-use crate::event::{CaseParams, Duration, Label, PushId, Revision, Timestamp, Unable, Verdict, VerdictKind};
+use crate::event::{
+    CaseParams, Duration, Found, Label, NamedPush, PushId, Revision, Timestamp, Unable, Verdict, VerdictKind,
+};
 use crate::stats::rates::Counts;
 
 /// How long a case lives at most. Whatever it still waits for then does not come.
@@ -59,6 +63,48 @@ pub struct TargetEvidence {
     pub refused: Option<String>,
 }
 
+/// What is known of the numbers on one push.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct PushNumbers {
+    /// The values of its runs.
+    pub values: Vec<f64>,
+    /// Jobs that the case asked for there and that appeared.
+    pub asked: u32,
+}
+
+/// One series that a target measures.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SeriesNumbers {
+    /// The series.
+    pub series: Arc<str>,
+    /// Its values on earlier pushes.
+    pub previous: Vec<f64>,
+    /// Its values on the target's push.
+    pub values: Vec<f64>,
+}
+
+/// What is known of the numbers of one target.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct TargetNumbers {
+    /// Jobs that the case asked for and that appeared.
+    pub asked: u32,
+    /// The series that it measures.
+    pub series: Vec<SeriesNumbers>,
+}
+
+/// What bears on a case about numbers.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Numbers {
+    /// For a case about one series: its values, one element a push of [`Evidence::pushes`].
+    pub pushes: Vec<PushNumbers>,
+    /// Its values on pushes before those, oldest first.
+    pub before: Vec<f64>,
+    /// For a case about several jobs: one element a target of [`Evidence::targets`].
+    pub targets: Vec<TargetNumbers>,
+    /// Runs that passed and whose results are still to be read.
+    pub unread: u32,
+}
+
 /// What bears on a case.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evidence {
@@ -87,6 +133,8 @@ pub struct Evidence {
     pub opened_at: Timestamp,
     /// Whether it only decides and asks for nothing.
     pub shadow: bool,
+    /// What its runs measured, for kinds that are about numbers.
+    pub numbers: Numbers,
 }
 
 /// One thing to ask for.
@@ -164,9 +212,8 @@ pub fn decide(params: &CaseParams, evidence: &Evidence, now: Timestamp) -> Step 
         CaseParams::UntilHit(params) => until_hit::decide(params, evidence),
         CaseParams::Fill(_) | CaseParams::Add(_) | CaseParams::Range(_) => wanted::decide(params.max_jobs(), evidence),
         CaseParams::Validate(params) => validate::decide(params, evidence),
-        CaseParams::FindPerfCulprit(_) | CaseParams::Baseline(_) => {
-            Step::end(VerdictKind::NotPossible, None, "this version cannot open such a case")
-        }
+        CaseParams::FindPerfCulprit(params) => find_perf_culprit::decide(params, evidence),
+        CaseParams::Baseline(params) => baseline::decide(params, evidence),
     };
     if step.verdict.is_none() && age >= MAX_AGE {
         return Step::end(
@@ -176,6 +223,58 @@ pub fn decide(params: &CaseParams, evidence: &Evidence, now: Timestamp) -> Step 
         );
     }
     step
+}
+
+/// A number that the next decision rests on.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Number {
+    /// What it is, for people.
+    pub what: String,
+    /// Its value.
+    pub value: f64,
+}
+
+/// What the evidence says, in numbers: for explanations. Empty where there is nothing to say yet.
+pub fn numbers(params: &CaseParams, evidence: &Evidence) -> Vec<Number> {
+    match params {
+        CaseParams::FindCulprit(params) => find_culprit::numbers(params, evidence),
+        CaseParams::UntilHit(params) => until_hit::numbers(params, evidence),
+        // These count jobs and reckon nothing.
+        CaseParams::Fill(_)
+        | CaseParams::Add(_)
+        | CaseParams::Range(_)
+        | CaseParams::Validate(_)
+        | CaseParams::FindPerfCulprit(_)
+        | CaseParams::Baseline(_) => Vec::new(),
+    }
+}
+
+/// What a case about numbers has found by the step it takes: established levels at any time, the interval of a step with
+/// its verdict.
+pub fn found(params: &CaseParams, evidence: &Evidence, step: &Step) -> Found {
+    match params {
+        CaseParams::FindPerfCulprit(params) => match &step.verdict {
+            Some(verdict) if verdict.kind == VerdictKind::Culprit => find_perf_culprit::found(params, evidence),
+            _ => Found::default(),
+        },
+        CaseParams::Baseline(params) => baseline::found(params, evidence),
+        _ => Found::default(),
+    }
+}
+
+/// `push 7 (0123456789ab) or push 8`.
+fn names(pushes: &[NamedPush]) -> String {
+    let one = |named: &NamedPush| match &named.revision {
+        Some(revision) => {
+            format!(
+                "push {} ({})",
+                named.push,
+                revision.as_str().get(..12).unwrap_or(revision.as_str())
+            )
+        }
+        None => format!("push {}", named.push),
+    };
+    pushes.iter().map(one).collect::<Vec<_>>().join(" or ")
 }
 
 /// The seed of a decision: the same evidence always gives the same one.
@@ -208,6 +307,7 @@ mod test_evidence {
             last_step: 0,
             opened_at: Timestamp(0),
             shadow: false,
+            numbers: super::Numbers::default(),
         }
     }
 }

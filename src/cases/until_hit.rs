@@ -1,6 +1,6 @@
 //! `until-hit`: re-run an intermittent on the push where it was seen, in batches, until it fails once.
 
-use super::{Ask, Evidence, Step};
+use super::{Ask, Evidence, Number, Step};
 use crate::event::{UntilHitParams, VerdictKind};
 use crate::stats::rates::Counts;
 use crate::stats::until_hit;
@@ -10,19 +10,7 @@ pub(super) fn decide(params: &UntilHitParams, evidence: &Evidence) -> Step {
     if evidence.since_opened.failed == 0 && evidence.awaited > 0 {
         return Step::wait(format!("waits for {} jobs", evidence.awaited));
     }
-    let problem = until_hit::Problem {
-        history: history(evidence),
-        evidence: evidence.since_opened,
-        pending: evidence.awaited,
-        params: until_hit::Params {
-            confidence: params.confidence,
-            rate: params.rate,
-            round_price: params.round_price,
-            max_jobs: params.max_jobs,
-            batch: params.batch,
-        },
-    };
-    let step = match until_hit::plan(&problem) {
+    let step = match until_hit::plan(&problem(params, evidence)) {
         Ok(step) => step,
         Err(error) => {
             return Step::end(
@@ -67,6 +55,39 @@ pub(super) fn decide(params: &UntilHitParams, evidence: &Evidence) -> Step {
             },
         },
     }
+}
+
+/// The question in the words of the mathematics.
+fn problem(params: &UntilHitParams, evidence: &Evidence) -> until_hit::Problem {
+    until_hit::Problem {
+        history: history(evidence),
+        evidence: evidence.since_opened,
+        pending: evidence.awaited,
+        params: until_hit::Params {
+            confidence: params.confidence,
+            rate: params.rate,
+            round_price: params.round_price,
+            max_jobs: params.max_jobs,
+            batch: params.batch,
+        },
+    }
+}
+
+/// The expected failure rate, and how probable it is that it is above the one asked about.
+pub(super) fn numbers(params: &UntilHitParams, evidence: &Evidence) -> Vec<Number> {
+    let Ok(step) = until_hit::plan(&problem(params, evidence)) else {
+        return Vec::new();
+    };
+    vec![
+        Number {
+            what: "expected failure rate".to_owned(),
+            value: step.rate,
+        },
+        Number {
+            what: format!("P(failure rate is above {})", params.rate),
+            value: step.above,
+        },
+    ]
 }
 
 /// What is known of the subject besides the hunt: all its runs elsewhere.

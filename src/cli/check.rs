@@ -1,13 +1,16 @@
-//! `sheriffd check`: what is wrong with rule files, all of it at once.
+//! `sheriffd check`: what is wrong with rules and configurations, all of it at once.
 //!
-//! In: paths of rule files or folders. Out: every error and warning, for people, programs, code scanners or GitHub, and
-//! the exit code. Never: changing anything.
+//! In: paths of rule files or folders, configurations, documents with rules in them. Out: every error and warning, for
+//! people, programs, code scanners or GitHub, and the exit code. Never: changing anything.
+
+mod documents;
 
 use std::io::{self, Write};
 use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::config::{Config, LoadOptions};
 use crate::rules::{Code, Diagnostic, Diagnostics, RuleSet, Severity};
 
 /// How the result is written.
@@ -29,24 +32,120 @@ pub const FINE: u8 = 0;
 /// Exit code: they cannot, or have warnings that were to be denied.
 pub const NOT_FINE: u8 = 1;
 
-/// Checks rules and writes what is wrong; returns the exit code, [`FINE`] or [`NOT_FINE`].
+/// What was looked at and what was found.
+struct Checked {
+    diagnostics: Diagnostics,
+    /// The rule files together, when there are some and they can be used.
+    set: Option<RuleSet>,
+    /// Whether there are rule files at all.
+    has_rules: bool,
+    /// Blocks of Markdown documents.
+    blocks: usize,
+    /// Configuration files.
+    configurations: usize,
+}
+
+/// Checks rules (files and folders), configurations (`*.toml`) and the blocks of documents (`*.md`), and writes what is
+/// wrong; returns the exit code, [`FINE`] or [`NOT_FINE`].
 ///
 /// # Errors
 /// Only when the output cannot be written.
 pub fn run<P: AsRef<Path>>(paths: &[P], format: Format, deny_warnings: bool, out: &mut dyn Write) -> io::Result<u8> {
-    let result = RuleSet::load(paths);
-    let (diagnostics, set) = match &result {
-        Ok(set) => (set.warnings(), Some(set)),
-        Err(diagnostics) => (diagnostics, None),
+    let paths: Vec<&Path> = paths.iter().map(AsRef::as_ref).collect();
+    write(&look_at(&paths, None), format, deny_warnings, out)
+}
+
+/// The same, and with it a configuration file, whatever its name ends in.
+///
+/// # Errors
+/// Only when the output cannot be written.
+pub fn run_beside<P: AsRef<Path>>(
+    configuration: &Path,
+    paths: &[P],
+    format: Format,
+    deny_warnings: bool,
+    out: &mut dyn Write,
+) -> io::Result<u8> {
+    let paths: Vec<&Path> = paths.iter().map(AsRef::as_ref).collect();
+    let said = documents::configuration(configuration);
+    write(&look_at(&paths, Some(said)), format, deny_warnings, out)
+}
+
+/// The same for a configuration as the daemon would read it, and the rules that it names.
+///
+/// # Errors
+/// Only when the output cannot be written.
+pub fn run_configured(
+    options: &LoadOptions,
+    format: Format,
+    deny_warnings: bool,
+    out: &mut dyn Write,
+) -> io::Result<u8> {
+    let checked = match Config::load(options) {
+        Ok(loaded) => {
+            let paths: Vec<&Path> = loaded.config.rules.paths.iter().map(AsRef::as_ref).collect();
+            look_at(&paths, Some(Vec::new()))
+        }
+        Err(errors) => {
+            let path = options.file.as_deref().unwrap_or(Path::new("configuration"));
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            // Which rules are meant is not known.
+            look_at(&[], Some(documents::diagnostics_of(errors, path, &text)))
+        }
     };
+    write(&checked, format, deny_warnings, out)
+}
+
+/// `configured`: what is wrong with the configuration in force, when it was looked at.
+fn look_at(paths: &[&Path], configured: Option<Vec<Diagnostic>>) -> Checked {
+    let is = |path: &&&Path, extension: &str| path.extension().is_some_and(|found| found == extension);
+    let documents: Vec<&&Path> = paths.iter().filter(|path| is(path, "md")).collect();
+    let configurations: Vec<&&Path> = paths.iter().filter(|path| is(path, "toml")).collect();
+    let rules: Vec<&&Path> = paths
+        .iter()
+        .filter(|path| !is(path, "md") && !is(path, "toml"))
+        .collect();
+    let mut checked = Checked {
+        diagnostics: Diagnostics::default(),
+        set: None,
+        has_rules: !rules.is_empty(),
+        blocks: 0,
+        configurations: configurations.len() + usize::from(configured.is_some()),
+    };
+    let mut found = configured.unwrap_or_default();
+    if checked.has_rules {
+        match RuleSet::load(&rules) {
+            Ok(set) => {
+                found.extend_from_slice(set.warnings().as_slice());
+                checked.set = Some(set);
+            }
+            Err(errors) => found.extend_from_slice(errors.as_slice()),
+        }
+    }
+    for path in documents {
+        let (said, blocks) = documents::markdown(path);
+        found.extend(said);
+        checked.blocks += blocks;
+    }
+    for path in configurations {
+        found.extend(documents::configuration(path));
+    }
+    checked.diagnostics = found.into_iter().collect();
+    checked
+}
+
+fn write(checked: &Checked, format: Format, deny_warnings: bool, out: &mut dyn Write) -> io::Result<u8> {
+    let diagnostics = &checked.diagnostics;
     match format {
-        Format::Pretty => pretty(diagnostics, set, out)?,
+        Format::Pretty => pretty(checked, out)?,
         Format::Json => {
             let report = json!({
                 "errors": diagnostics.errors(),
                 "warnings": diagnostics.warnings(),
-                "version": set.map(RuleSet::version),
-                "rules": set.map(|set| set.rules().len()),
+                "version": checked.set.as_ref().map(RuleSet::version),
+                "rules": checked.set.as_ref().map(|set| set.rules().len()),
+                "blocks": checked.blocks,
+                "configurations": checked.configurations,
                 "diagnostics": diagnostics,
             });
             writeln!(out, "{report:#}")?;
@@ -65,7 +164,8 @@ pub fn run<P: AsRef<Path>>(paths: &[P], format: Format, deny_warnings: bool, out
     })
 }
 
-fn pretty(diagnostics: &Diagnostics, set: Option<&RuleSet>, out: &mut dyn Write) -> io::Result<()> {
+fn pretty(checked: &Checked, out: &mut dyn Write) -> io::Result<()> {
+    let diagnostics = &checked.diagnostics;
     if !diagnostics.is_empty() {
         writeln!(out, "{diagnostics}")?;
     }
@@ -75,12 +175,22 @@ fn pretty(diagnostics: &Diagnostics, set: Option<&RuleSet>, out: &mut dyn Write)
         count(diagnostics.errors(), "error"),
         count(diagnostics.warnings(), "warning")
     );
-    match set {
-        Some(set) => {
-            let (rules, files) = (count(set.rules().len(), "rule"), count(set.files().len(), "file"));
-            writeln!(out, "{rules} in {files}: {found}; version {}", set.version())
-        }
-        None => writeln!(out, "{found}: the rules cannot be used"),
+    let mut looked_at = Vec::new();
+    if let Some(set) = &checked.set {
+        let (rules, files) = (count(set.rules().len(), "rule"), count(set.files().len(), "file"));
+        looked_at.push(format!("{rules} in {files}"));
+    }
+    if checked.configurations > 0 {
+        looked_at.push(count(checked.configurations, "configuration"));
+    }
+    if checked.blocks > 0 {
+        looked_at.push(count(checked.blocks, "block"));
+    }
+    match &checked.set {
+        Some(set) => writeln!(out, "{}: {found}; version {}", looked_at.join(", "), set.version()),
+        None if checked.has_rules => writeln!(out, "{found}: the rules cannot be used"),
+        None if looked_at.is_empty() => writeln!(out, "{found}"),
+        None => writeln!(out, "{}: {found}", looked_at.join(", ")),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What several commands share: where the configuration is, and how answers are written.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -9,7 +9,12 @@ use serde::Serialize;
 use super::CliError;
 use crate::config::{Config, LoadOptions, Loaded};
 use crate::engine::ledger::LedgerError;
+use crate::event::Delivery;
 use crate::store::sqlite::{Books, SqliteStore};
+use crate::wire;
+
+/// The largest recording that is read at once, in bytes.
+const MAX_RECORDING: u64 = 64 << 20;
 
 /// Where the configuration is.
 #[derive(Debug, Args)]
@@ -85,4 +90,29 @@ impl FormatArgs {
         }
         Ok(())
     }
+}
+
+/// The messages of a recording that is small enough to be read at once: JSON Lines, or one message in a form of its own.
+///
+/// # Errors
+/// The file cannot be read, or something in it is no recorded message: as a sentence with the place.
+pub fn deliveries(path: &Path) -> Result<Vec<Delivery>, String> {
+    let wrong = |what: String| format!("{}: {what}", path.display());
+    let size = std::fs::metadata(path)
+        .map(|metadata| metadata.len())
+        .unwrap_or_default();
+    if size > MAX_RECORDING {
+        return Err(wrong(format!(
+            "it has {size} bytes, more than the {MAX_RECORDING} that are read at once: `sheriffd replay` reads any size"
+        )));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(format!("it cannot be read: {error}")))?;
+    let is_one = serde_json::from_str::<&serde_json::value::RawValue>(&text).is_ok();
+    let lines: Vec<&str> = if is_one { vec![&text] } else { text.lines().collect() };
+    let mut deliveries = Vec::new();
+    for (number, line) in (1..).zip(lines) {
+        let delivery = wire::recorded::delivery(line, number, None);
+        deliveries.extend(delivery.map_err(|error| wrong(format!("line {number}: {error}")))?);
+    }
+    Ok(deliveries)
 }

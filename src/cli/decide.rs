@@ -5,6 +5,8 @@
 //! line. `docs/decide.md` is the contract for its users, [`schema()`] the same for machines.
 
 mod answer;
+#[cfg(test)]
+mod laws;
 mod request;
 mod schema;
 #[cfg(test)]

@@ -88,6 +88,8 @@ fn plan(args: &DemoArgs) -> Plan {
                 rate: 0.35,
             },
         ],
+        meters: Vec::new(),
+        uplifts: Vec::new(),
         seed: args.seed,
     }
 }
@@ -150,6 +152,8 @@ async fn serve(
     let readiness = Arc::new(Readiness::default());
     readiness.all_there();
     let state = WebState {
+        reload: None,
+        token: None,
         store,
         metrics: crate::telemetry::install_metrics().map_err(|error| CliError::unavailable(error.to_string()))?,
         readiness,
@@ -294,6 +298,9 @@ impl<'a> Story<'a> {
             Note::Asked(case, requests) => {
                 self.line(at, "asked", &format!("{} {}: {}", case.id, asked(requests), case.why))
             }
+            Note::Established(case, levels) => levels
+                .iter()
+                .try_for_each(|level| self.line(at, "baseline", &format!("{}: {level}", case.id))),
             Note::Closed(case) => {
                 self.closed.push((**case).clone());
                 let verdict = case.verdict.as_ref().map_or("", |verdict| verdict.kind.as_str());

@@ -6,6 +6,7 @@
 mod case;
 pub mod check;
 mod common;
+mod costs;
 mod deadletters;
 pub mod decide;
 mod demo;
@@ -15,7 +16,10 @@ mod import;
 mod open;
 mod pause;
 mod replay;
+mod report;
 mod simulate;
+mod test;
+mod trace;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -27,6 +31,7 @@ use clap_complete::Shell;
 
 use self::common::{ConfigArgs, FormatArgs};
 use crate::bus::BusError;
+use crate::config::LoadOptions;
 use crate::daemon::RunError;
 use crate::engine::ledger::LedgerError;
 
@@ -51,9 +56,10 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Recorded jobs into the history of a store: a young history stays silent
     Import(import::ImportArgs),
-    /// What is wrong with rules, all of it at once: exact line, column, caret, suggestion
+    /// What is wrong with rules and configurations, all of it at once: exact line, column, caret, suggestion
     Check {
-        /// Rule files and folders; without any, those of the configuration
+        /// Rule files and folders, configurations (*.toml), documents with rules in them (*.md); without any, the
+        /// configuration and the rules that it names
         rules: Vec<PathBuf>,
         /// How it is written
         #[arg(long, value_enum, default_value = "pretty")]
@@ -62,10 +68,14 @@ enum Command {
         #[arg(long)]
         deny_warnings: bool,
     },
+    /// The tests that stand beside the rules: what was expected, what came of it, and why
+    Test(test::TestArgs),
     /// Why an event did (not) open a case: each rule that looked at it, each clause with the values it saw
     Explain(explain::ExplainArgs),
     /// What is being looked into, and what came of it
     Case(case::CaseArgs),
+    /// What was asked for and what came of it, by rule, day and platform; what rules in shadow would have asked for
+    Report(report::ReportArgs),
     /// Which push broke a job, for good or now and then? Opens a case
     Culprit(open::CulpritArgs),
     /// Run an intermittent again until it fails once. Opens a case
@@ -78,6 +88,10 @@ enum Command {
     Add(open::AddArgs),
     /// Run labels on a range of pushes. Opens a case
     Range(open::RangeArgs),
+    /// Find the push that made a performance series step. Opens a case
+    Perf(open::PerfArgs),
+    /// Measure performance series on a push until their level is known. Opens a case
+    Baseline(open::BaselineArgs),
     /// One case with its evidence a line on stdin (JSON), the next step a line on stdout
     Decide,
     /// How many runs the decisions cost and how often they are right, beside rivals and bounds
@@ -236,14 +250,18 @@ fn run(command: Command, config: &ConfigArgs, out: &mut dyn Write) -> Result<(),
             format,
             deny_warnings,
         } => run_check(&rules, format, deny_warnings, config, out),
-        Command::Explain(args) => explain::run(&args, config, out),
+        Command::Test(args) => block_on(test::run(&args, config, out)),
+        Command::Explain(args) => block_on(explain::run(&args, config, out)),
         Command::Case(args) => case::run(&args, config, out),
+        Command::Report(args) => report::run(&args, config, out),
         Command::Culprit(args) => open::culprit(&args, config, out),
         Command::UntilHit(args) => open::until_hit(&args, config, out),
         Command::Validate(args) => open::validate(&args, config, out),
         Command::Fill(args) => open::fill(&args, config, out),
         Command::Add(args) => open::add(&args, config, out),
         Command::Range(args) => open::range(&args, config, out),
+        Command::Perf(args) => open::perf(&args, config, out),
+        Command::Baseline(args) => open::baseline(&args, config, out),
         Command::Decide => match decide::run(io::stdin().lock(), out)?.refused {
             0 => Ok(()),
             refused => Err(CliError::no(format!("{refused} lines could not be answered"))),
@@ -289,20 +307,21 @@ fn run_check(
     config: &ConfigArgs,
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
-    let configured;
-    let paths = if rules.is_empty() {
-        configured = config.load()?.config.rules.paths;
-        &configured
-    } else {
-        rules
-    };
     let format = match format {
         CheckFormat::Pretty => check::Format::Pretty,
         CheckFormat::Json => check::Format::Json,
         CheckFormat::Sarif => check::Format::Sarif,
         CheckFormat::Github => check::Format::Github,
     };
-    match check::run(paths, format, deny_warnings, out)? {
+    let code = match (rules, &config.config) {
+        ([], file) => {
+            let options = LoadOptions::of_process(file.clone(), config.set.clone());
+            check::run_configured(&options, format, deny_warnings, out)?
+        }
+        (rules, Some(file)) => check::run_beside(file, rules, format, deny_warnings, out)?,
+        (rules, None) => check::run(rules, format, deny_warnings, out)?,
+    };
+    match code {
         check::FINE => Ok(()),
         // Everything was said on stdout.
         _ => Err(CliError::no("")),

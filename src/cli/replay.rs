@@ -6,11 +6,12 @@
 //! It is the real pipeline with a backend that asks nobody and a clock that the messages move. Rules in shadow mode
 //! act like live ones. What would have been asked for never runs, so the cases wait for it; nothing is asked for twice.
 
+mod diff;
 mod report;
 
 use std::fs::File;
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -20,12 +21,12 @@ use self::report::Report;
 use super::CliError;
 use super::common::{ConfigArgs, FormatArgs};
 use crate::backends::DryRunBackend;
-use crate::bus::file::{FileBus, Recording};
+use crate::bus::file::{BadLines, FileBus, Recording};
 use crate::bus::{Batch, Bus};
 use crate::clock::{Clock, ManualClock};
 use crate::config::Config;
 use crate::daemon::parts;
-use crate::daemon::pipeline::{Pipeline, PipelineSettings, Reading};
+use crate::daemon::pipeline::{Pipeline, PipelineSettings, Reading, Taken};
 use crate::dispatch::limits::Limits;
 use crate::dispatch::{DispatchSettings, Dispatcher};
 use crate::engine::ledger::Ledger;
@@ -78,6 +79,9 @@ pub struct ReplayArgs {
     /// A store whose history comes before the recording, made by `sheriffd import`; it is only read
     #[arg(long, value_name = "PATH")]
     store: Option<PathBuf>,
+    /// Two rule sets (files or folders) on the same recordings: what opens newly, what no longer, and what each costs
+    #[arg(long, num_args = 2, value_names = ["OLD", "NEW"], conflicts_with = "rules")]
+    diff: Vec<PathBuf>,
     #[command(flatten)]
     format: FormatArgs,
     /// Messages applied together at most; the result does not depend on it
@@ -93,23 +97,70 @@ pub async fn run(args: &ReplayArgs, config: &ConfigArgs, out: &mut dyn Write) ->
     let started = Instant::now();
     readable(&args.recordings)?;
     let settings = config.load()?.config;
+    if let [old, new] = args.diff.as_slice() {
+        return compare(args, &settings, [old, new], out).await;
+    }
     let rules = Arc::new(match (args.rules.as_slice(), &config.config) {
         ([], None) => rules(&[])?,
         ([], Some(_)) => rules(&settings.rules.paths)?,
         (named, _) => rules(named)?,
     });
-    let facts = facts(args)?;
-    let store = match &args.store {
-        Some(path) if !path.is_file() => {
-            return Err(CliError::usage(format!("there is no store at {}", path.display())));
-        }
-        Some(path) => SqliteStore::in_memory_with_history_of(path)?,
-        None => SqliteStore::in_memory()?,
-    };
-    let pushes: Vec<PushEvent> = facts.all_pushes().cloned().collect();
-    let replay = Replay::new(&settings, &rules, facts, Handle::start(store)?)?;
     let mut report = Report::new(args.format.format, out);
-    replay.record_pushes(pushes).await?;
+    let (bad_lines, store) = play(args, &settings, &rules, &mut report).await?;
+    let books = store.with(report::Books::read).await?;
+    report.end(&bad_lines, &books, started.elapsed())
+}
+
+/// What is told of a replay while it runs.
+pub(super) trait Observer {
+    /// Events are about to be applied.
+    fn events(&mut self, _events: &[Event]) {}
+
+    /// Messages were read.
+    fn taken(&mut self, taken: &Taken);
+
+    /// Something happened.
+    ///
+    /// # Errors
+    /// The output is closed.
+    fn notes(&mut self, notes: &[Note], now: Timestamp) -> Result<(), CliError>;
+}
+
+/// Replays the recordings with two rule sets.
+async fn compare(
+    args: &ReplayArgs,
+    settings: &Config,
+    [old, new]: [&PathBuf; 2],
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
+    if args
+        .recordings
+        .iter()
+        .any(|recording| matches!(recording, Recording::Stdin))
+    {
+        return Err(CliError::usage(
+            "standard input can be read only once: --diff needs recordings in files",
+        ));
+    }
+    let (before, now) = (rules(std::slice::from_ref(old))?, rules(std::slice::from_ref(new))?);
+    let mut sides = [diff::Side::default(), diff::Side::default()];
+    let mut bad_lines = BadLines::default();
+    for (rules, side) in [before, now].into_iter().zip(&mut sides) {
+        (bad_lines, _) = play(args, settings, &Arc::new(rules), side).await?;
+    }
+    let [before, now] = sides;
+    diff::write(before, now, &bad_lines, args.format.format, out)
+}
+
+/// Replays the recordings once; returns the lines that hold no message, and the store at the end.
+async fn play(
+    args: &ReplayArgs,
+    settings: &Config,
+    rules: &Arc<RuleSet>,
+    observer: &mut dyn Observer,
+) -> Result<(BadLines, Handle), CliError> {
+    let facts = facts(&args.tasks, &args.pushes, args.project.as_deref())?;
+    let replay = Replay::begin(settings, rules, facts, args.store.as_deref()).await?;
     let exchange = args.exchange.clone();
     let mut bus = FileBus::start(args.recordings.clone(), move |line, tag| {
         wire::recorded::delivery(line, tag, exchange.as_deref()).map_err(|error| error.to_string())
@@ -119,15 +170,13 @@ pub async fn run(args: &ReplayArgs, config: &ConfigArgs, out: &mut dyn Write) ->
         match next.map_err(|error| CliError::usage(error.to_string()))? {
             Batch::Deliveries(deliveries) => {
                 let reading = replay.pipeline.read(&deliveries);
-                replay.apply(reading, &mut report).await?;
+                replay.apply(reading, observer).await?;
             }
             Batch::Idle => {}
             Batch::PossibleLoss { .. } | Batch::End => break,
         }
     }
-    let bad_lines = bus.bad_lines();
-    let books = replay.pipeline.store().with(report::Books::read).await?;
-    report.end(&bad_lines, &books, started.elapsed())
+    Ok((bus.bad_lines(), replay.pipeline.store().clone()))
 }
 
 /// Refuses recordings that cannot be opened before any work is done.
@@ -164,15 +213,19 @@ fn rules(paths: &[PathBuf]) -> Result<RuleSet, CliError> {
     set.map_err(|wrong| CliError::config(format!("the rules cannot be used\n{wrong}")))
 }
 
-fn facts(args: &ReplayArgs) -> Result<RecordedSource, CliError> {
-    let project = args.project.as_deref().map(Project::from);
+/// Recorded facts, in place of the services.
+///
+/// # Errors
+/// A file cannot be used.
+pub(super) fn facts(tasks: &[PathBuf], pushes: &[PathBuf], project: Option<&str>) -> Result<RecordedSource, CliError> {
+    let project = project.map(Project::from);
     let mut facts = RecordedSource::default();
-    for path in &args.tasks {
+    for path in tasks {
         facts
             .add_tasks(path)
             .map_err(|error| CliError::usage(error.to_string()))?;
     }
-    for path in &args.pushes {
+    for path in pushes {
         facts
             .add_pushes(path, project.as_ref())
             .map_err(|error| CliError::usage(format!("{error}; --project names the project of pushes that do not")))?;
@@ -181,12 +234,36 @@ fn facts(args: &ReplayArgs) -> Result<RecordedSource, CliError> {
 }
 
 /// The pipeline and the clock that the messages move.
-struct Replay {
-    pipeline: Pipeline,
+pub(super) struct Replay {
+    /// What the messages go through.
+    pub(super) pipeline: Pipeline,
     clock: Arc<ManualClock>,
 }
 
 impl Replay {
+    /// A replay that knows the recorded pushes, and begins with the history of a store when one is named.
+    ///
+    /// # Errors
+    /// There is no such store, or it cannot be used.
+    pub(super) async fn begin(
+        config: &Config,
+        rules: &Arc<RuleSet>,
+        facts: RecordedSource,
+        history: Option<&Path>,
+    ) -> Result<Replay, CliError> {
+        let store = match history {
+            Some(path) if !path.is_file() => {
+                return Err(CliError::usage(format!("there is no store at {}", path.display())));
+            }
+            Some(path) => SqliteStore::in_memory_with_history_of(path)?,
+            None => SqliteStore::in_memory()?,
+        };
+        let pushes: Vec<PushEvent> = facts.all_pushes().cloned().collect();
+        let replay = Replay::new(config, rules, facts, Handle::start(store)?)?;
+        replay.record_pushes(pushes).await?;
+        Ok(replay)
+    }
+
     fn new(config: &Config, rules: &Arc<RuleSet>, facts: RecordedSource, store: Handle) -> Result<Replay, CliError> {
         let clock = Arc::new(ManualClock::new(Timestamp::default()));
         let backend = parts::backend_name(config);
@@ -206,6 +283,8 @@ impl Replay {
             mode: Some(Mode::Live),
             // The pushes of a recording are in the books before its messages.
             has_pushlog: false,
+            // Nobody asks a store in memory why.
+            sample: 0.0,
             // It holds no artifacts either.
             read_failures: false,
             ..parts::engine_settings(config).map_err(|error| CliError::config(error.to_string()))?
@@ -244,7 +323,8 @@ impl Replay {
     /// Applies what was read. An event that a rule could act on ends a transaction and gets its facts before the next
     /// one is applied: it is looked at with the books as they were at its moment, however many messages are applied
     /// together.
-    async fn apply(&self, mut reading: Reading, report: &mut Report<'_>) -> Result<(), CliError> {
+    pub(super) async fn apply(&self, mut reading: Reading, observer: &mut dyn Observer) -> Result<(), CliError> {
+        observer.events(reading.events());
         loop {
             let rules = Arc::clone(self.pipeline.engine().rules());
             let is_decisive = |event: &Event| !rules.candidates(event).is_empty();
@@ -256,12 +336,12 @@ impl Replay {
             self.move_clock(&part);
             let mut taken = self.pipeline.apply(part).await?;
             let mut notes = std::mem::take(&mut taken.notes);
-            report.taken(&taken);
+            observer.taken(&taken);
             // What waits, was decided or is held back is settled at once; all else has nothing to settle.
             if decisive.is_none() || notes.iter().any(|note| !matches!(note, Note::Discarded(_))) {
                 self.pipeline.settle(&mut notes).await?;
             }
-            report.notes(&notes, self.clock.now())?;
+            observer.notes(&notes, self.clock.now())?;
             if decisive.is_none() {
                 return Ok(());
             }

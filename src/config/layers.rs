@@ -69,6 +69,17 @@ pub(super) fn merge(options: &LoadOptions) -> Merged {
     }
     layers.environment(&options.environment);
     layers.flags(&options.set);
+    merged(layers)
+}
+
+/// A file's text as the only layer.
+pub(super) fn of_text(path: &Path, text: &str) -> Merged {
+    let mut layers = Layers::default();
+    layers.text_of_file(path, text);
+    merged(layers)
+}
+
+fn merged(layers: Layers) -> Merged {
     let Layers {
         sources,
         origins,
@@ -129,9 +140,13 @@ impl Layers {
                 });
             }
         };
-        let (table, errors) = DeTable::parse_recoverable(&text);
+        self.text_of_file(path, &text);
+    }
+
+    fn text_of_file(&mut self, path: &Path, text: &str) {
+        let (table, errors) = DeTable::parse_recoverable(text);
         for error in &errors {
-            let (line, column) = position(&text, error.span().map_or(0, |span| span.start));
+            let (line, column) = position(text, error.span().map_or(0, |span| span.start));
             let reason = error.message().to_owned();
             self.errors.push(ConfigError::Syntax {
                 path: path.to_owned(),
@@ -142,7 +157,7 @@ impl Layers {
         }
         // What a broken file still says might mean something else: its values are not used.
         if errors.is_empty() {
-            let place = FilePlace { path, text: &text };
+            let place = FilePlace { path, text };
             let values = self.table(table.get_ref(), &mut Vec::new(), &place);
             self.sources.push(Layer(values));
         }

@@ -29,12 +29,14 @@ pub use self::layers::{ENVIRONMENT_PREFIX, LoadOptions};
 use self::section::{Reader, Section};
 pub use self::sections::{
     BackendChoice, DispatchSection, EngineSection, LimitsSection, ProjectsSection, RulesSection, StoreSection,
-    TelemetrySection, TopSection, WebSection,
+    TelemetrySection, TopSection, TracesSection, WebSection,
 };
 pub use self::services::{
-    BugsSection, EnrichSection, NotifySection, TaskclusterSection, TreestatusSection, WebhookSection,
+    BugsSection, EnrichSection, NotifySection, ReconcileSection, TaskclusterSection, TreestatusSection, WebhookSection,
 };
 pub use self::setting::{HttpUrl, JobLimit, PrivateText, ProjectPattern};
+use std::path::Path;
+
 use crate::event::{Project, format_duration};
 use crate::telemetry::check_log_filter;
 
@@ -69,12 +71,16 @@ pub struct Config {
     pub webhook: WebhookSection,
     /// `[bugs]`
     pub bugs: BugsSection,
+    /// `[reconcile]`
+    pub reconcile: ReconcileSection,
     /// `[treestatus]`
     pub treestatus: TreestatusSection,
     /// `[notify]`
     pub notify: NotifySection,
     /// `[web]`
     pub web: WebSection,
+    /// `[traces]`
+    pub traces: TracesSection,
     /// `[telemetry]`
     pub telemetry: TelemetrySection,
 }
@@ -95,9 +101,19 @@ impl Config {
     /// Everything that is wrong, at once: files that cannot be read, keys that do not exist, values of wrong types or
     /// out of bounds, secrets that cannot be had, settings that do not go together.
     pub fn load(options: &LoadOptions) -> Result<Loaded, Vec<ConfigError>> {
-        let mut merged = layers::merge(options);
+        Config::of(layers::merge(options), &options.environment)
+    }
+
+    /// Everything that is wrong with the text of a configuration file; `path` is where it stands, for places.
+    pub fn check_text(path: &Path, text: &str, environment: &[(String, String)]) -> Vec<ConfigError> {
+        Config::of(layers::of_text(path, text), environment)
+            .err()
+            .unwrap_or_default()
+    }
+
+    fn of(mut merged: layers::Merged, environment: &[(String, String)]) -> Result<Loaded, Vec<ConfigError>> {
         let mut errors = std::mem::take(&mut merged.errors);
-        let mut reader = Reader::new(&merged, &options.environment);
+        let mut reader = Reader::new(&merged, environment);
         let config = Config::read(&mut reader);
         reader.refuse_unknown();
         let Reader {
@@ -144,9 +160,11 @@ impl Config {
             taskcluster: Section::read(reader, &["backends", "taskcluster"]),
             webhook: Section::read(reader, &["backends", "webhook"]),
             bugs: Section::read(reader, &["bugs"]),
+            reconcile: Section::read(reader, &["reconcile"]),
             treestatus: Section::read(reader, &["treestatus"]),
             notify: Section::read(reader, &["notify"]),
             web: Section::read(reader, &["web"]),
+            traces: Section::read(reader, &["traces"]),
             telemetry: Section::read(reader, &["telemetry"]),
         }
     }

@@ -9,6 +9,8 @@ use crate::dispatch::DispatchSettings;
 use crate::dispatch::limits::Limits;
 use crate::engine::settings::{EngineSettings, NOT_LINEAR, globs};
 use crate::event::Duration;
+use crate::secret::Secret;
+use crate::store::sqlite::Retention;
 use crate::telemetry::LogFormat;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -72,6 +74,10 @@ section! {
     pub struct RulesSection {
         /// Rule files and folders of them.
         paths: Vec<PathBuf> = vec![PathBuf::from("rules")];
+        /// Whether they are read again when they change, besides on SIGHUP and by the API.
+        watch: bool = true;
+        /// How often they are looked at; they are read when they stayed the same from one look to the next.
+        watch_every: Duration [SECOND, HOUR] = 2 * SECOND;
     }
 }
 
@@ -80,6 +86,9 @@ section! {
     pub struct WebSection {
         /// The address to listen on. Beyond loopback, put a proxy with TLS before it.
         listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 8642));
+        /// What a call of the API that changes something must send as `Authorization: Bearer`. Without one, nothing can
+        /// be changed there.
+        token: Option<Secret> = None;
     }
 }
 
@@ -96,6 +105,10 @@ section! {
         history_window: Duration [HOUR, 3_650 * DAY] = 14 * DAY;
         /// Whether what failed is read from artifacts before rules see a failure.
         read_failures: bool = false;
+        /// Labels that have to fail newly on one push to be taken for one storm, which one case looks into; 0: never.
+        storm_labels: u32 [0, 10_000] = 8;
+        /// How long after the first of them was noticed the others may be.
+        storm_window: Duration [MINUTE, DAY] = 2 * HOUR;
     }
 }
 
@@ -117,6 +130,8 @@ impl EngineSection {
             runs_end_within: self.runs_end_within,
             history_window: self.history_window,
             read_failures: self.read_failures,
+            storm_labels: self.storm_labels,
+            storm_window: self.storm_window,
             ..EngineSettings::default()
         })
     }
@@ -235,6 +250,31 @@ section! {
 }
 
 section! {
+    /// How long is kept why something happened, for `sheriffd explain`.
+    pub struct TracesSection {
+        /// What rules made of events: so many at most, the oldest go first.
+        decisions: u32 [0, 200_000] = 200_000;
+        /// The share of tasks, 0 to 1, whose events are kept though no rule's `match` let them through.
+        sample: f64 [0.0, 1.0] = 0.01;
+        /// Such events at most.
+        samples: u32 [0, 100_000] = 20_000;
+        /// How long both are kept at most.
+        keep_for: Duration [HOUR, 3_650 * DAY] = 90 * DAY;
+    }
+}
+
+impl TracesSection {
+    /// What the store keeps.
+    pub fn retention(&self) -> Retention {
+        Retention {
+            decisions: self.decisions,
+            samples: self.samples,
+            keep_for: self.keep_for,
+        }
+    }
+}
+
+section! {
     /// Logs.
     pub struct TelemetrySection {
         /// The form of log lines: text or json.
@@ -261,13 +301,17 @@ mod tests {
                 ours.jobs_appear_within,
                 ours.runs_end_within,
                 ours.history_window,
-                ours.read_failures
+                ours.read_failures,
+                ours.storm_labels,
+                ours.storm_window
             ),
             (
                 theirs.jobs_appear_within,
                 theirs.runs_end_within,
                 theirs.history_window,
-                theirs.read_failures
+                theirs.read_failures,
+                theirs.storm_labels,
+                theirs.storm_window
             )
         );
         for project in ["autoland", "try", "try-comm-central"] {

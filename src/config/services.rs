@@ -265,6 +265,22 @@ section! {
 }
 
 section! {
+    /// What is fetched when messages may have been lost: the queue was deleted, or the daemon was away for long.
+    pub struct ReconcileSection {
+        /// How old the newest run may be at the start before messages are taken for lost.
+        after: Duration [MINUTE, 30 * DAY] = 10 * MINUTE;
+        /// How long before the loss a push may have landed whose runs are looked at.
+        look_back: Duration [Duration::ZERO, 30 * DAY] = 12 * HOUR;
+        /// Pushes that are fetched, a project.
+        max_pushes: u64 [0, 10_000] = 500;
+        /// Pushes whose runs are looked at, the newest first.
+        max_groups: u32 [0, 10_000] = 200;
+        /// Questions a second.
+        requests_per_second: f64 [0.001, 100.0] = 2.0;
+    }
+}
+
+section! {
     /// Who learns of verdicts.
     pub struct NotifySection {
         /// Where each verdict is sent. Never shown: such addresses often are secrets.

@@ -4,6 +4,8 @@ pub mod intake;
 mod observe;
 pub mod parts;
 pub mod pipeline;
+pub mod reconcile;
+pub mod reload;
 mod run;
 mod trees;
 

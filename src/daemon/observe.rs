@@ -57,6 +57,11 @@ pub fn observe_notes(notes: &[Note]) {
                 let jobs: u32 = requests.iter().map(|request| request.times).sum();
                 tracing::info!(case = %case.id, jobs, why = %case.why, shadow = case.is_shadow(), "a case asks for jobs");
             }
+            Note::Established(case, levels) => {
+                for level in levels {
+                    tracing::info!(case = %case.id, about = %case.subject, %level, "a baseline is established");
+                }
+            }
             Note::Closed(case) => {
                 let verdict = case.verdict.as_ref().map_or("", |verdict| verdict.kind.as_str());
                 metric::CASES_CLOSED

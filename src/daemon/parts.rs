@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use super::reconcile::Reconciler;
 use crate::backends::{Backend, DryRunBackend, TaskclusterBackend, WebhookBackend};
 use crate::bus::bindings::{Binding, bindings_for};
 use crate::clock::Clock;
 use crate::config::{BackendChoice, Config};
 use crate::engine::settings::EngineSettings;
 use crate::enrich::{
-    BugSource, CachedSource, FactSource, PushlogSource, QueueSource, RecordedSource, Sources, TreeStatusSource,
+    BugSource, CachedSource, FactSource, GroupSource, PushlogSource, QueueSource, RecordedSource, Sources,
+    TreeStatusSource,
 };
 use crate::event::BackendName;
 use crate::notify::VerdictHook;
@@ -109,6 +111,30 @@ pub fn facts(config: &Config, clock: &Arc<dyn Clock>) -> Result<Arc<dyn FactSour
     Ok(Arc::new(Sources { tasks, pushes, bugs }))
 }
 
+/// What fetches what was missed. `facts` is where pushes come from.
+///
+/// # Errors
+/// The section of the CI cannot work.
+pub fn reconciler(
+    config: &Config,
+    facts: Arc<dyn FactSource>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Reconciler, PartError> {
+    let routes = config.taskcluster.decision_routes.clone();
+    let groups = config
+        .taskcluster
+        .queue()
+        .map(|settings| GroupSource::new(settings, routes, net_clock(clock)))
+        .transpose()
+        .map_err(wrong("backends.taskcluster"))?;
+    Ok(Reconciler {
+        pushes: facts,
+        groups,
+        projects: config.watched_projects(),
+        settings: config.reconcile.clone(),
+    })
+}
+
 /// Who knows which trees are open, where somebody does.
 ///
 /// # Errors
@@ -130,6 +156,7 @@ pub fn engine_settings(config: &Config) -> Result<EngineSettings, PartError> {
         has_pushlog: config.enrich.pushlog_url.is_some(),
         bugs_fresh_for: config.bugs.url.is_some().then_some(config.bugs.fresh_for),
         mode: (!can_ask(config)).then_some(Mode::Shadow),
+        sample: config.traces.sample,
         ..config.engine.settings(&config.projects).map_err(wrong("projects"))?
     })
 }

@@ -15,7 +15,8 @@ use crate::engine::ledger::{Lack, LedgerError};
 use crate::engine::{Engine, Note, Patience};
 use crate::enrich::{BugQuery, FactError, FactSource, PushQuery};
 use crate::event::{
-    Delivery, Duration, Event, JobEvent, PushEvent, PushId, RequestEvent, RequestKind, Signature, Timestamp, bug,
+    BackendName, Delivery, Duration, Event, JobEvent, PerfAlert, PushEvent, PushId, RequestEvent, RequestKind,
+    Signature, Timestamp, bug,
 };
 use crate::store::Handle;
 use crate::store::sqlite::{Books, Waiting};
@@ -101,6 +102,14 @@ pub struct Reading {
 }
 
 impl Reading {
+    /// Events that came by no message: of a test, or made by hand.
+    pub fn of(events: Vec<Event>) -> Reading {
+        Reading {
+            events,
+            ..Reading::default()
+        }
+    }
+
     /// What the messages say, in their order.
     pub fn events(&self) -> &[Event] {
         &self.events
@@ -280,9 +289,10 @@ impl Pipeline {
         let mut fetches = tokio::task::JoinSet::new();
         for waiting in waiting {
             let facts = Arc::clone(&self.facts);
+            let backend = self.settings.wire.backend.clone();
             fetches.spawn(async move {
                 let mut waiting = waiting;
-                let answer = fetch(facts.as_ref(), &mut waiting).await;
+                let answer = fetch(facts.as_ref(), &backend, &mut waiting).await;
                 (waiting, answer)
             });
         }
@@ -411,12 +421,13 @@ fn lock(engine: &Mutex<Engine>) -> MutexGuard<'_, Engine> {
 }
 
 /// Asks for what an event lacks, and fills it in. Returns events that are to be applied before it.
-async fn fetch(facts: &dyn FactSource, waiting: &mut Waiting) -> Result<Vec<Event>, FactError> {
+async fn fetch(facts: &dyn FactSource, backend: &BackendName, waiting: &mut Waiting) -> Result<Vec<Event>, FactError> {
     let job = match &mut waiting.event {
         Event::Job(job) => job,
         Event::Request(request) => return fetch_for_request(facts, request, waiting.lack).await,
+        Event::PerfAlert(alert) => return fetch_for_alert(facts, backend, alert, waiting.lack).await,
         Event::Push(push) => return fetch_for_push(facts, push, waiting.lack).await,
-        Event::PerfAlert(_) | Event::Timer(_) => return Ok(Vec::new()),
+        Event::Timer(_) => return Ok(Vec::new()),
     };
     match waiting.lack {
         Lack::Lineage | Lack::Tests => Ok(Vec::new()),
@@ -463,15 +474,25 @@ async fn fetch(facts: &dyn FactSource, waiting: &mut Waiting) -> Result<Vec<Even
             job.facts.groups = (!found.groups.is_empty()).then_some(found.groups);
             Ok(Vec::new())
         }
+        Lack::Values => {
+            let found = match facts.values(&job.run).await {
+                Ok(found) => found,
+                // It measured nothing that anybody can read: that much is known now.
+                Err(error @ (FactError::Absent(_) | FactError::NoSource(_) | FactError::Malformed(_))) => {
+                    tracing::debug!(run = %job.run, %error, "a run has no results");
+                    Vec::new()
+                }
+                Err(error) => return Err(error),
+            };
+            job.facts.values = Some(found);
+            Ok(Vec::new())
+        }
     }
 }
 
 /// Asks for what a push holds, where its message does not say, and for what its changesets add.
 async fn fetch_for_push(facts: &dyn FactSource, push: &mut PushEvent, lack: Lack) -> Result<Vec<Event>, FactError> {
-    if lack != Lack::Tests {
-        return Ok(Vec::new());
-    }
-    if push.changesets.is_empty() {
+    if matches!(lack, Lack::Push | Lack::Tests) && push.changesets.is_empty() {
         let found = facts
             .pushes(&push.project, &PushQuery::Revision(push.revision.clone()))
             .await?;
@@ -479,6 +500,9 @@ async fn fetch_for_push(facts: &dyn FactSource, push: &mut PushEvent, lack: Lack
             push.changesets = found.changesets;
             push.push = push.push.or(found.push);
         }
+    }
+    if lack != Lack::Tests {
+        return Ok(Vec::new());
     }
     let project = push.project.clone();
     for changeset in push.unknown_additions().take(CHANGESETS_ASKED) {
@@ -514,6 +538,29 @@ async fn fetch_for_request(
         }
         _ => Ok(Vec::new()),
     }
+}
+
+/// Asks for what an alert lacks. Returns events that are to be applied before it.
+async fn fetch_for_alert(
+    facts: &dyn FactSource,
+    backend: &BackendName,
+    alert: &mut PerfAlert,
+    lack: Lack,
+) -> Result<Vec<Event>, FactError> {
+    let query = match (lack, &alert.task, &alert.revision, alert.push) {
+        (Lack::Task, Some(task), ..) => {
+            alert.label = facts.task(backend, task).await?.label;
+            return Ok(Vec::new());
+        }
+        (Lack::Push, _, Some(revision), _) => PushQuery::Revision(revision.clone()),
+        (Lack::Pushes, _, _, Some(to)) => PushQuery::Range {
+            from: PushId(to.0.saturating_sub(PUSHES_BACK).max(1)),
+            to,
+        },
+        _ => return Ok(Vec::new()),
+    };
+    let pushes = facts.pushes(&alert.project, &query).await?;
+    Ok(pushes.into_iter().map(|push| Event::Push(Box::new(push))).collect())
 }
 
 /// The definition knows the platform, tier and parent better than tags do; what the message said of the push stays.
@@ -552,7 +599,12 @@ fn apply_waiting(
             if !is_late {
                 return Ok(Vec::new());
             }
-            return engine.apply(books, vec![waiting.event.clone()], Patience::Settled, now);
+            let mut event = waiting.event.clone();
+            if let (Lack::Values, Event::Job(job)) = (waiting.lack, &mut event) {
+                // Cases do not wait for it any longer. Should the results come after all, they are taken then.
+                job.facts.values = Some(Vec::new());
+            }
+            return engine.apply(books, vec![event], Patience::Settled, now);
         }
         Err(error @ (FactError::Absent(_) | FactError::Malformed(_) | FactError::NoSource(_))) => {
             tracing::debug!(%error, "facts are not to be had");

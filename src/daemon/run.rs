@@ -5,22 +5,22 @@
 //! - *Work*: facts for the inbox, cases whose time has come, the outbox, verdicts to tell.
 //! - *Stop*: on SIGTERM or SIGINT the batch under way is committed and acknowledged, what is being sent is settled.
 
-use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
 use super::intake::{BatchSettings, Intake, Step};
 use super::pipeline::{Pipeline, PipelineSettings};
+use super::reconcile::{check_at_start, messages_may_be_missing};
+use super::reload::{Reloader, Trigger};
 use super::{observe_notes, observe_round, observe_store, observe_taken, parts};
 use crate::bus::amqp::AmqpBus;
 use crate::bus::bindings::Binding;
 use crate::bus::{Batch, Bus, BusError};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::dispatch::limits::Limits;
 use crate::dispatch::{DispatchSettings, Dispatcher};
 use crate::engine::Engine;
 use crate::engine::ledger::LedgerError;
@@ -28,9 +28,9 @@ use crate::event::{BackendName, Duration, Timestamp};
 use crate::notify::VerdictHook;
 use crate::rules::RuleSet;
 use crate::store::Handle;
-use crate::store::sqlite::{Notice, SqliteStore};
+use crate::store::sqlite::{Notice, Retention, SqliteStore};
 use crate::telemetry::{metric, service};
-use crate::web::{Readiness, RulesShown, WebState};
+use crate::web::{Readiness, Reload, ReloadOutcome, RulesShown, WebState};
 use crate::wire::WireSettings;
 
 /// How often the outbox, the inbox and the cases are looked at without being told to.
@@ -41,6 +41,8 @@ const PRUNE_EVERY: Duration = Duration::from_secs(600);
 const PRUNED_TOGETHER: u32 = 2_000;
 /// How often gauges are set.
 const OBSERVE_EVERY: Duration = Duration::from_secs(5);
+/// How often old explanations are forgotten.
+const TRIM_EVERY: Duration = Duration::from_secs(60);
 /// How long a batch waits before it is tried again on a store that cannot be used: doubled each time, up to the last.
 const STORE_RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(15));
 /// How long the intake waits for messages before it looks at whether it should stop.
@@ -77,13 +79,16 @@ impl From<LedgerError> for RunError {
 
 /// Everything that the loops share.
 struct Shared {
-    pipeline: Pipeline,
+    pipeline: Arc<Pipeline>,
     clock: Arc<dyn Clock>,
     readiness: Arc<Readiness>,
     hook: Option<VerdictHook>,
     backend: BackendName,
+    retention: Retention,
     /// Wakes the work loop: there is something to do.
     work: Notify,
+    /// Wakes the reconciliation: messages may be missing.
+    missing: Notify,
 }
 
 /// Runs the daemon until it is told to stop.
@@ -91,6 +96,9 @@ struct Shared {
 /// # Errors
 /// It cannot start: see [`RunError`]. Once it runs, trouble is logged and counted, and tried again.
 pub async fn run(config: Config) -> Result<(), RunError> {
+    // Before anything else: until then SIGHUP ends the process, and whoever starts it may send one at any time.
+    let hangup = signal(SignalKind::hangup())
+        .map_err(|error| RunError::Unavailable(format!("SIGHUP cannot be listened to: {error}")))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let metrics = crate::telemetry::install_metrics().map_err(|error| RunError::Unavailable(error.to_string()))?;
     metric::BUILD_INFO.gauge(&[env!("CARGO_PKG_VERSION")]).set(1.0);
@@ -106,10 +114,12 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         ..config.dispatch.settings()
     };
     let dispatcher = Dispatcher::new(store.clone(), backend, Arc::clone(&clock), dispatch);
-    let pipeline = Pipeline::new(
+    let facts = parts::facts(&config, &clock)?;
+    let reconciler = parts::reconciler(&config, Arc::clone(&facts), &clock)?;
+    let pipeline = Arc::new(Pipeline::new(
         Engine::new(Arc::clone(&rules), parts::engine_settings(&config)?),
         store.clone(),
-        parts::facts(&config, &clock)?,
+        facts,
         dispatcher,
         super::brakes(config.limits.limits(), &rules),
         Arc::clone(&clock),
@@ -120,26 +130,37 @@ pub async fn run(config: Config) -> Result<(), RunError> {
             },
             facts_within: config.engine.facts_within,
         },
-    );
+    ));
     let trees = parts::trees(&config, &clock)?;
     let readiness = Arc::new(Readiness::default());
     readiness.rules.store(true, Ordering::Relaxed);
     readiness.store.store(true, Ordering::Relaxed);
     let shown = Arc::new(RwLock::new(RulesShown::of(&rules)));
+    let reloader = Arc::new(Reloader::new(
+        Arc::clone(&pipeline),
+        Arc::clone(&shown),
+        Arc::clone(&clock),
+        config.rules.paths.clone(),
+        config.limits.limits(),
+    ));
     let shared = Arc::new(Shared {
         pipeline,
         clock: Arc::clone(&clock),
         readiness: Arc::clone(&readiness),
         hook: parts::hook(&config)?,
         backend: backend_name,
+        retention: config.traces.retention(),
         work: Notify::new(),
+        missing: Notify::new(),
     });
     let state = WebState {
         store: store.clone(),
         metrics,
         readiness,
         clock: Arc::clone(&clock),
-        rules: Arc::clone(&shown),
+        rules: shown,
+        reload: Some(Arc::clone(&reloader) as Arc<dyn Reload>),
+        token: config.web.token.clone(),
     };
     let address = crate::web::serve(config.web.listen, state)
         .await
@@ -163,18 +184,43 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         }
     });
     let reload = tokio::spawn(reload_loop(
-        Arc::clone(&shared),
-        shown,
-        config.rules.paths.clone(),
-        config.limits.limits(),
+        hangup,
+        Arc::clone(&reloader),
+        store.clone(),
         stopping.clone(),
     ));
+    let watch = tokio::spawn({
+        let (reloader, stopping, every) = (reloader, stopping.clone(), config.rules.watch_every);
+        let is_wanted = config.rules.watch;
+        async move {
+            if is_wanted {
+                reloader.watch_files(every, stopping).await;
+            }
+        }
+    });
     let watchdog = tokio::spawn(watchdog_loop(stopping.clone()));
     let prune = tokio::spawn(prune_loop(
         Arc::clone(&shared),
         config.store.keep_runs,
         stopping.clone(),
     ));
+    let reconcile = tokio::spawn({
+        let (shared, stopping) = (Arc::clone(&shared), stopping.clone());
+        async move {
+            reconciler
+                .watch(
+                    &shared.pipeline,
+                    shared.clock.as_ref(),
+                    &shared.missing,
+                    &shared.work,
+                    stopping,
+                )
+                .await;
+        }
+    });
+    if check_at_start(&store, config.reconcile.after, clock.now()).await? {
+        shared.missing.notify_one();
+    }
     let every = config.treestatus.every;
     let trees = tokio::spawn({
         let stopping = stopping.clone();
@@ -189,7 +235,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     // The intake may have ended by itself: then everything else ends with it.
     stop.send_replace(true);
     told(service::tell_stopping());
-    for task in [work, reload, watchdog, prune, trees] {
+    for task in [work, reload, watch, watchdog, prune, reconcile, trees] {
         if let Err(error) = task.await {
             let failed = format!("a part of the daemon failed by a defect of it; please report this: {error}");
             ended = ended.and(Err(RunError::Unavailable(failed)));
@@ -301,6 +347,7 @@ async fn intake(
             }
             Step::Bus(Batch::PossibleLoss { reason }) => {
                 tracing::error!(%reason, "messages may have been lost");
+                reconcile(shared).await;
             }
             Step::Bus(_) => {}
             Step::End => break Ok(()),
@@ -314,6 +361,15 @@ async fn intake(
     }
     intake.bus().close().await;
     ended
+}
+
+/// Has what was lost fetched.
+async fn reconcile(shared: &Shared) {
+    match messages_may_be_missing(shared.pipeline.store()).await {
+        Ok(true) => shared.missing.notify_one(),
+        Ok(false) => {}
+        Err(error) => tracing::error!(%error, "what was lost will not be fetched"),
+    }
 }
 
 async fn remember_bindings(shared: &Shared, bound: String) {
@@ -370,6 +426,7 @@ fn set_ready(shared: &Shared, is_connected: bool) {
 
 async fn work_loop(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
     let mut observed: Option<Timestamp> = None;
+    let mut trimmed: Option<Timestamp> = None;
     loop {
         let is_busy = work(&shared).await.unwrap_or_else(|error| {
             shared.readiness.store.store(false, Ordering::Relaxed);
@@ -377,6 +434,10 @@ async fn work_loop(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
             false
         });
         let now = shared.clock.now();
+        if trimmed.is_none_or(|at| now.since(at) >= TRIM_EVERY || at > now) {
+            trimmed = Some(now);
+            forget_traces(&shared, now).await;
+        }
         if observed.is_none_or(|at| now.since(at) >= OBSERVE_EVERY || at > now) {
             observed = Some(now);
             let brakes = shared.pipeline.brakes();
@@ -396,6 +457,20 @@ async fn work_loop(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
             () = shared.work.notified() => {}
             () = tokio::time::sleep(rest) => {}
         }
+    }
+}
+
+/// Forgets explanations that are older or more than is to be kept.
+async fn forget_traces(shared: &Shared, now: Timestamp) {
+    let retention = shared.retention;
+    let store = shared.pipeline.store();
+    let forgotten = store
+        .with(move |store| store.transact(|books| books.forget_traces(&retention, now)))
+        .await;
+    match forgotten {
+        Ok(0) => {}
+        Ok(forgotten) => tracing::debug!(forgotten, "explanations were forgotten, as configured"),
+        Err(error) => tracing::warn!(%error, "old explanations are not forgotten yet"),
     }
 }
 
@@ -424,6 +499,11 @@ async fn tell(shared: &Shared, hook: &VerdictHook) -> Result<(), LedgerError> {
         .await?;
     for Notice { id, case, attempts } in due {
         match hook.tell(&case, now).await {
+            Ok(()) if case.verdict.is_none() => {
+                store
+                    .with(move |store| store.transact(|books| books.progress_told(id)))
+                    .await?
+            }
             Ok(()) => {
                 store
                     .with(move |store| store.transact(|books| books.notice_done(id)))
@@ -464,37 +544,18 @@ async fn forget_notices(shared: &Shared) -> Result<(), LedgerError> {
         .await
 }
 
-/// Reads the rules again on SIGHUP: all files or none.
-async fn reload_loop(
-    shared: Arc<Shared>,
-    shown: Arc<RwLock<RulesShown>>,
-    paths: Vec<PathBuf>,
-    limits: Limits,
-    mut stopping: watch::Receiver<bool>,
-) {
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-        tracing::error!("SIGHUP cannot be listened to: rules change only with a restart");
-        return;
-    };
+/// Reads the rules again on SIGHUP.
+async fn reload_loop(mut hangup: Signal, reloader: Arc<Reloader>, store: Handle, mut stopping: watch::Receiver<bool>) {
     loop {
         tokio::select! {
             _ = stopping.wait_for(|stop| *stop) => return,
             _ = hangup.recv() => {}
         }
-        match RuleSet::load(&paths) {
-            Ok(rules) => {
-                let rules = Arc::new(rules);
-                shared.pipeline.set_brakes(super::brakes(limits.clone(), &rules));
-                forget_answers(shared.pipeline.store()).await;
-                *shown.write().unwrap_or_else(PoisonError::into_inner) = RulesShown::of(&rules);
-                tracing::info!(
-                    version = rules.version(),
-                    rules = rules.rules().len(),
-                    "other rules are in force"
-                );
-                shared.pipeline.engine().set_rules(rules);
-            }
-            Err(errors) => tracing::error!("the rules were not changed: {errors}"),
+        let this = Arc::clone(&reloader);
+        match tokio::task::spawn_blocking(move || this.reload(Trigger::Signal)).await {
+            Ok(ReloadOutcome::Refused(_)) => {}
+            Ok(ReloadOutcome::Applied { .. } | ReloadOutcome::Unchanged { .. }) => forget_answers(&store).await,
+            Err(error) => tracing::error!(%error, "the rules could not be read again"),
         }
     }
 }

@@ -5,11 +5,15 @@ use std::sync::Arc;
 use super::apply::{Engine, FORWARD, Note};
 use super::evidence;
 use super::ledger::{ActionState, CaseRow, Ledger, LedgerError, NewAction, View, ViewQuery};
+use super::storm;
 use crate::cases::{self, Step};
 use crate::event::{
-    ActionKey, CaseId, CaseParams, JobRequest, Label, PushId, Reason, RunInput, Timestamp, Verdict, VerdictKind,
+    ActionKey, CaseId, CaseParams, Found, JobRequest, Label, Level, PushId, Reason, RunInput, Timestamp, Verdict,
+    VerdictKind,
 };
 
+/// Searches of a project that are looked at for those of a storm.
+pub(super) const SEARCHES_LOOKED_AT: u32 = 500;
 /// Pushes that a view goes back where no case says how far.
 pub(super) const BACK: u32 = 60;
 
@@ -69,9 +73,12 @@ impl Engine {
         ledger.mark_overdue(id, now.minus(self.settings().jobs_appear_within))?;
         let view = ledger.view(&self.query_of(&case))?;
         let actions = ledger.actions_of(id)?;
-        let evidence = evidence::of_case(&case, &view, &actions, self.settings(), now);
+        let mut evidence = evidence::of_case(&case, &view, &actions, self.settings(), now);
+        evidence.numbers = self.numbers(ledger, &case, &view, &actions, &evidence, now)?;
         let step = cases::decide(&case.params, &evidence, now);
         case.why.clone_from(&step.why);
+        let known = std::mem::replace(&mut case.found, cases::found(&case.params, &evidence, &step));
+        let established = newly_established(&known, &case.found);
         let mut requests = requests(&case, &view, &evidence, &step);
         let approval = case.awaits_approval().filter(|_| step.verdict.is_none()).cloned();
         if let Some(approval) = &approval {
@@ -109,12 +116,62 @@ impl Engine {
             // It is caught: what still waits or runs would only take machines.
             ledger.cancel_rest(id, now)?;
         }
+        if !established.is_empty() {
+            if case.verdict.is_none() {
+                ledger.tell_progress(case.id, now)?;
+            }
+            notes.push(Note::Established(Box::new(case.clone()), established));
+        }
         if case.verdict.is_some() {
+            self.end_storm(ledger, &case, now, notes)?;
             notes.push(Note::Closed(Box::new(case)));
         } else if !requests.is_empty() {
             notes.push(Note::Asked(Box::new(case), requests));
         }
         Ok(())
+    }
+
+    /// When the case of a storm has named the push, nobody else has to look for it.
+    fn end_storm(
+        &self,
+        ledger: &mut dyn Ledger,
+        head: &CaseRow,
+        now: Timestamp,
+        notes: &mut Vec<Note>,
+    ) -> Result<(), LedgerError> {
+        let named = head
+            .verdict
+            .as_ref()
+            .filter(|verdict| verdict.kind == VerdictKind::Culprit);
+        let (Some(verdict), true) = (named, head.storm == Some(head.id)) else {
+            return Ok(());
+        };
+        let pushes: Vec<String> = verdict.pushes.iter().map(|named| named.push.to_string()).collect();
+        let since = head.opened_at.minus(storm::REMEMBERED);
+        for mut case in ledger.recent_searches(&head.subject.project, since, SEARCHES_LOOKED_AT)? {
+            if case.storm == Some(head.id) && case.id != head.id && case.verdict.is_none() {
+                let why = format!("{} of the same storm named push {}", head.id, pushes.join(", "));
+                supersede(&mut case, why, now);
+                ledger.save_case(&case)?;
+                notes.push(Note::Closed(Box::new(case)));
+            }
+        }
+        Ok(())
+    }
+
+    /// What bears on a case now, as its next step would see it: for explanations.
+    ///
+    /// # Errors
+    /// The books are busy or damaged.
+    pub fn evidence_of(
+        &self,
+        ledger: &mut dyn Ledger,
+        case: &CaseRow,
+        now: Timestamp,
+    ) -> Result<cases::Evidence, LedgerError> {
+        let view = ledger.view(&self.query_of(case))?;
+        let actions = ledger.actions_of(case.id)?;
+        Ok(evidence::of_case(case, &view, &actions, self.settings(), now))
     }
 
     /// What to look at around a case.
@@ -196,11 +253,31 @@ fn withdrawn(why: &str) -> Verdict {
     }
 }
 
+/// The levels that are established now and were not before.
+fn newly_established(before: &Found, now: &Found) -> Vec<Level> {
+    let is_new = |level: &&Level| {
+        let same = |known: &Level| (&known.label, &known.series) == (&level.label, &level.series);
+        !before.levels.iter().any(same)
+    };
+    now.levels.iter().filter(is_new).cloned().collect()
+}
+
 fn close(case: &mut CaseRow, verdict: Verdict, now: Timestamp) {
     case.why.clone_from(&verdict.why);
     case.verdict = Some(verdict);
     case.closed_at = Some(now);
     case.wake_at = None;
+}
+
+/// Closes a case because another one has made it moot.
+pub(super) fn supersede(case: &mut CaseRow, why: String, now: Timestamp) {
+    let verdict = Verdict {
+        kind: VerdictKind::Superseded,
+        pushes: Vec::new(),
+        probability: None,
+        why,
+    };
+    close(case, verdict, now);
 }
 
 /// The requests of a step, numbered by round and slot.

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::advance::BACK;
 use super::batch::Batch;
 use super::consider::Occasion;
-use super::ledger::{CaseRow, Decision, GroupRow, Lack, Ledger, LedgerError, ViewQuery};
+use super::ledger::{CaseRow, Decision, GroupRow, Lack, Ledger, LedgerError, MayBeOurs, ViewQuery};
 use super::opening::{self, Placed};
 use super::settings::EngineSettings;
 use crate::event::{
-    CaseKind, CausedBy, Event, JobEvent, JobRequest, Outcome, PushEvent, Reason, RequestKind, TaskId, Timestamp,
+    CaseKind, CausedBy, Event, JobEvent, JobRequest, Level, Outcome, PushEvent, Reason, RequestKind, TaskId, Timestamp,
 };
 use crate::rules::{RuleIndex, RuleSet};
 
@@ -54,6 +55,8 @@ pub enum Note {
     HeldBack(Box<CaseRow>, Reason),
     /// A case decided to ask for jobs.
     Asked(Box<CaseRow>, Vec<JobRequest>),
+    /// A case about several series knows these precisely enough; it may go on with others.
+    Established(Box<CaseRow>, Vec<Level>),
     /// A case ended.
     Closed(Box<CaseRow>),
     /// An event was not kept.
@@ -169,7 +172,8 @@ impl Engine {
                     request.push = ledger.push_of(&request.project, revision)?;
                 }
             }
-            Event::Job(_) | Event::PerfAlert(_) | Event::Timer(_) => {}
+            Event::PerfAlert(alert) => self.place_alert(ledger, alert)?,
+            Event::Job(_) | Event::Timer(_) => {}
         }
         if event.project().is_some_and(|project| !self.settings.watches(project)) {
             batch.notes.push(Note::Discarded(Discarded::NotWatched));
@@ -191,6 +195,34 @@ impl Engine {
         }
         if candidates.is_empty() && !matches!(event, Event::Push(_)) {
             batch.notes.push(Note::Discarded(Discarded::NoCaseKind));
+        }
+        if let Event::Push(push) = &event
+            && push.changesets.is_empty()
+            && self.settings.has_pushlog
+            && patience.waits_for(Lack::Push)
+            && self.opens_baselines(&candidates)
+        {
+            // Most messages of pushes do not say what is in them, and only that tells an uplift.
+            ledger.wait_for(&event, &event.id(), Lack::Push, now)?;
+            batch.notes.push(Note::Waits(Lack::Push));
+            return Ok(());
+        }
+        if let Event::PerfAlert(alert) = &event
+            && !candidates.is_empty()
+        {
+            if patience == Patience::Fresh && !self.is_new(ledger, alert, now)? {
+                batch.notes.push(Note::Discarded(Discarded::Duplicate));
+                return Ok(());
+            }
+            let depths = candidates
+                .iter()
+                .filter_map(|index| self.rules.rule(*index)?.open.max_depth());
+            let lack = self.lack_of_alert(ledger, alert, depths.max().unwrap_or(BACK))?;
+            if let Some(lack) = lack.filter(|lack| patience.waits_for(*lack)) {
+                ledger.wait_for(&event, &event.id(), lack, now)?;
+                batch.notes.push(Note::Waits(lack));
+                return Ok(());
+            }
         }
         for rule in candidates {
             self.consider_other(ledger, batch, &event, rule, Occasion::Message, now)?;
@@ -228,7 +260,16 @@ impl Engine {
             return Ok(());
         }
         let is_evidence = batch.is_about_open_case(job);
-        let candidates = self.rules.candidates(&event);
+        let wants_values = self.settings.read_values
+            && job.outcome() == Some(Outcome::Passed)
+            && (batch.wants_values(job) || self.is_measured(job));
+        // Results that were read of a run that was applied before: its rules have had their turn.
+        let is_reading =
+            job.facts.values.is_some() && ledger.run(&job.run)?.is_some_and(|known| known.state == job.state);
+        let candidates = match is_reading {
+            true => Vec::new(),
+            false => self.rules.candidates(&event),
+        };
         let Event::Job(job) = &mut event else { return Ok(()) };
         // A repeat of what was looked at already. What was fetched for was not.
         if patience == Patience::Fresh
@@ -240,7 +281,11 @@ impl Engine {
             batch.notes.push(Note::Discarded(Discarded::Duplicate));
             return Ok(());
         }
-        if let Some(lack) = self.lack(ledger, job, !candidates.is_empty(), is_evidence)?
+        let lack = match self.lack(ledger, job, !candidates.is_empty(), is_evidence)? {
+            None if wants_values && job.facts.values.is_none() => Some(Lack::Values),
+            lack => lack,
+        };
+        if let Some(lack) = lack
             && patience.waits_for(lack)
         {
             let what = format!("{}:{}", job.run, job.state.as_str());
@@ -248,6 +293,10 @@ impl Engine {
             batch.notes.push(Note::Waits(lack));
             return Ok(());
         }
+        if candidates.is_empty() && !is_evidence && self.is_sampled(&job.run.task) {
+            ledger.keep_sample(&event, now)?;
+        }
+        let Event::Job(job) = &mut event else { return Ok(()) };
         if candidates.is_empty() && !is_evidence && Placed::of(job).is_some() {
             if let Event::Job(job) = event {
                 batch.unwritten.push(*job);
@@ -292,6 +341,15 @@ impl Engine {
         Ok(())
     }
 
+    /// Whether events of this task that no rule looks at are kept, so that somebody can ask why: the same tasks always.
+    fn is_sampled(&self, task: &TaskId) -> bool {
+        // FNV-1a (Fowler, Noll, Vo): task ids differ in every bit, and this is asked of every event.
+        let hash = task.as_str().bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+        });
+        f64::from(hash) < self.settings.sample * f64::from(u32::MAX)
+    }
+
     /// Fills in what the task group and the books know: project, revision, push.
     fn place(&mut self, ledger: &mut dyn Ledger, job: &mut JobEvent) -> Result<(), LedgerError> {
         if let Some(group) = &job.group {
@@ -332,6 +390,20 @@ impl Engine {
         Ok(())
     }
 
+    /// Whether one of these rules looks for uplifts.
+    fn opens_baselines(&self, candidates: &[RuleIndex]) -> bool {
+        let kinds = candidates
+            .iter()
+            .filter_map(|index| Some(self.rules.rule(*index)?.open.kind()));
+        kinds.into_iter().any(|kind| kind == CaseKind::Baseline)
+    }
+
+    /// Whether what the run measured is wanted whatever the cases are.
+    fn is_measured(&self, job: &JobEvent) -> bool {
+        let label = job.facts.label.as_ref();
+        label.is_some_and(|label| self.settings.measured.is_match(label.as_str()))
+    }
+
     fn remember(&mut self, group: &TaskId, row: GroupRow) {
         if self.groups.len() >= GROUPS_KEPT {
             self.groups.clear();
@@ -361,15 +433,19 @@ impl Engine {
             let Some(parent) = &job.facts.parent else {
                 return Ok(Some(Lack::Task));
             };
-            if ledger.action_of(parent)?.is_some() {
+            let is_ours = ledger.action_of(parent)?.is_some() || ledger.action_of(&job.run.task)?.is_some();
+            if is_ours {
                 job.facts.caused_by = CausedBy::Sheriffd;
-            } else if let Some(placed) = Placed::of(job)
-                && ledger.is_sending(placed.project, placed.label, placed.push)?
+            } else if job.group.as_ref() != Some(parent)
+                && let Some(placed) = Placed::of(job)
             {
-                return Ok(Some(Lack::Lineage));
-            } else {
-                job.facts.caused_by = CausedBy::Person;
+                match ledger.may_be_ours(placed.project, placed.label, placed.push)? {
+                    MayBeOurs::No => job.facts.caused_by = CausedBy::Person,
+                    MayBeOurs::SoonKnown => return Ok(Some(Lack::Lineage)),
+                    MayBeOurs::NeverKnown => {}
+                }
             }
+            // A run that an action made, and whose parent is the push's own task: whose action it was is not known.
         }
         let has_outcome = matches!(job.outcome(), Some(Outcome::Failed | Outcome::Passed));
         let may_fail = job.outcome() == Some(Outcome::Failed) || is_evidence;

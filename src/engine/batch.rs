@@ -4,12 +4,15 @@ use std::collections::HashSet;
 
 use super::apply::Note;
 use super::ledger::{CaseRow, Decision, Ledger, LedgerError};
+use super::numbers::is_numeric;
 use crate::event::{JobEvent, Label, Project, RunState};
 
 /// What one call carries.
 pub(super) struct Batch {
     /// What open cases are about.
     pub open: HashSet<(Project, Label)>,
+    /// Of those, what open cases about numbers are about.
+    pub numeric: HashSet<(Project, Label)>,
     /// History that nobody looks at yet, held back to be written in bulk.
     pub unwritten: Vec<JobEvent>,
     /// What happened.
@@ -21,6 +24,7 @@ impl Batch {
     pub fn begin(ledger: &mut dyn Ledger) -> Result<Batch, LedgerError> {
         Ok(Batch {
             open: ledger.open_subjects()?.into_iter().collect(),
+            numeric: ledger.numeric_subjects()?.into_iter().collect(),
             unwritten: Vec::new(),
             notes: Vec::new(),
         })
@@ -45,6 +49,21 @@ impl Batch {
             .iter()
             .map(|target| (project.clone(), target.label.clone()));
         self.open.extend(targets);
+        if is_numeric(case.params.kind()) {
+            let labels = case.targets.iter().map(|target| &target.label).chain([&case.label]);
+            self.numeric
+                .extend(labels.map(|label| (project.clone(), label.clone())));
+        }
+    }
+
+    /// Whether an open case wants to know what the run measured.
+    pub fn wants_values(&self, job: &JobEvent) -> bool {
+        match (&job.facts.project, &job.facts.label) {
+            (Some(project), Some(label)) if !self.numeric.is_empty() => {
+                self.numeric.contains(&(project.clone(), label.clone()))
+            }
+            _ => false,
+        }
     }
 
     /// Writes down what a rule or a request led to.

@@ -10,11 +10,11 @@ use super::ledger::{CaseRow, Decision, DecisionResult, Lack, Ledger, LedgerError
 use super::opening::validate::{self, NewTest};
 use super::opening::{self, Draft, Opening, Placed, by_hand, failure};
 use crate::event::{
-    Bug, CaseId, CaseKind, CaseParams, Cause, CausedBy, Event, OpenRequest, Project, PushEvent, PushId, Reason,
+    Bug, CaseId, CaseKind, CaseParams, Cause, CausedBy, Event, Found, OpenRequest, Project, PushEvent, PushId, Reason,
     RequestEvent, RequestKind, Timestamp, ValidateParams,
 };
 use crate::rules::{
-    Facts, MAX_ELEMENTS, Matched, Mode, NoFacts, Object, Rule, RuleIndex, RuleSet, Stop, Tracing, Value,
+    Facts, Guard, MAX_ELEMENTS, Matched, Mode, NoFacts, Object, Rule, RuleIndex, RuleSet, Stop, Tracing, Value,
 };
 
 /// How an event comes to a rule.
@@ -108,8 +108,16 @@ impl Engine {
                     subject,
                     relaxed: &rule.relaxed,
                 };
-                let (opening, around) = failure::consider(placed, wanted, view, self.settings(), now);
+                let (mut opening, around) = failure::consider(placed, wanted, view, self.settings(), now);
                 explain_pushes(&mut decision.detail, &around);
+                if let Opening::Open(draft) = &mut opening
+                    && !rule.relaxed.contains(&Guard::Storm)
+                    && let Some((reason, head)) = self.shelter(ledger, batch, draft, now)?
+                {
+                    decision.case = Some(head);
+                    batch.note_decision(ledger, decision.because(reason))?;
+                    continue;
+                }
                 self.conclude(ledger, batch, &asked, &facts, each, decision, opening)?;
             }
         }
@@ -149,7 +157,16 @@ impl Engine {
                 self.validate_tests(ledger, batch, (&asked, each), push, params, decision)?;
                 continue;
             }
-            let opening = Opening::No(Reason::NotPossible);
+            let opening = match (event, &params) {
+                (Event::PerfAlert(alert), CaseParams::FindPerfCulprit(params)) => {
+                    self.on_alert(ledger, alert, params)?
+                }
+                (Event::Push(push), CaseParams::Baseline(params)) => match push.push {
+                    Some(number) => self.on_uplift(ledger, &push.project, number, params)?,
+                    None => Opening::No(Reason::FactsUnknown),
+                },
+                _ => Opening::No(Reason::NotPossible),
+            };
             self.conclude(ledger, batch, &asked, &NoFacts, each, decision, opening)?;
         }
         Ok(())
@@ -347,10 +364,13 @@ impl Engine {
             Some((request, open)) => (request, open),
             None => (&**request, &**open),
         };
-        let opening = match (open.params.kind(), request.push) {
-            (CaseKind::Validate, Some(push)) => self.validate_by_hand(ledger, &request.project, push, open, now)?,
-            _ => by_hand::draft(request, open, self.settings()),
+        let drafted = match (open.params.kind(), request.push) {
+            (CaseKind::Validate, Some(push)) => {
+                Some(self.validate_by_hand(ledger, &request.project, push, open, now)?)
+            }
+            _ => self.numbers_by_hand(ledger, request, open)?,
         };
+        let opening = drafted.unwrap_or_else(|| by_hand::draft(request, open, self.settings()));
         let draft = match opening {
             Opening::Open(draft) => draft,
             Opening::Join(case) => return batch.note_decision(ledger, Decision::by_hand(event, None, Some(case), now)),
@@ -466,6 +486,8 @@ impl Engine {
             opened_by,
             targets,
             unable,
+            span,
+            storm,
         } = draft;
         CaseRow {
             id: CaseId(0),
@@ -486,9 +508,12 @@ impl Engine {
             closed_at: None,
             why: String::new(),
             throttle_key: String::new(),
+            found: Found::default(),
             each: None,
             approval: None,
             notify: None,
+            span,
+            storm,
         }
     }
 }

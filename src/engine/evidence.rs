@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::ledger::{ActionRow, ActionState, CaseRow, Counts, PushRow, RunRow, View};
 use super::settings::EngineSettings;
-use crate::cases::{Evidence, PushEvidence, TargetEvidence};
+use crate::cases::{Evidence, Numbers, PushEvidence, TargetEvidence};
 use crate::event::{
     ActionKey, CaseId, CaseKind, CausedBy, Label, Outcome, PushId, Reason, RunKey, RunState, Signature, Timestamp,
     test_path,
@@ -232,7 +232,10 @@ pub fn of_case(
         .collect();
     let shared = shared(case, view);
     let on_the_way: Vec<ActionRow> = actions.iter().chain(&shared).cloned().collect();
-    let pushes = pushes(view, &tally, &on_the_way);
+    let mut pushes = pushes(view, &tally, &on_the_way);
+    if case.subject.series.is_some() {
+        count_shared(&mut pushes, case, view);
+    }
     let seen_on = pushes
         .iter()
         .position(|push| push.push == case.push)
@@ -288,6 +291,19 @@ pub fn of_case(
         last_step: actions.iter().map(|action| action.key.step).max().unwrap_or(0),
         opened_at: case.opened_at,
         shadow: case.is_shadow(),
+        numbers: Numbers::default(),
+    }
+}
+
+/// Cases about different series of one job share its runs: what another one has asked for counts as pending here too.
+fn count_shared(pushes: &mut [PushEvidence], case: &CaseRow, view: &View) {
+    let of_others = |action: &&ActionRow| {
+        action.key.case != case.id && action.label == case.label && action.state != ActionState::Shadow
+    };
+    for action in view.actions.iter().filter(of_others) {
+        if let Some(push) = pushes.iter_mut().find(|push| push.push == action.push) {
+            push.pending = push.pending.saturating_add(still_to_come(action));
+        }
     }
 }
 
@@ -328,7 +344,7 @@ fn targets(case: &CaseRow, view: &View, actions: &[ActionRow], lost_before: Time
                 silent,
                 pending: asked().map(still_to_come).fold(pending, u32::saturating_add),
                 refused: asked()
-                    .find(|action| action.state == ActionState::Refused)
+                    .find(|action| action.state == ActionState::Refused || is_given_up(action) && action.arrived == 0)
                     .map(|action| action.detail.clone().unwrap_or_else(|| "the CI refused it".into())),
             }
         })

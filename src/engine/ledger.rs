@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::storm::Span;
 use crate::event::{
-    ActionKey, CaseId, CaseKind, CaseParams, Cause, CausedBy, Duration, Event, JobEvent, JobRequest, Label, Project,
-    PushEvent, PushId, Reason, Revision, RunKey, RunState, Signature, Subject, Target, TaskId, Timestamp, Unable,
-    Verdict,
+    ActionKey, CaseId, CaseKind, CaseParams, Cause, CausedBy, Duration, Event, Found, JobEvent, JobRequest, Label,
+    Project, PushEvent, PushId, Reason, Revision, RunKey, RunState, Signature, Subject, Target, TaskId, Timestamp,
+    Unable, Verdict, VerdictKind,
 };
 pub use crate::rules::Mode;
 use crate::rules::{Bug, Estimate, Rule};
@@ -111,6 +112,9 @@ pub struct CaseRow {
     pub why: String,
     /// What the rule's throttle counts together; empty where it has none.
     pub throttle_key: String,
+    /// What it has found so far, for kinds that are about numbers.
+    #[serde(default, skip_serializing_if = "Found::is_empty")]
+    pub found: Found,
     /// What the case is for, where a rule opens one for each element of a list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub each: Option<String>,
@@ -120,6 +124,12 @@ pub struct CaseRow {
     /// The webhook that is told of its verdict, by name; `None`: the common one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notify: Option<Arc<str>>,
+    /// For searches: between which pushes it broke, as far as was known when the case was opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span: Option<Span>,
+    /// The case of the storm that it stands for or was closed with; its own number if it is that case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storm: Option<CaseId>,
 }
 
 /// That a person must approve a case before it asks for anything.
@@ -154,6 +164,15 @@ pub struct Held {
 }
 
 impl CaseRow {
+    /// Whether it was closed because another case looks into the same storm.
+    pub fn was_closed_with_storm(&self) -> bool {
+        let is_moot = self
+            .verdict
+            .as_ref()
+            .is_some_and(|verdict| verdict.kind == VerdictKind::Superseded);
+        is_moot && self.storm.is_some_and(|head| head != self.id)
+    }
+
     /// Whether it only decides and asks for nothing.
     pub fn is_shadow(&self) -> bool {
         self.mode != Mode::Live
@@ -327,6 +346,45 @@ pub enum Groups<'a> {
     In(&'a str),
 }
 
+/// Which numeric results are wanted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ValuesQuery {
+    /// The tree.
+    pub project: Project,
+    /// The jobs that measure, each by its whole label.
+    pub labels: Vec<Label>,
+    /// The series; `None`: every series that stands for a suite as a whole.
+    pub series: Option<Arc<str>>,
+    /// The window of pushes.
+    pub from: PushId,
+    /// Its last push.
+    pub to: PushId,
+    /// Values of older runs are not history.
+    pub since: Timestamp,
+}
+
+/// One value in the books.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ValueRow {
+    /// The job that measured it.
+    pub label: Label,
+    /// The push it ran for.
+    pub push: PushId,
+    /// The series.
+    pub series: Arc<str>,
+    /// The value.
+    pub value: f64,
+}
+
+/// Numeric results, and what may hold more of them.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Values {
+    /// Values of the window, and the newest before it, oldest push first.
+    pub rows: Vec<ValueRow>,
+    /// Runs of the window that passed and whose results were not read yet: events as they were.
+    pub unread: Vec<JobEvent>,
+}
+
 /// A request that a case decided on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewAction {
@@ -354,6 +412,8 @@ pub enum Lack {
     Failures,
     /// The bugs that a failure is known by, or what a bug is about.
     Bugs,
+    /// What the run measured, from its artifacts.
+    Values,
     /// Pushes before the event's that no message told of.
     Pushes,
     /// Which tests a push adds.
@@ -364,11 +424,12 @@ pub enum Lack {
 
 impl Lack {
     /// All of them.
-    pub const ALL: [Lack; 7] = [
+    pub const ALL: [Lack; 8] = [
         Lack::Task,
         Lack::Push,
         Lack::Failures,
         Lack::Bugs,
+        Lack::Values,
         Lack::Pushes,
         Lack::Tests,
         Lack::Lineage,
@@ -380,6 +441,7 @@ impl Lack {
             Lack::Task => "task",
             Lack::Push => "push",
             Lack::Failures => "failures",
+            Lack::Values => "values",
             Lack::Pushes => "pushes",
             Lack::Tests => "tests",
             Lack::Bugs => "bugs",
@@ -493,6 +555,18 @@ pub struct GroupRow {
     pub revision: Option<Revision>,
 }
 
+/// Whether a run whose parent is in no receipt may be ours all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MayBeOurs {
+    /// No.
+    No,
+    /// A request of ours for its push is on its way: its answer will tell. An action makes builds too, so that the label
+    /// says nothing.
+    SoonKnown,
+    /// We asked for the label on the push, and the CI did not name the task that makes the jobs.
+    NeverKnown,
+}
+
 /// The books inside one transaction.
 pub trait Ledger {
     /// Writes runs into the history: a later state replaces an earlier one, never the other way round; known
@@ -517,8 +591,8 @@ pub trait Ledger {
     /// The action whose receipt names this task.
     fn action_of(&mut self, receipt: &TaskId) -> Result<Option<ActionKey>, LedgerError>;
 
-    /// Whether an action for this label and push is on its way, so that a run of unknown parentage may be ours.
-    fn is_sending(&mut self, project: &Project, label: &Label, push: PushId) -> Result<bool, LedgerError>;
+    /// Whether a run of this label on this push, made by an action that is in no receipt, may be ours.
+    fn may_be_ours(&mut self, project: &Project, label: &Label, push: PushId) -> Result<MayBeOurs, LedgerError>;
 
     /// Project and label of everything that an open case is about: its subject and its targets.
     fn open_subjects(&mut self) -> Result<Vec<(Project, Label)>, LedgerError>;
@@ -550,6 +624,11 @@ pub trait Ledger {
     /// Writes what changed in a case. One that got a verdict is closed: what it asked for and was not sent is
     /// dropped, and a notice of the verdict is due.
     fn save_case(&mut self, case: &CaseRow) -> Result<(), LedgerError>;
+
+    /// The searches for a culprit that were opened in a project since a moment, oldest first, at most `limit` of the
+    /// newest.
+    fn recent_searches(&mut self, project: &Project, since: Timestamp, limit: u32)
+    -> Result<Vec<CaseRow>, LedgerError>;
 
     /// Cases that a rule opened since a moment with this throttle key, at most `limit`.
     fn cases_opened(&mut self, rule: &str, key: &str, since: Timestamp, limit: u32) -> Result<u32, LedgerError>;
@@ -608,8 +687,32 @@ pub trait Ledger {
     /// Cases whose time to wake has come, the most overdue first, at most `limit`.
     fn waking(&mut self, now: Timestamp, limit: u32) -> Result<Vec<CaseId>, LedgerError>;
 
+    /// Project and label of everything that an open case about numbers is about: the results of its runs are wanted.
+    fn numeric_subjects(&mut self) -> Result<Vec<(Project, Label)>, LedgerError>;
+
+    /// Numeric results of jobs, with the runs whose results were not read yet.
+    fn values(&mut self, query: &ValuesQuery) -> Result<Values, LedgerError>;
+
+    /// The labels that measure a series, the one that did last first.
+    fn labels_measuring(&mut self, project: &Project, series: &str) -> Result<Vec<Label>, LedgerError>;
+
+    /// The series that a label measures, those of a suite as a whole first.
+    fn series_of(&mut self, project: &Project, label: &Label) -> Result<Vec<Arc<str>>, LedgerError>;
+
+    /// The labels that ran for this push or a later one, in order, with their platforms where known.
+    fn labels_since(&mut self, project: &Project, push: PushId) -> Result<Vec<(Label, Option<Arc<str>>)>, LedgerError>;
+
+    /// The label of a task, when one of its runs was recorded.
+    fn label_of_task(&mut self, task: &TaskId) -> Result<Option<Label>, LedgerError>;
+
+    /// Puts news of an open case on the list of what is to be told.
+    fn tell_progress(&mut self, case: CaseId, now: Timestamp) -> Result<(), LedgerError>;
+
     /// Puts an event that lacks facts aside. A repeat of one that waits changes nothing.
     fn wait_for(&mut self, event: &Event, what: &str, lack: Lack, now: Timestamp) -> Result<(), LedgerError>;
+
+    /// Keeps an event that no rule looked at, for explanations.
+    fn keep_sample(&mut self, event: &Event, now: Timestamp) -> Result<(), LedgerError>;
 
     /// Remembers what a rule made of an event.
     fn note_decision(&mut self, decision: &Decision) -> Result<(), LedgerError>;

@@ -4,6 +4,7 @@
 //! randomness that is not seeded: the same events on the same books always give the same books.
 
 mod advance;
+mod alerts;
 mod answer;
 mod apply;
 mod batch;
@@ -12,8 +13,11 @@ mod envelope;
 pub mod evidence;
 mod facts;
 pub mod ledger;
+mod numbers;
 pub mod opening;
 pub mod settings;
+mod shelter;
+pub mod storm;
 
 pub use answer::Answer;
 pub use apply::{Discarded, Engine, Note, Patience};

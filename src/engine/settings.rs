@@ -20,6 +20,11 @@ pub struct EngineSettings {
     pub history_window: Duration,
     /// Whether what failed is read from artifacts before rules see a failure.
     pub read_failures: bool,
+    /// Whether what runs measured can be read from artifacts.
+    pub read_values: bool,
+    /// Labels whose runs' results are always read, so that there is a history when a case needs one; those that open
+    /// cases are about are read in any case.
+    pub measured: GlobSet,
     /// The mode of every case, whatever its rule says: live for replays, which ask nobody; shadow for a daemon that
     /// cannot ask.
     pub mode: Option<Mode>,
@@ -27,6 +32,12 @@ pub struct EngineSettings {
     pub has_pushlog: bool,
     /// How long what a bug tracker said of a test is good enough; `None`: there is no tracker to ask.
     pub bugs_fresh_for: Option<Duration>,
+    /// Labels that have to fail newly on one push to be taken for one storm; 0: never.
+    pub storm_labels: u32,
+    /// How long after the first of them was noticed the others may be.
+    pub storm_window: Duration,
+    /// The share of tasks, 0 to 1, whose events are kept though no rule looks at them: for explanations.
+    pub sample: f64,
 }
 
 /// Project names under which pushes are tries, not history.
@@ -42,9 +53,14 @@ impl Default for EngineSettings {
             runs_end_within: Duration::from_secs(24 * 3600),
             history_window: Duration::from_secs(14 * 24 * 3600),
             read_failures: false,
+            read_values: false,
+            measured: GlobSet::empty(),
             mode: None,
             has_pushlog: false,
             bugs_fresh_for: None,
+            storm_labels: 8,
+            storm_window: Duration::from_secs(2 * 3600),
+            sample: 0.0,
         }
     }
 }

@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::pace::TokenBucket;
 use super::{BugQuery, FactError, FactSource, FailureFacts, PushQuery};
-use crate::event::{BackendName, Bug, JobFacts, Project, PushEvent, RunKey, TaskId};
+use crate::event::{BackendName, Bug, JobFacts, Measurement, Project, PushEvent, RunKey, TaskId};
 
 /// How a source may be asked.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -60,6 +60,7 @@ enum Question {
     Pushes(Project, PushQuery),
     Added(Project, Arc<str>),
     Bugs(BugQuery),
+    Values(RunKey),
 }
 
 #[derive(Debug, Clone)]
@@ -69,6 +70,7 @@ enum Fact {
     Pushes(Arc<Vec<PushEvent>>),
     Added(Arc<Vec<Arc<str>>>),
     Bugs(Arc<Vec<Bug>>),
+    Values(Arc<Vec<Measurement>>),
 }
 
 type Answer = Result<Fact, FactError>;
@@ -212,6 +214,7 @@ impl Shared {
         match question {
             Question::Task(backend, task) => self.source.task(backend, task).await.map(|f| Fact::Task(Arc::new(f))),
             Question::Failures(run) => self.source.failures(run).await.map(|f| Fact::Failures(Arc::new(f))),
+            Question::Values(run) => self.source.values(run).await.map(|f| Fact::Values(Arc::new(f))),
             Question::Pushes(project, query) => self
                 .source
                 .pushes(project, query)
@@ -329,6 +332,13 @@ impl FactSource for CachedSource {
     async fn bugs(&self, query: &BugQuery) -> Result<Vec<Bug>, FactError> {
         match self.ask(Question::Bugs(query.clone())).await? {
             Fact::Bugs(bugs) => Ok((*bugs).clone()),
+            _ => Err(mismatch()),
+        }
+    }
+
+    async fn values(&self, run: &RunKey) -> Result<Vec<Measurement>, FactError> {
+        match self.ask(Question::Values(run.clone())).await? {
+            Fact::Values(values) => Ok((*values).clone()),
             _ => Err(mismatch()),
         }
     }

@@ -9,6 +9,7 @@
 mod bugs;
 mod cached;
 mod files;
+mod groups;
 mod pace;
 mod pushlog;
 mod queue;
@@ -19,13 +20,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::event::{
-    BackendName, Bug, Duration, JobFacts, Project, PushEvent, PushId, Revision, RunKey, Signature, TaskId,
+    BackendName, Bug, Duration, JobFacts, Measurement, Project, PushEvent, PushId, Revision, RunKey, Signature, TaskId,
 };
 use crate::net::ask::AskError;
 
 pub use bugs::{BugSource, BugSourceError};
 pub use cached::{CacheSettings, CachedSource};
 pub use files::{FilesError, RecordedSource};
+pub use groups::{GroupPage, GroupSource};
 pub use pushlog::{PushlogError, PushlogSettings, PushlogSource};
 pub use queue::{QueueSettings, QueueSource};
 pub use treestatus::{Tree, TreeStatusError, TreeStatusSource};
@@ -106,6 +108,11 @@ pub trait FactSource: Send + Sync {
     async fn bugs(&self, _query: &BugQuery) -> Result<Vec<Bug>, FactError> {
         Err(FactError::NoSource("bugs"))
     }
+
+    /// What a run measured, from its artifacts; empty where it measured nothing.
+    async fn values(&self, _run: &RunKey) -> Result<Vec<Measurement>, FactError> {
+        Err(FactError::NoSource("what runs measured"))
+    }
 }
 
 /// Sources of different kinds of facts as one.
@@ -139,6 +146,10 @@ impl FactSource for Sources {
 
     async fn bugs(&self, query: &BugQuery) -> Result<Vec<Bug>, FactError> {
         self.bugs.bugs(query).await
+    }
+
+    async fn values(&self, run: &RunKey) -> Result<Vec<Measurement>, FactError> {
+        self.tasks.values(run).await
     }
 }
 

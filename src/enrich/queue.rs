@@ -1,6 +1,6 @@
-//! Taskcluster's queue as a source of facts: task definitions, and what failed in a run.
+//! Taskcluster's queue as a source of facts: task definitions, what failed in a run, and what it measured.
 //!
-//! In: a task or a run. Out: what its definition and its `errorsummary.log` artifacts say. Never: more than the
+//! In: a task or a run. Out: what its definition, its `errorsummary.log` and its `perfherder-data*.json` artifacts say. Never: more than the
 //! configured bytes, artifacts of other names.
 
 use std::time::Duration;
@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{FactError, FactSource, FailureFacts, PushQuery, fact_error};
-use crate::event::{BackendName, JobFacts, Project, PushEvent, RunKey, TaskId};
+use crate::event::{BackendName, JobFacts, Measurement, Project, PushEvent, RunKey, TaskId};
 use crate::net::Clock;
 use crate::net::taskcluster::{Access, Credentials, Services, SetupError};
 use crate::wire;
@@ -24,6 +24,9 @@ const MAX_PAGES: usize = 5;
 /// Summaries of one run that are read: one for each harness that it ran.
 const MAX_SUMMARIES: usize = 16;
 
+/// Artifacts of one run that are read for what it measured: one for each framework and harness that it ran.
+const MAX_PERFHERDER: usize = 16;
+
 /// A queue service to ask for facts.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -36,7 +39,7 @@ pub struct QueueSettings {
     pub timeout_seconds: u64,
     /// Hosts that artifacts may be redirected to, besides the stores that Taskcluster deployments commonly use.
     pub artifact_hosts: Vec<String>,
-    /// The largest error summary that is read, in bytes. Recorded ones have up to 20 KB.
+    /// The largest error summary that is read, in bytes. Recorded ones have up to 20 KB. The same for what a run measured.
     pub max_summary_bytes: usize,
 }
 
@@ -77,8 +80,8 @@ impl QueueSource {
         })
     }
 
-    /// The names of a run's error summaries.
-    async fn summaries(&self, run: &RunKey) -> Result<Vec<String>, FactError> {
+    /// The names of those of a run's artifacts that are wanted, at most `max`.
+    async fn artifacts(&self, run: &RunKey, max: usize, wanted: fn(&str) -> bool) -> Result<Vec<String>, FactError> {
         let mut names = Vec::new();
         let mut page = None;
         for _ in 0..MAX_PAGES {
@@ -93,14 +96,22 @@ impl QueueSource {
             // An artifact of the storage type `error` is the news that there is none.
             let there = artifacts.filter(|artifact| artifact.get("storageType").is_none_or(|kind| kind != "error"));
             let found = there.filter_map(|artifact| artifact.get("name")?.as_str());
-            names.extend(found.filter(|name| name.ends_with(SUMMARY_SUFFIX)).map(str::to_owned));
+            names.extend(found.filter(|name| wanted(name)).map(str::to_owned));
             page = list.get("continuationToken").and_then(Value::as_str).map(str::to_owned);
             if page.is_none() {
                 break;
             }
         }
-        names.truncate(MAX_SUMMARIES);
+        names.truncate(max);
         Ok(names)
+    }
+
+    /// One artifact of a run, whole.
+    async fn artifact(&self, run: &RunKey, name: &str) -> Result<Vec<u8>, FactError> {
+        self.services
+            .artifact(run.task.as_str(), Some(run.run), name, self.max_summary_bytes)
+            .await
+            .map_err(fact_error)
     }
 }
 
@@ -119,13 +130,9 @@ impl FactSource for QueueSource {
             return Err(FactError::NoSource("runs of this CI system"));
         }
         let mut facts = FailureFacts::default();
-        for name in self.summaries(run).await? {
-            let task = run.task.as_str();
-            let bytes = self
-                .services
-                .artifact(task, Some(run.run), &name, self.max_summary_bytes)
-                .await;
-            let summary = wire::error_summary(&bytes.map_err(fact_error)?);
+        let is_summary = |name: &str| name.ends_with(SUMMARY_SUFFIX);
+        for name in self.artifacts(run, MAX_SUMMARIES, is_summary).await? {
+            let summary = wire::error_summary(&self.artifact(run, &name).await?);
             for signature in summary.signatures {
                 if !facts.signatures.contains(&signature) {
                     facts.signatures.push(signature);
@@ -142,5 +149,26 @@ impl FactSource for QueueSource {
 
     async fn pushes(&self, _project: &Project, _query: &PushQuery) -> Result<Vec<PushEvent>, FactError> {
         Err(FactError::NoSource("pushes"))
+    }
+
+    async fn values(&self, run: &RunKey) -> Result<Vec<Measurement>, FactError> {
+        if run.backend != self.backend {
+            return Err(FactError::NoSource("runs of this CI system"));
+        }
+        let mut values: Vec<Measurement> = Vec::new();
+        for name in self
+            .artifacts(run, MAX_PERFHERDER, wire::is_perfherder_artifact)
+            .await?
+        {
+            let found = wire::perfherder_data(&self.artifact(run, &name).await?)
+                .map_err(|error| FactError::Malformed(format!("artifact {name} of run {run}: {error}")))?;
+            for measured in found {
+                if values.len() < wire::MAX_MEASUREMENTS && !values.iter().any(|known| known.series == measured.series)
+                {
+                    values.push(measured);
+                }
+            }
+        }
+        Ok(values)
     }
 }

@@ -73,14 +73,18 @@ pub struct Subject {
     pub label: Label,
     /// What fails; `None` while that is unknown: the job as a whole.
     pub signature: Option<Signature>,
+    /// Which of the job's numeric results is meant, for kinds that are about one ([`super::series_name`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub series: Option<Arc<str>>,
 }
 
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.project, self.label)?;
-        match &self.signature {
-            Some(signature) => write!(f, " ({signature})"),
-            None => Ok(()),
+        match (&self.signature, &self.series) {
+            (Some(signature), _) => write!(f, " ({signature})"),
+            (None, Some(series)) => write!(f, " ({series})"),
+            (None, None) => Ok(()),
         }
     }
 }
@@ -242,4 +246,67 @@ pub struct Verdict {
     pub probability: Option<f64>,
     /// One sentence for people.
     pub why: String,
+}
+
+/// The level of one performance series, known as precisely as was asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Level {
+    /// The job that measures it.
+    pub label: Label,
+    /// The series.
+    pub series: Arc<str>,
+    /// Its mean, in the unit of the series.
+    pub mean: f64,
+    /// The interval is mean ± this, in the unit of the series.
+    pub half_width: f64,
+    /// Values it rests on.
+    pub n: u32,
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} of {} is {:.6} ± {:.3} ({} values)",
+            self.series,
+            self.label,
+            Digits(self.mean),
+            Digits(self.half_width),
+            self.n
+        )
+    }
+}
+
+/// A number with so many significant digits as the format's precision says.
+struct Digits(f64);
+
+impl fmt::Display for Digits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = f.precision().unwrap_or(6) as i32;
+        let magnitude = match self.0 == 0.0 {
+            true => 0,
+            false => self.0.abs().log10().floor().clamp(-300.0, 300.0) as i32,
+        };
+        let places = (digits - 1 - magnitude).clamp(0, 12) as usize;
+        write!(f, "{:.places$}", self.0)
+    }
+}
+
+/// What a case about numbers has found so far.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Found {
+    /// The 95 % interval of the step, as fractions of the old level: (0.03, 0.06) is three to six percent up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shift: Option<(f64, f64)>,
+    /// The levels that are established.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub levels: Vec<Level>,
+}
+
+impl Found {
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == Found::default()
+    }
 }

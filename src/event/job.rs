@@ -130,6 +130,34 @@ pub struct Worker {
     pub id: Arc<str>,
 }
 
+/// One numeric result of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Measurement {
+    /// The series it is a point of: see [`series_name`].
+    pub series: Arc<str>,
+    /// The value, in the unit of the series; always a number within ±1e100.
+    pub value: f64,
+    /// Whether it stands for a suite as a whole: the suite's own value, or a subtest's where the suite has none.
+    pub summary: bool,
+}
+
+/// The name of a performance series within a label: suite, test, and the options that set it apart, in order. A test of
+/// the suite's own name is the suite itself.
+///
+/// ```
+/// # use sheriffd::event::series_name;
+/// assert_eq!(series_name("imgur", Some("SpeedIndex"), ["warm", "fission"]), "imgur SpeedIndex fission warm");
+/// assert_eq!(series_name("ts_paint", Some("ts_paint"), ["", "e10s"]), "ts_paint e10s");
+/// ```
+pub fn series_name<'a>(suite: &str, test: Option<&str>, options: impl IntoIterator<Item = &'a str>) -> String {
+    let mut options: Vec<&str> = options.into_iter().filter(|option| !option.is_empty()).collect();
+    options.sort_unstable();
+    options.dedup();
+    let test = test.filter(|test| !test.is_empty() && *test != suite);
+    let words: Vec<&str> = [suite].into_iter().chain(test).chain(options).collect();
+    words.join(" ")
+}
+
 /// What is known of a job besides its state. A message carries some of it; the task definition and
 /// artifacts carry the rest. `None` means *not known yet*, never *absent*, except where said.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -170,6 +198,9 @@ pub struct JobFacts {
     pub signatures: Option<Vec<Signature>>,
     /// The test groups that ran. `None`: not known.
     pub groups: Option<Vec<Arc<str>>>,
+    /// What it measured. `None`: not known; empty: it measured nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub values: Option<Vec<Measurement>>,
     /// The sheriffs' classification of the failure: `not classified`, `intermittent`, `infra`, ….
     pub classification: Option<Arc<str>>,
     /// The bugs that a tracker names for what failed, by test. `None`: it was not asked.
@@ -201,6 +232,7 @@ impl JobFacts {
             action,
             signatures,
             groups,
+            values,
             classification,
             bugs
         );

@@ -20,11 +20,11 @@ mod time;
 
 pub use action::{ActionKey, JobRequest};
 pub use bug::Bug;
-pub use case::{CaseKind, Cause, NamedPush, Subject, Target, Unable, Verdict, VerdictKind};
+pub use case::{CaseKind, Cause, Found, Level, NamedPush, Subject, Target, Unable, Verdict, VerdictKind};
 pub use delivery::Delivery;
 pub use duration::{DurationError, format_duration, parse_duration};
 pub use ids::{BackendName, CaseId, Label, Project, PushId, Revision, RuleName, RunKey, TaskId};
-pub use job::{CausedBy, Chunk, JobEvent, JobFacts, Outcome, RunState, Signature, Worker};
+pub use job::{CausedBy, Chunk, JobEvent, JobFacts, Measurement, Outcome, RunState, Signature, Worker, series_name};
 pub use params::{
     AddParams, BaselineParams, CaseParams, FillParams, FindCulpritParams, FindPerfCulpritParams, ParamsError,
     RangeParams, RunInput, UntilHitParams, ValidateParams,
@@ -114,7 +114,8 @@ impl Event {
                 RequestKind::Open(open) => open.label.as_ref(),
                 _ => None,
             },
-            Event::Push(_) | Event::PerfAlert(_) | Event::Timer(_) => None,
+            Event::PerfAlert(alert) => alert.label.as_ref(),
+            Event::Push(_) | Event::Timer(_) => None,
         }
     }
 

@@ -107,4 +107,26 @@ pub struct PerfAlert {
     pub regression: bool,
     /// When it was raised.
     pub at: Option<Timestamp>,
+    /// The name of the series within its label ([`super::series_name`]); `None`: that of suite and test.
+    #[serde(default)]
+    pub measure: Option<Arc<str>>,
+    /// The head revision of the first push with the new values.
+    #[serde(default)]
+    pub revision: Option<Revision>,
+    /// The head revision of the last push with the old ones.
+    #[serde(default)]
+    pub previous_revision: Option<Revision>,
+    /// The job that measures the series, when known.
+    #[serde(default)]
+    pub label: Option<Label>,
+    /// A task that measured the new values, when known.
+    #[serde(default)]
+    pub task: Option<TaskId>,
+}
+
+impl PerfAlert {
+    /// The name of the series within its label.
+    pub fn measure(&self) -> &Arc<str> {
+        self.measure.as_ref().unwrap_or(&self.test)
+    }
 }

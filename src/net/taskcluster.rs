@@ -29,6 +29,9 @@ const MAX_REDIRECTS: usize = 4;
 /// MiB.
 pub const MAX_API_ANSWER: usize = 4 * 1024 * 1024;
 
+/// The largest page of a task group that is read, in bytes: definitions are up to some 50 KB each.
+const MAX_GROUP_ANSWER: usize = 32 * 1024 * 1024;
+
 /// Where Taskcluster deployments keep artifacts. A task's author may let an artifact point anywhere, into our own
 /// network too: only these hosts, those of the configuration, and the deployment itself are followed to.
 pub const DEFAULT_ARTIFACT_HOSTS: [&str; 4] = [
@@ -200,6 +203,14 @@ impl Services {
             .await
     }
 
+    /// The tasks of a group (`queue.listTaskGroup`), the page named by the page before, of at most `limit` tasks:
+    /// `{"tasks": [{"status": …, "task": …}], "continuationToken": …}`.
+    pub async fn task_group(&self, group: &str, page: Option<&str>, limit: u32) -> Result<Vec<u8>, AskError> {
+        let url = self.queue.listTaskGroup_url(group, page, Some(&limit.to_string()));
+        self.get_up_to(&format!("the list of task group {group}"), url, MAX_GROUP_ANSWER)
+            .await
+    }
+
     /// The artifacts of a run (`queue.listArtifacts`), the page named by the page before: `{"artifacts": [{"name": …}],
     /// "continuationToken": …}`.
     pub async fn artifacts(&self, task: &str, run: u32, page: Option<&str>) -> Result<Vec<u8>, AskError> {
@@ -280,12 +291,21 @@ impl Services {
     }
 
     async fn get<E: fmt::Display>(&self, what: &str, url: Result<String, E>) -> Result<Vec<u8>, AskError> {
+        self.get_up_to(what, url, MAX_API_ANSWER).await
+    }
+
+    async fn get_up_to<E: fmt::Display>(
+        &self,
+        what: &str,
+        url: Result<String, E>,
+        max: usize,
+    ) -> Result<Vec<u8>, AskError> {
         let url = parse(url).map_err(|detail| AskError::Wrong {
             what: what.to_owned(),
             detail,
         })?;
         let outcome = match self.signed(Method::GET, url, None) {
-            Ok(request) => http::exchange(&self.asking, request, MAX_API_ANSWER, (self.clock)()).await,
+            Ok(request) => http::exchange(&self.asking, request, max, (self.clock)()).await,
             Err(error) => Err(error),
         };
         settle(what, outcome.map(|answer| self.redacted(answer)))

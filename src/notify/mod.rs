@@ -14,7 +14,7 @@ use crate::net::template::{Fields, JsonTemplate, TemplateError};
 use crate::secret::Secret;
 
 /// The fields that a template may use.
-pub const FIELDS: [&str; 14] = [
+pub const FIELDS: [&str; 17] = [
     "key",
     "instance",
     "case",
@@ -29,6 +29,9 @@ pub const FIELDS: [&str; 14] = [
     "revisions",
     "probability",
     "rule",
+    "series",
+    "shift",
+    "levels",
 ];
 /// The largest answer that is read; nothing in it matters but its status.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -80,13 +83,17 @@ impl VerdictHook {
         })
     }
 
-    /// Tells of one verdict.
+    /// Tells of one verdict, or of what an open case has found so far: its `verdict` is null then.
     ///
     /// # Errors
     /// Nobody took it, in words for a log (the address is not in them: it may be a secret).
     pub async fn tell(&self, case: &CaseRow, now: Timestamp) -> Result<(), String> {
         let fields = fields(case, &self.instance);
-        let key = format!("{}-{}", self.instance, case.id);
+        // News of an open case is another message than its verdict.
+        let key = match case.verdict {
+            Some(_) => format!("{}-{}", self.instance, case.id),
+            None => format!("{}-{}-{}", self.instance, case.id, case.found.levels.len()),
+        };
         let body = match &self.template {
             Some(template) => template.value(&fields),
             None => Value::Object(fields),
@@ -135,6 +142,9 @@ fn fields(case: &CaseRow, instance: &str) -> Fields {
         json!(pushes.iter().map(|named| &named.revision).collect::<Vec<_>>()),
         json!(verdict.and_then(|verdict| verdict.probability)),
         json!(case.cause.rule_name()),
+        json!(case.subject.series),
+        json!(case.found.shift.map(|(low, high)| json!({ "low": low, "high": high }))),
+        json!(case.found.levels),
     ];
     FIELDS.iter().map(|name| (*name).to_owned()).zip(values).collect()
 }

@@ -58,6 +58,8 @@ codes! {
     RegexMatchesAll = "regex-matches-all", "A regular expression matches every text.";
     ConstantCondition = "constant-condition", "A part of a condition is always true or always false.";
     EmptyRules = "empty-rules", "The files hold no rule.";
+    TomlSyntax = "toml-syntax", "A configuration is not TOML.";
+    NoSecret = "no-secret", "A secret that a configuration refers to is not there where it was checked.";
 }
 
 impl Serialize for Code {

@@ -327,6 +327,21 @@ pub(super) static TEST: Keys = Keys {
             Shape::List(&Shape::Keys(&TEST_RUN)),
             "Runs before the first event.",
         ),
+        key(
+            "pushes",
+            Shape::List(&Shape::Keys(&TEST_PUSH)),
+            "What is special about pushes. All pushes between the lowest and the highest number in the test exist.",
+        ),
+        key(
+            "limits",
+            Shape::Keys(&TEST_LIMITS),
+            "Limits of jobs, as in the configuration; without it, none. The budgets of the rules are always in force.",
+        ),
+        key(
+            "tasks",
+            Shape::List(&Shape::Text),
+            "Recorded task definitions (JSON Lines), files beside the rule file: for recorded messages.",
+        ),
         needed(
             "events",
             Shape::List(&Shape::Keys(&TEST_STEP)),
@@ -359,6 +374,84 @@ pub(super) static TEST_RUN: Keys = Keys {
             "ago",
             Shape::Duration,
             "How long before the first event; without it, an hour for each push between.",
+        ),
+    ],
+};
+
+/// A push of a test.
+pub(super) static TEST_PUSH: Keys = Keys {
+    what: "a push of `pushes`",
+    keys: &[
+        needed("push", Shape::Int(0, i64::MAX), "Its number."),
+        key("project", Shape::Text, "Its project; without it, `autoland`."),
+        key(
+            "revision",
+            Shape::Text,
+            "Its head revision; without it, the number in twelve digits.",
+        ),
+        key("description", Shape::Text, "The commit message of its one changeset."),
+        key(
+            "ago",
+            Shape::Duration,
+            "How long before the first event it landed; without it, an hour for each push between.",
+        ),
+    ],
+};
+
+/// The most jobs that a limit of a test can name.
+const MAX_LIMIT: i64 = 1_000_000;
+
+/// `limits:` of a test, the names of the configuration's `[limits]`.
+pub(super) static TEST_LIMITS: Keys = Keys {
+    what: "`limits`",
+    keys: &[
+        key("jobs_per_hour", Shape::Int(0, MAX_LIMIT), "Jobs in an hour, over all."),
+        key("jobs_per_day", Shape::Int(0, MAX_LIMIT), "Jobs in a day, over all."),
+        key(
+            "jobs_per_rule_per_day",
+            Shape::Int(0, MAX_LIMIT),
+            "Jobs in a day for one rule.",
+        ),
+        key(
+            "jobs_per_project_per_day",
+            Shape::Int(0, MAX_LIMIT),
+            "Jobs in a day in one project.",
+        ),
+        key(
+            "jobs_per_platform_per_day",
+            Shape::Int(0, MAX_LIMIT),
+            "Jobs in a day on one platform.",
+        ),
+        key(
+            "jobs_per_label_per_day",
+            Shape::Int(0, MAX_LIMIT),
+            "Jobs in a day of one label in one project.",
+        ),
+        key("jobs_per_push", Shape::Int(0, MAX_LIMIT), "Jobs on one push, ever."),
+        key(
+            "machine_hours_per_day",
+            Shape::Int(0, MAX_LIMIT),
+            "Hours of machine time in a day, over all.",
+        ),
+        key(
+            "machine_hours_per_rule_per_day",
+            Shape::Int(0, MAX_LIMIT),
+            "The same for one rule.",
+        ),
+        key(
+            "machine_hours_per_project_per_day",
+            Shape::Int(0, MAX_LIMIT),
+            "The same in one project.",
+        ),
+        key(
+            "machine_hours_per_platform_per_day",
+            Shape::Int(0, MAX_LIMIT),
+            "The same on one platform.",
+        ),
+        key(
+            "pending_jobs_per_platform",
+            Shape::Int(0, MAX_LIMIT),
+            "Jobs waiting for a machine on a platform from which on nothing more is asked for there.",
         ),
     ],
 };
@@ -415,7 +508,8 @@ pub(super) static TEST_EXPECT: Keys = Keys {
         key(
             "because",
             Shape::Text,
-            "Why it opened nothing, in the word of `explain`: `lineage`, `condition-false`, `joined`.",
+            "Why it opened nothing, or held a request back, in the word of `explain`: `lineage`, `joined`, `limit`; \
+            `no-match` where its `match` let no event through.",
         ),
         key("verdict", Shape::Name, "How its case ended."),
         key(

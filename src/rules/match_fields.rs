@@ -102,8 +102,20 @@ impl Reader<'_> {
     fn item(&mut self, matched: &mut FieldMatch, item: &Node, negated: bool) {
         match &item.value {
             Yaml::Map(entries) => {
+                if entries.is_empty() {
+                    let message = format!("a value of `{}` is an empty mapping", matched.field.name);
+                    self.gathering
+                        .error(Code::MissingKey, item.span, message)
+                        .expected("a value, a list of values, `{ not: … }` or `{ list: name }`");
+                }
                 for (key, value) in entries {
                     match key.name.as_str() {
+                        "not" if matches!(&value.value, Yaml::List(items) if items.is_empty()) => {
+                            let message = format!("`not` of `{}` is an empty list", matched.field.name);
+                            self.gathering
+                                .error(Code::InvalidValue, value.span, message)
+                                .suggest("leave the field out to match every value");
+                        }
                         "not" if !negated => value.items().iter().for_each(|item| self.item(matched, item, true)),
                         "list" => self.list(matched, value, negated),
                         other => {
@@ -171,7 +183,7 @@ impl Reader<'_> {
 
     fn text(&mut self, matched: &mut FieldMatch, text: &str, span: Span, negated: bool) {
         let field = matched.field;
-        if text.is_empty() {
+        if text.trim().is_empty() {
             self.gathering
                 .error(Code::InvalidValue, span, format!("`{}` cannot be empty", field.name));
             return;

@@ -12,6 +12,7 @@
 mod code;
 mod cron;
 mod diagnostic;
+mod difference;
 mod expr;
 mod facts;
 mod field_table;
@@ -38,15 +39,17 @@ mod yaml;
 pub use code::Code;
 pub use cron::{Cron, CronError};
 pub use diagnostic::{Diagnostic, Diagnostics, MAX_DIAGNOSTICS, Severity};
+pub use difference::Difference;
 pub use expr::{EvalError, Seen, Stop};
 pub use facts::{Bug, Estimate, Facts, NoFacts};
 pub use field_table::{FIELDS, OBJECT_FIELDS};
 pub use fields::{EventKind, Field, ObjectField, fields_of};
 pub use matching::{FieldMatch, Glob, Matched, Range, Test};
 pub use rule::{
-    Approve, Budget, BudgetScope, By, Condition, Counted, Debounce, ExpectedCases, Guard, MinuteOfDay, Mode, Notify,
-    QuietHours, Rule, RuleIndex, RuleTest, TestAction, TestExpectation, TestRun, TestStep, Throttle, Unfilled,
+    Approve, Budget, BudgetScope, By, Condition, Counted, Debounce, ExpectedCases, Guard, MinuteOfDay, Mode, NO_MATCH,
+    Notify, QuietHours, Rule, RuleIndex, RuleTest, TestAction, TestExpectation, TestPush, TestRun, TestStep, Throttle,
+    Unfilled,
 };
 pub use schema::json_schema;
-pub use set::{Approval, BindingHint, Clause, Evaluation, MAX_ELEMENTS, RuleSet, Tracing};
+pub use set::{Approval, BindingHint, Clause, Evaluation, MAX_ELEMENTS, RuleSet, Tracing, rule_files};
 pub use value::{List, Object, ObjectType, Type, Value, parse_cel_duration, show_duration};

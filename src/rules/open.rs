@@ -145,6 +145,48 @@ static VALIDATE: Keys = Keys {
     ],
 };
 
+static FIND_PERF_CULPRIT: Keys = Keys {
+    what: "`find-perf-culprit`",
+    keys: &[
+        needed("kind", Shape::Name, "`find-perf-culprit`."),
+        needed("max_jobs", MAX_JOBS, "Jobs the case may ask for in all."),
+        param(
+            "max_depth",
+            Shape::Int(1, 1_000),
+            "Pushes to look back; more where the alert spans more.",
+        ),
+        param("confidence", CONFIDENCE, "Probability that a verdict needs."),
+        param(
+            "min_shift",
+            Shape::Number(0.0001, 0.5),
+            "The smallest step worth finding, as a fraction of the level.",
+        ),
+        param("parallel", Shape::Int(1, 100), "Jobs asked for together at most."),
+        param("input", Shape::Keys(&INPUT), "Extra input for the runs."),
+    ],
+};
+
+static BASELINE: Keys = Keys {
+    what: "`baseline`",
+    keys: &[
+        needed("kind", Shape::Name, "`baseline`."),
+        needed("max_jobs", MAX_JOBS, "Jobs the case may ask for in all."),
+        needed(
+            "labels",
+            Shape::OneOrMore(&Shape::Text),
+            "Labels whose level is wanted, `*` standing for any characters.",
+        ),
+        param(
+            "precision",
+            Shape::Number(0.000_001, 0.999_999),
+            "Half the width of the interval that is wanted, as a fraction of the mean.",
+        ),
+        param("confidence", CONFIDENCE, "Confidence of the interval."),
+        param("parallel", Shape::Int(1, 100), "Jobs asked for together at most."),
+        param("input", Shape::Keys(&INPUT), "Extra input for the runs."),
+    ],
+};
+
 /// Every kind of case that rules can open.
 pub(super) static KINDS: &[KindOfCase] = &[
     KindOfCase {
@@ -165,10 +207,22 @@ pub(super) static KINDS: &[KindOfCase] = &[
         on: &[EventKind::PushCreated],
         doc: "Whether the tests that a push adds are stable, on every platform that runs them.",
     },
+    KindOfCase {
+        kind: CaseKind::FindPerfCulprit,
+        params: &FIND_PERF_CULPRIT,
+        on: &[EventKind::PerfAlert],
+        doc: "Which push made a performance series step.",
+    },
+    KindOfCase {
+        kind: CaseKind::Baseline,
+        params: &BASELINE,
+        on: &[EventKind::PushCreated],
+        doc: "The level of performance series after an uplift.",
+    },
 ];
 
 /// Case kinds that the language names and this version cannot open.
-const LATER: &[&str] = &["find-perf-culprit", "baseline", "fill", "add", "range"];
+const LATER: &[&str] = &["fill", "add", "range"];
 
 /// Reads `open:`.
 pub(super) fn read(node: &Node, kinds: &[EventKind], gathering: &mut Gathering) -> Option<CaseParams> {
@@ -280,6 +334,7 @@ fn to_json(node: &Node) -> Json {
             (Yaml::Int(number), _) => json!(number),
             (Yaml::Float(number), _) => json!(number),
             (Yaml::Bool(truth), _) => json!(truth),
+            (Yaml::Text(text), "labels") => json!([text]),
             (Yaml::Text(text), _) => json!(text),
             (Yaml::Null | Yaml::Map(_), _) => continue,
         };

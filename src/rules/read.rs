@@ -288,12 +288,8 @@ impl Reader<'_> {
                 kinds.push(kind);
             }
         }
+        // That it is empty was said with its shape.
         if kinds.is_empty() {
-            self.gathering.error(
-                Code::NeverMatches,
-                on.span,
-                "`on` is an empty list, so no event matches",
-            );
             return None;
         }
         if node.get("schedule").is_some() {

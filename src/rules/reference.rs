@@ -7,7 +7,10 @@ use super::code::Code;
 use super::expr::functions::{FUNCTIONS, Function, HISTORY_FUNCTIONS};
 use super::field_table::OBJECT_FIELDS;
 use super::fields::{EventKind, fields_of};
-use super::keys::{APPROVE, BUDGET, DEBOUNCE, FILE, GUARD_KEYS, NOT_YET, NOTIFY, QUIET_HOURS, RULE, TEST, THROTTLE};
+use super::keys::{
+    APPROVE, BUDGET, DEBOUNCE, FILE, GUARD_KEYS, NOT_YET, NOTIFY, QUIET_HOURS, RULE, TEST, TEST_ACTION, TEST_EXPECT,
+    TEST_LIMITS, TEST_PUSH, TEST_RUN, TEST_STEP, THROTTLE,
+};
 use super::open::{KINDS, default_of};
 use super::shape::Keys;
 use super::value::ObjectType;
@@ -24,7 +27,7 @@ pub fn tables() -> Vec<(&'static str, String)> {
         ("objects", objects()),
         ("functions", functions(FUNCTIONS)),
         ("history", functions(HISTORY_FUNCTIONS)),
-        ("tests", keys(&TEST)),
+        ("tests", tests()),
         ("codes", codes()),
     ]
 }
@@ -65,6 +68,22 @@ fn parts() -> String {
         ("`guards`", &GUARD_KEYS),
     ];
     for (name, part) in all {
+        text += &format!("{name}:\n\n{}\n", keys(part));
+    }
+    text.trim_end().to_owned() + "\n"
+}
+
+fn tests() -> String {
+    let mut text = keys(&TEST) + "\n";
+    let parts: [(&str, &Keys); 6] = [
+        ("A run of `history`", &TEST_RUN),
+        ("A push of `pushes`", &TEST_PUSH),
+        ("`limits`", &TEST_LIMITS),
+        ("A step of `events` has one of these keys", &TEST_STEP),
+        ("An expectation", &TEST_EXPECT),
+        ("An expected action", &TEST_ACTION),
+    ];
+    for (name, part) in parts {
         text += &format!("{name}:\n\n{}\n", keys(part));
     }
     text.trim_end().to_owned() + "\n"

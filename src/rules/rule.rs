@@ -380,6 +380,21 @@ pub struct TestRun {
     pub ago: Option<Duration>,
 }
 
+/// What a test says of a push.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TestPush {
+    /// Its number.
+    pub push: u64,
+    /// Its project, when written.
+    pub project: Option<String>,
+    /// Its head revision, when written.
+    pub revision: Option<String>,
+    /// The commit message of its one changeset, when written.
+    pub description: Option<String>,
+    /// How long before the first event it landed, when written.
+    pub ago: Option<Duration>,
+}
+
 /// One thing that happens in a test.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TestStep {
@@ -391,7 +406,7 @@ pub enum TestStep {
     Event {
         /// Its kind.
         kind: EventKind,
-        /// Field names and values; every name is a field of the kind.
+        /// Field names and values; every name is a field of the kind. Null: not known.
         fields: BTreeMap<String, serde_json::Value>,
     },
 }
@@ -416,6 +431,9 @@ pub enum ExpectedCases {
     Exactly(u32),
 }
 
+/// The word of a test for a rule whose `match` let no event through.
+pub const NO_MATCH: &str = "no-match";
+
 /// What a test expects of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TestExpectation {
@@ -423,7 +441,7 @@ pub struct TestExpectation {
     pub rule: RuleName,
     /// How many cases it opened.
     pub opened: Option<ExpectedCases>,
-    /// Why it opened nothing.
+    /// Why it opened nothing, or held a request back: a [`crate::event::Reason`]'s word, or [`NO_MATCH`].
     pub because: Option<String>,
     /// How its case ended.
     pub verdict: Option<String>,
@@ -444,6 +462,12 @@ pub struct RuleTest {
     pub at: Option<Timestamp>,
     /// Runs before the first event.
     pub history: Vec<TestRun>,
+    /// What is special about pushes.
+    pub pushes: Vec<TestPush>,
+    /// Limits of jobs, by their name in the configuration.
+    pub limits: BTreeMap<String, u64>,
+    /// Files with recorded task definitions, beside the rule file.
+    pub tasks: Vec<String>,
     /// What happens, in order.
     pub steps: Vec<TestStep>,
     /// What must come of it.

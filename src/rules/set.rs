@@ -495,6 +495,18 @@ fn entries(kind: EventKind, rules: &[Rule]) -> Vec<Entry> {
     active.filter_map(entry).collect()
 }
 
+/// The files that [`RuleSet::load`] would read now, in their order.
+pub fn rule_files<P: AsRef<Path>>(paths: &[P]) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for path in paths {
+        // What cannot be read is said when the rules are loaded.
+        collect(path.as_ref(), &mut files, &mut Gathering::default());
+    }
+    files.sort();
+    files.dedup();
+    files
+}
+
 /// The deepest folder that is looked into.
 const MAX_FOLDERS: usize = 16;
 

@@ -140,6 +140,13 @@ impl Shape {
                 }
                 sound
             }
+            (Shape::OneOrMore(_), Yaml::List(items)) if items.is_empty() => {
+                let message = format!("`{owner}` is an empty list, so nothing matches");
+                gathering
+                    .error(Code::NeverMatches, node.span, message)
+                    .expected(self.describe());
+                false
+            }
             (Shape::OneOrMore(of) | Shape::List(of), Yaml::List(items)) => {
                 let mut sound = true;
                 for item in items {

@@ -8,11 +8,12 @@ use serde_json::{Value as Json, json};
 
 use super::code::Code;
 use super::diagnostic::{Gathering, closest, one_of};
+use super::field_table::OBJECT_FIELDS;
 use super::fields::{EventKind, Field, field, fields_of};
 use super::keys::TEST_STEP;
 use super::read::duration;
-use super::rule::{ExpectedCases, RuleTest, TestAction, TestExpectation, TestRun, TestStep};
-use super::value::Type;
+use super::rule::{ExpectedCases, NO_MATCH, RuleTest, TestAction, TestExpectation, TestPush, TestRun, TestStep};
+use super::value::{ObjectType, Type};
 use super::yaml::{Node, Yaml};
 use crate::event::{Reason, RuleName, Timestamp, VerdictKind};
 
@@ -23,7 +24,7 @@ const MAX_PARTS: usize = 10_000;
 pub(super) fn read(node: &Node, rules: &[&str], gathering: &mut Gathering) -> Option<RuleTest> {
     let name = node.get("name")?;
     let parts = |key: &str| node.get(key).map(Node::list).unwrap_or_default();
-    for key in ["history", "events", "expect"] {
+    for key in ["history", "pushes", "events", "expect"] {
         if parts(key).len() > MAX_PARTS {
             let message = format!("a test has at most {MAX_PARTS} entries under `{key}`");
             gathering.error(Code::TooComplex, name.span, message);
@@ -42,6 +43,13 @@ pub(super) fn read(node: &Node, rules: &[&str], gathering: &mut Gathering) -> Op
         line: place.line,
         at: node.get("at").and_then(Node::text).and_then(Timestamp::parse),
         history: parts("history").iter().map(run).collect::<Option<_>>()?,
+        pushes: parts("pushes").iter().map(push).collect::<Option<_>>()?,
+        limits: limits(node),
+        tasks: parts("tasks")
+            .iter()
+            .filter_map(Node::text)
+            .map(str::to_owned)
+            .collect(),
         steps: steps.into_iter().collect::<Option<_>>()?,
         expectations: expectations.into_iter().collect::<Option<_>>()?,
     })
@@ -67,6 +75,27 @@ fn run(node: &Node) -> Option<TestRun> {
         caused_by: text(node, "caused_by"),
         ago: duration(node.get("ago")),
     })
+}
+
+fn push(node: &Node) -> Option<TestPush> {
+    Some(TestPush {
+        push: number(node, "push")?,
+        project: text(node, "project"),
+        revision: text(node, "revision"),
+        description: text(node, "description"),
+        ago: duration(node.get("ago")),
+    })
+}
+
+fn limits(node: &Node) -> BTreeMap<String, u64> {
+    let entries = node.get("limits").map(Node::entries).unwrap_or_default();
+    entries
+        .iter()
+        .filter_map(|(key, value)| match value.value {
+            Yaml::Int(jobs) => Some((key.name.clone(), u64::try_from(jobs).ok()?)),
+            _ => None,
+        })
+        .collect()
 }
 
 /// One step: exactly one of its keys.
@@ -106,11 +135,19 @@ fn step(node: &Node, gathering: &mut Gathering) -> Option<TestStep> {
 fn given(field: &Field, value: &Node, gathering: &mut Gathering) -> Option<Json> {
     let ty = (field.ty)();
     let fits = match (&ty, &value.value) {
+        (_, Yaml::Null) => true,
         (Type::Bool, Yaml::Bool(_)) | (Type::Int, Yaml::Int(_)) | (Type::Double, Yaml::Int(_) | Yaml::Float(_)) => true,
         (Type::Text, Yaml::Text(text)) => field.words.is_empty() || field.words.contains(&text.as_str()),
         (Type::Time, Yaml::Text(text)) => Timestamp::parse(text).is_some(),
         (Type::Duration, Yaml::Text(text)) => crate::event::parse_duration(text).is_ok(),
-        (Type::List(_), Yaml::List(_)) => true,
+        (Type::List(of), Yaml::List(items)) => {
+            let known = gathering.count();
+            items.iter().for_each(|item| element(of, item, field, gathering));
+            if gathering.count() > known {
+                return None;
+            }
+            true
+        }
         _ => false,
     };
     if !fits {
@@ -129,6 +166,40 @@ fn given(field: &Field, value: &Node, gathering: &mut Gathering) -> Option<Json>
         return None;
     }
     Some(json_of(value))
+}
+
+/// Checks one element of a list that a test gives a field.
+fn element(of: &Type, item: &Node, field: &Field, gathering: &mut Gathering) {
+    let fits = match (of, &item.value) {
+        (Type::Text, Yaml::Text(_)) => true,
+        // What failed is mostly a test alone.
+        (Type::Object(ObjectType::Signature), Yaml::Text(_)) => true,
+        (Type::Object(of), Yaml::Map(entries)) => {
+            for (key, _) in entries {
+                let fields = || {
+                    OBJECT_FIELDS
+                        .iter()
+                        .filter(|field| field.of == *of)
+                        .map(|field| field.name)
+                };
+                if !fields().any(|name| name == key.name) {
+                    let message = format!("a {} has no field `{}`", of.as_str(), key.name);
+                    let note = gathering.error(Code::UnknownField, key.span, message);
+                    note.expected(one_of(fields())).did_you_mean(&key.name, fields());
+                }
+            }
+            true
+        }
+        _ => false,
+    };
+    if !fits {
+        let message = format!(
+            "`{}` holds elements of type {of}, and this is {}",
+            field.name,
+            item.kind()
+        );
+        gathering.error(Code::TypeMismatch, item.span, message);
+    }
 }
 
 fn json_of(node: &Node) -> Json {
@@ -174,9 +245,10 @@ fn expectation(node: &Node, rules: &[&str], gathering: &mut Gathering) -> Option
     }
     if let Some(because) = node.get("because")
         && let Some(word) = because.text()
+        && word != NO_MATCH
         && !Reason::ALL.iter().any(|known| known.as_str() == word)
     {
-        let words = Reason::ALL.iter().map(|known| known.as_str());
+        let words = Reason::ALL.iter().map(|known| known.as_str()).chain([NO_MATCH]);
         let note = gathering.error(Code::InvalidValue, because.span, format!("there is no reason `{word}`"));
         note.expected(one_of(words.clone())).did_you_mean(word, words);
         return None;

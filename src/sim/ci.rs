@@ -10,7 +10,9 @@ use crate::backends::{Backend, Finding, Found, JobRequest, Receipt, RequestError
 use crate::bus::{Batch, Bus, BusError};
 use crate::clock::{Clock, ManualClock};
 use crate::enrich::{FactError, FactSource, FailureFacts, PushQuery};
-use crate::event::{BackendName, Delivery, Duration, JobFacts, Project, PushEvent, RunKey, TaskId, Timestamp};
+use crate::event::{
+    BackendName, Delivery, Duration, JobFacts, Measurement, Project, PushEvent, RunKey, TaskId, Timestamp,
+};
 use crate::wire;
 
 /// The name of the simulated CI as a backend.
@@ -208,10 +210,28 @@ impl FactSource for SimFacts {
             PushQuery::Revision(revision) => push.revision == *revision,
             PushQuery::Range { from, to } => (*from..=*to).contains(&push.id),
         };
-        Ok(self.0.world().pushed(project, wanted))
+        let mut pushes = Vec::new();
+        for (answer, files) in self.0.world().landed(wanted) {
+            let mut found = wire::pushlog::pushes(&answer.to_string(), project)
+                .map_err(|error| FactError::Malformed(error.to_string()))?;
+            for changeset in found.iter_mut().flat_map(|push| &mut push.changesets) {
+                changeset.files.clone_from(&files);
+            }
+            pushes.append(&mut found);
+        }
+        Ok(pushes)
     }
 
     async fn added(&self, _project: &Project, node: &str) -> Result<Vec<Arc<str>>, FactError> {
         Ok(self.0.world().added(node))
+    }
+
+    async fn values(&self, run: &RunKey) -> Result<Vec<Measurement>, FactError> {
+        let artifact = self
+            .0
+            .world()
+            .artifact(&run.task)
+            .ok_or_else(|| FactError::Absent(format!("results of run {run}")))?;
+        wire::perfherder_data(artifact.to_string().as_bytes()).map_err(|error| FactError::Malformed(error.to_string()))
     }
 }

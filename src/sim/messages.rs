@@ -117,3 +117,33 @@ pub fn push(project: &str, push: &Push) -> Delivery {
     });
     delivery("exchange/hgpushes/v2", project.to_owned(), Vec::new(), &body)
 }
+
+/// The artifact of a run that measured these suites.
+pub fn perfherder(values: &[(String, f64)]) -> Value {
+    let suite = |(name, value): &(String, f64)| {
+        json!({
+            "name": name, "value": value, "lowerIsBetter": true, "unit": "ms",
+            "subtests": [{ "name": "part", "value": value / 2.0, "replicates": [value / 2.0] }],
+        })
+    };
+    json!({
+        "framework": { "name": "talos" },
+        "suites": values.iter().map(suite).collect::<Vec<_>>(),
+    })
+}
+
+/// The pushlog's answer for a push.
+pub fn pushlog(push: &Push, is_uplift: bool) -> Value {
+    let description = match is_uplift {
+        true => "Merge mozilla-central to this tree, uplift of the next version",
+        false => "Bug 1 - change something",
+    };
+    let changeset = json!({
+        "node": push.revision.as_str(), "author": "sim@example.org", "desc": description,
+        "files": ["browser/a.js"], "parents": ["0000000000000000000000000000000000000001"],
+    });
+    json!({
+        "lastpushid": push.id.0,
+        "pushes": { push.id.to_string(): { "changesets": [changeset], "date": push.at.0 / 1000, "user": "sim@example.org" } },
+    })
+}

@@ -11,4 +11,4 @@ pub mod policies;
 mod world;
 
 pub use ci::{SimBackend, SimBus, SimCi, SimFacts};
-pub use world::{Defect, NewTest, Plan, Push, SimEvent};
+pub use world::{Defect, Meter, NewTest, Plan, Push, SimEvent};

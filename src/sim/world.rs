@@ -9,8 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::messages;
 use crate::event::{
-    ActionKey, Changeset, Delivery, Duration, JobRequest, Label, Outcome, Project, PushEvent, PushId, Revision,
-    RunState, Signature, TaskId, Timestamp,
+    ActionKey, Delivery, Duration, JobRequest, Label, Outcome, PushId, Revision, RunState, Signature, TaskId, Timestamp,
 };
 use crate::stats::random::Random;
 
@@ -45,6 +44,29 @@ pub struct NewTest {
     pub rates: Vec<(Label, f64)>,
 }
 
+/// A series that a label measures.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Meter {
+    /// The label that measures it.
+    pub label: Label,
+    /// The suite that it is the value of.
+    pub suite: String,
+    /// Its level before anything changes it.
+    pub level: f64,
+    /// The standard deviation of one value, as a fraction of the level.
+    pub noise: f64,
+    /// Pushes from which on the level is another, by this factor of the one before.
+    pub steps: Vec<(PushId, f64)>,
+}
+
+impl Meter {
+    /// Its level on a push.
+    pub fn level_on(&self, push: PushId) -> f64 {
+        let steps = self.steps.iter().filter(|(from, _)| push >= *from);
+        steps.fold(self.level, |level, (_, factor)| level * factor)
+    }
+}
+
 /// What the simulation is made of.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -66,6 +88,10 @@ pub struct Plan {
     pub infra: f64,
     /// What is wrong.
     pub defects: Vec<Defect>,
+    /// What is measured.
+    pub meters: Vec<Meter>,
+    /// Pushes that bring another tree's work: their messages say `uplift`.
+    pub uplifts: Vec<PushId>,
     /// The seed of everything that is left to chance.
     pub seed: u64,
 }
@@ -193,6 +219,7 @@ pub struct World {
     cancelled: BTreeSet<TaskId>,
     /// The new tests that failed in a job: indices of both.
     failed_tests: BTreeMap<usize, Vec<usize>>,
+    measured: BTreeMap<TaskId, Vec<(String, f64)>>,
 }
 
 impl World {
@@ -211,6 +238,7 @@ impl World {
             tests: Vec::new(),
             cancelled: BTreeSet::new(),
             failed_tests: BTreeMap::new(),
+            measured: BTreeMap::new(),
             plan,
         };
         let mut at = world.plan.start;
@@ -244,25 +272,15 @@ impl World {
         Some((signatures.collect(), groups.collect()))
     }
 
-    /// A push that has landed, with what it holds.
-    pub fn pushed(&self, project: &Project, wanted: impl Fn(&Push) -> bool) -> Vec<PushEvent> {
+    /// The pushlog's answers for pushes that have landed, each with the files that the push touches.
+    pub fn landed(&self, wanted: impl Fn(&Push) -> bool) -> Vec<(serde_json::Value, Vec<Arc<str>>)> {
         let landed = self.pushes.iter().filter(|push| wanted(push));
         landed
             .map(|push| {
-                let tests = || self.tests.iter().filter(|test| test.push == push.id);
-                let files = tests().flat_map(|test| [test.path.as_str().into(), test.group.as_str().into()]);
-                PushEvent {
-                    project: project.clone(),
-                    push: Some(push.id),
-                    revision: push.revision.clone(),
-                    at: Some(push.at),
-                    user: None,
-                    changesets: vec![Changeset {
-                        node: push.revision.as_str().into(),
-                        files: files.collect(),
-                        ..Changeset::default()
-                    }],
-                }
+                let tests = self.tests.iter().filter(|test| test.push == push.id);
+                let files = tests.flat_map(|test| [test.path.as_str().into(), test.group.as_str().into()]);
+                let answer = messages::pushlog(push, self.plan.uplifts.contains(&push.id));
+                (answer, files.collect())
             })
             .collect()
     }
@@ -321,6 +339,11 @@ impl World {
             self.pushes.get(job.push)?,
             job,
         ))
+    }
+
+    /// What a run measured, as its artifact says; `None` where it has none.
+    pub fn artifact(&self, task: &TaskId) -> Option<serde_json::Value> {
+        self.measured.get(task).map(|values| messages::perfherder(values))
     }
 
     /// Takes a request, as `hooks.triggerHook` would: answers with the action task, which makes the jobs later.
@@ -468,6 +491,9 @@ impl World {
             return Some(SimEvent::Started);
         }
         let outcome = self.outcome(index)?;
+        if outcome == Outcome::Passed {
+            self.measure(index);
+        }
         let job = self.jobs.get_mut(index)?;
         job.state = RunState::Finished(outcome);
         let push = self.pushes.get(job.push)?;
@@ -485,6 +511,22 @@ impl World {
     /// Whether the job was taken back.
     fn has_ended(&self, index: usize) -> bool {
         self.jobs.get(index).is_some_and(|job| job.state.outcome().is_some())
+    }
+
+    /// Draws what a run measures.
+    fn measure(&mut self, index: usize) {
+        let Some(job) = self.jobs.get(index) else { return };
+        let Some(push) = self.pushes.get(job.push) else { return };
+        let meters = self.plan.meters.iter().filter(|meter| meter.label == job.label);
+        let values: Vec<(String, f64)> = meters
+            .map(|meter| {
+                let level = meter.level_on(push.id);
+                (meter.suite.clone(), level * (1.0 + meter.noise * self.random.normal()))
+            })
+            .collect();
+        if !values.is_empty() {
+            self.measured.insert(job.task.clone(), values);
+        }
     }
 
     fn outcome(&mut self, index: usize) -> Option<Outcome> {

@@ -113,10 +113,7 @@ pub fn plan(previous: &[f64], values: &[f64], pending: u32, params: &Params) -> 
         why,
     };
     if let Some(known) = estimate.filter(|known| n >= MIN_VALUES && precise(known, params)) {
-        let why = format!(
-            "the mean of {n} values is known to ±{:.2} %",
-            100.0 * known.half_width / known.mean.abs()
-        );
+        let why = format!("the mean of {n} values is {} ±{}", known.mean, known.half_width);
         return Ok(step(0, Some(Verdict::Established), why));
     }
     let have = u32::try_from(n).unwrap_or(u32::MAX).saturating_add(pending);

@@ -54,7 +54,7 @@ struct Point {
     ln_weight: f64,
 }
 
-/// A prior on a failure rate: weighted points.
+/// A prior on a failure rate: weighted points, in rising order; at least one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Grid {
     points: Vec<Point>,
@@ -90,9 +90,18 @@ impl Grid {
                 ln_weight: weight.ln(),
             }
         };
-        Grid {
-            points: rates.into_iter().map(point).collect(),
-        }
+        let mut points: Vec<Point> = rates.into_iter().map(point).collect();
+        points.sort_by(|a, b| a.rate.total_cmp(&b.rate));
+        Grid { points }
+    }
+
+    /// The same prior, given that the rate is at least `low`; the largest rate alone if all are below.
+    pub fn at_least(&self, low: f64) -> Grid {
+        let first = self.points.partition_point(|point| point.rate < low);
+        let mut points = self.points[first.min(self.points.len() - 1)..].to_vec();
+        let whole: f64 = points.iter().map(|point| point.ln_weight.exp()).sum();
+        points.iter_mut().for_each(|point| point.ln_weight -= whole.ln());
+        Grid { points }
     }
 
     /// The prior of a failure rate at and after a culprit: ¼ permanent (0.999), ¾ Beta(0.7, 1.3) on 0.03..0.995.
@@ -117,9 +126,14 @@ impl Grid {
         self.points.is_empty()
     }
 
-    /// The weighted points: (rate, weight).
+    /// The weighted points: (rate, weight), in rising order.
     pub fn iter(&self) -> impl Iterator<Item = (f64, f64)> + '_ {
         self.points.iter().map(|point| (point.rate, point.ln_weight.exp()))
+    }
+
+    /// The rates, in rising order.
+    pub fn rates(&self) -> impl Iterator<Item = f64> + '_ {
+        self.points.iter().map(|point| point.rate)
     }
 
     /// A belief that has seen nothing yet.
@@ -164,16 +178,22 @@ impl Belief<'_> {
 
     /// What the belief says of the evidence and of the next run.
     pub fn summary(&self) -> Summary {
+        self.weigh(&mut Vec::new())
+    }
+
+    /// [`Belief::summary`], with the posterior probability of each point left in `weights`.
+    pub fn weigh(&self, weights: &mut Vec<f64>) -> Summary {
         let top = self.ln.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let (mut sum, mut first, mut second) = (0.0, 0.0, 0.0);
+        weights.clear();
         for (ln, point) in self.ln.iter().zip(&self.grid.points) {
-            if *ln > top - NEGLIGIBLE {
-                let weight = (ln - top).exp();
-                sum += weight;
-                first += weight * point.rate;
-                second += weight * point.rate * point.rate;
-            }
+            let weight = if *ln > top - NEGLIGIBLE { (ln - top).exp() } else { 0.0 };
+            weights.push(weight);
+            sum += weight;
+            first += weight * point.rate;
+            second += weight * point.rate * point.rate;
         }
+        weights.iter_mut().for_each(|weight| *weight /= sum);
         let mean = first / sum;
         let variance = (second / sum - mean * mean).max(0.0);
         Summary {

@@ -237,10 +237,30 @@ metrics_table! {
     AMQP_POSSIBLE_LOSSES = counter(
         "sheriffd_amqp_possible_losses_total", &[],
         "Times that messages may have been lost because the queue had been deleted.");
+    /// `what`: `push`, `group` or `run`.
+    RECONCILED = counter(
+        "sheriffd_reconciled_total", &["what"],
+        "What was fetched because messages may have been lost: pushes, task groups, runs.");
     /// Includes waiting for the lock.
     STORE_TRANSACTION = seconds(
         "sheriffd_store_transaction_duration_seconds", &[], TRANSACTION_BUCKETS,
         "How long a transaction of the store took.");
+    /// `result`: `applied`, `unchanged`, `refused`.
+    RULES_RELOADS = counter(
+        "sheriffd_rules_reloads_total", &["result"],
+        "Times the rules were read again while running, by result.");
+    /// From the first look at the files to the rules being in force.
+    RULES_RELOAD_DURATION = seconds(
+        "sheriffd_rules_reload_duration_seconds", &[], TRANSACTION_BUCKETS,
+        "How long reading the rules again took.");
+    /// Seconds since 1970.
+    RULES_LOADED = gauge(
+        "sheriffd_rules_loaded_timestamp_seconds", &[],
+        "When the rules in force were put in force, in seconds since 1970.");
+    /// `version`: the hash of the rule set.
+    RULES_INFO = gauge(
+        "sheriffd_rules_info", &["version"],
+        "The version of the rules: 1 for those in force, 0 for earlier ones of this process.");
     /// Always 1; `version`: of the program.
     BUILD_INFO = gauge(
         "sheriffd_build_info", &["version"],

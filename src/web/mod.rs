@@ -1,9 +1,10 @@
 //! Pages, API, health, metrics.
 //!
-//! In: HTTP requests, read only. Out: what the store says, as HTML and JSON. Never: changing anything; a secret; a
-//! request that takes the store longer than a page of rows.
+//! In: HTTP requests. Out: what the store says, as HTML and JSON. Never: a change without the token (see [`write`]); a
+//! secret; a request that takes the store longer than a page of rows.
 
 mod page;
+mod write;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Deserialize;
@@ -22,9 +23,12 @@ use crate::clock::Clock;
 use crate::engine::ledger::{CaseRow, Ledger as _, LedgerError};
 use crate::event::{CaseId, Duration};
 use crate::rules::{Rule, RuleSet};
+use crate::secret::Secret;
 use crate::store::Handle;
 use crate::store::sqlite::CaseFilter;
 use crate::telemetry::metric;
+
+pub use write::{Reload, ReloadOutcome};
 
 /// How often the metrics' histograms are drained.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -86,6 +90,10 @@ pub struct WebState {
     pub clock: Arc<dyn Clock>,
     /// The rule set's version and names with their modes, for the page.
     pub rules: Arc<std::sync::RwLock<RulesShown>>,
+    /// Who reads the rules again; `None`: there are no files to read.
+    pub reload: Option<Arc<dyn Reload>>,
+    /// What a request that changes something must know; `None`: no request may.
+    pub token: Option<Secret>,
 }
 
 /// The rules as the page shows them.
@@ -148,6 +156,7 @@ pub fn router(state: WebState) -> Router {
         .route("/api/summary", get(summary))
         .route("/api/cases", get(cases))
         .route("/api/cases/{id}", get(case))
+        .route("/api/rules/reload", post(write::reload))
         .route("/api/explain/{*event}", get(explain))
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "ok\n" }))

@@ -11,11 +11,12 @@
 //! | `exchange/taskcluster-treeherder/v1/jobs` | `treeherder_jobs`: jobs as Treeherder is told of them |
 //! | `exchange/treeherder/v1/…-actions` | `treeherder_requests`: what people ask for |
 //! | `exchange/<user>/sheriffd/requests` | the same, on an exchange of our own |
+//! | `exchange/<user>/sheriffd/perf-alerts` | `perf_alerts`: alerts about performance, as Perfherder words them |
 //! | `exchange/build/`, `org.mozilla.exchange.build` | `buildbot`: builds of Buildbot masters |
 //! | `exchange/build/normalized` | `buildbot_normalized`: the same, tidied up |
 //!
 //! Besides messages, the other texts that CI systems write are read here too: task definitions ([`task`]), pushlogs
-//! ([`pushlog`]), error summaries ([`error_summary`]), task graphs ([`task_graph`]), tables of jobs ([`job_row`]),
+//! ([`pushlog`]), what runs measured ([`perfherder_data`]), error summaries ([`error_summary`]), task graphs ([`task_graph`]), tables of jobs ([`job_row`]),
 //! recordings ([`recorded`]).
 
 mod buildbot;
@@ -25,6 +26,8 @@ mod github;
 mod hgpushes;
 mod jobs_table;
 mod json;
+mod perf_alerts;
+mod perfherder;
 mod place;
 pub mod pushlog;
 pub mod recorded;
@@ -39,6 +42,7 @@ mod treeherder_requests;
 
 pub use errorsummary::{ErrorSummary, MAX_GROUPS, MAX_SIGNATURES, error_summary};
 pub use jobs_table::{JobRow, job_row};
+pub use perfherder::{MAX_MEASUREMENTS, PERFHERDER_PREFIX, is_perfherder_artifact, perfherder_data};
 pub use treeherder_reading::{TreeherderReading, treeherder_reading};
 
 use crate::event::{BackendName, Delivery, Event};
@@ -164,7 +168,8 @@ pub fn decode(delivery: &Delivery, settings: &WireSettings) -> Result<Decoded, D
             buildbot::decode(&delivery.routing_key, body, settings)
         }
         "exchange/build/normalized" | "exchange/build/normalized/" => buildbot_normalized::decode(body, settings),
-        own if is_own_requests(own) => treeherder_requests::decode(body),
+        own if is_own(own, "requests") => treeherder_requests::decode(body),
+        own if is_own(own, "perf-alerts") => perf_alerts::decode(body),
         _ => Err(json::error(
             Unreadable::UnknownExchange,
             format!("no format is known for messages of {exchange:?}"),
@@ -172,10 +177,10 @@ pub fn decode(delivery: &Delivery, settings: &WireSettings) -> Result<Decoded, D
     }
 }
 
-/// Whether an exchange is one of ours, `exchange/<user>/sheriffd/requests`.
-fn is_own_requests(exchange: &str) -> bool {
+/// Whether an exchange is ours and carries these, `exchange/<user>/sheriffd/<what>`.
+fn is_own(exchange: &str, what: &str) -> bool {
     let user = exchange
         .strip_prefix("exchange/")
-        .and_then(|rest| rest.strip_suffix("/sheriffd/requests"));
+        .and_then(|rest| rest.strip_suffix(what)?.strip_suffix("/sheriffd/"));
     user.is_some_and(|user| !user.is_empty() && !user.contains('/'))
 }

@@ -127,6 +127,9 @@ enum Suite {
     Flavoured { name: String, flavor: Option<String> },
 }
 
+/// How the symbols of runs end that gecko's backfill made.
+const BACKFILLED: &str = "-bk";
+
 /// `extra.action` of an action task.
 #[derive(Deserialize)]
 struct Action<'a> {
@@ -279,7 +282,9 @@ impl<'a> Definition<'a> {
     fn caused_by(&self, action: Option<&str>) -> CausedBy {
         let by_action = action.is_some()
             || self.extra.action.is_some()
-            || matches!(self.extra.tasks_for.as_deref(), Some("action" | "pr-action"));
+            || matches!(self.extra.tasks_for.as_deref(), Some("action" | "pr-action"))
+            || self.symbol().is_some_and(|symbol| symbol.ends_with(BACKFILLED))
+            || self.group_symbol().ends_with(BACKFILLED);
         match (&self.extra.parent, &self.group) {
             _ if by_action => CausedBy::Unknown,
             (None, _) => CausedBy::Push,

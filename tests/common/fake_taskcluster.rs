@@ -99,6 +99,8 @@ pub struct Artifact {
 pub struct World {
     /// Task definitions by task id.
     pub tasks: BTreeMap<String, Value>,
+    /// The tasks of groups, each with its status and its definition; given out two a page.
+    pub groups: BTreeMap<String, Vec<Value>>,
     /// Task ids by index path.
     pub index: BTreeMap<String, String>,
     /// Artifacts by task id and name.
@@ -441,6 +443,10 @@ fn answer(state: &mut State, request: &Recorded, address: SocketAddr) -> Reply {
                 .collect();
             Reply::json(200, &json!({"tasks": tasks}))
         }
+        ("GET", ["api", "queue", "v1", "task-group", group, "list"]) => match state.world.groups.get(*group) {
+            Some(tasks) => list_group(tasks, &request.target),
+            None => Reply::not_found(group),
+        },
         ("GET", ["api", "queue", "v1", "task", task]) => match state.world.tasks.get(*task) {
             Some(definition) => Reply::json(200, definition),
             None => Reply::not_found(task),
@@ -486,6 +492,25 @@ fn answer(state: &mut State, request: &Recorded, address: SocketAddr) -> Reply {
             trigger(state, &hook, &request.body)
         }
         _ => Reply::not_found(&request.path),
+    }
+}
+
+/// A page of a task group; the token of a page is the number of its first task.
+fn list_group(tasks: &[Value], target: &str) -> Reply {
+    let token = target.split("continuationToken=").nth(1).unwrap_or("0");
+    let first: usize = token
+        .split('&')
+        .next()
+        .unwrap_or_default()
+        .parse()
+        .expect("a token of ours");
+    let page: Vec<&Value> = tasks.iter().skip(first).take(2).collect();
+    match first + 2 < tasks.len() {
+        true => Reply::json(
+            200,
+            &json!({"tasks": page, "continuationToken": (first + 2).to_string()}),
+        ),
+        false => Reply::json(200, &json!({"tasks": page})),
     }
 }
 

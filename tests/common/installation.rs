@@ -137,9 +137,14 @@ impl Daemon {
         self.child.try_wait().expect("the daemon can be asked").is_none()
     }
 
+    /// The address of its pages.
+    pub fn web(&self) -> SocketAddr {
+        self.web.expect("the daemon was waited for")
+    }
+
     /// The status and text of one of its pages.
     pub async fn get(&self, path: &str) -> (u16, String) {
-        let web = self.web.expect("the daemon was waited for");
+        let web = self.web();
         let answer = reqwest::get(format!("http://{web}{path}"))
             .await
             .unwrap_or_else(|error| panic!("{path}: {error}\n{}", self.log()));

@@ -89,9 +89,11 @@ fn values_of(exposed: &str, label: &str) -> Option<Vec<&'static str>> {
     match (exposed, label) {
         ("sheriffd_events_discarded_total", "reason") => Some(discard_reasons()),
         (_, "reason") => Some(Reason::ALL.map(Reason::as_str).to_vec()),
+        ("sheriffd_rules_reloads_total", "result") => Some(vec!["applied", "unchanged", "refused"]),
         (_, "result") => Some(results()),
         (_, "kind") => Some(CaseKind::ALL.iter().map(|kind| kind.as_str()).collect()),
         (_, "scope") => Some(PauseScope::ALL.map(PauseScope::as_str).to_vec()),
+        ("sheriffd_reconciled_total", "what") => Some(vec!["push", "group", "run"]),
         (_, "part") => Some(Readiness::default().parts().map(|(name, _)| name).to_vec()),
         (_, "job") => Some(vec!["sheriffd"]),
         _ => None,

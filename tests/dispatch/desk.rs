@@ -246,6 +246,8 @@ pub fn case(rule: &str, platform: &str) -> CaseRow {
         closed_at: None,
         why: String::new(),
         throttle_key: String::new(),
+        span: None,
+        storm: None,
     }
 }
 

@@ -194,15 +194,14 @@ fn in_shadow_no_approval_is_asked_for() {
 
 #[test]
 fn a_rule_for_each_signature_opens_a_case_for_each() {
-    let mut tree = tree("for_each: event.signatures");
-    let failed = || {
+    let mut tree = Tree::new(40, FILLED);
+    let failed = |push| {
         run("L")
-            .on(14)
+            .on(push)
+            .tier(1)
             .with_failures(&[("a.ini", "a"), ("b.ini", "b")])
-            .failed()
     };
-    tree.see([run("L").on(11).with_groups(&["a.ini", "b.ini"]).passed()]);
-    tree.see([failed()]);
+    tree.see([failed(14).failed()]);
     assert_eq!(tree.decided(), ["opened", "opened"]);
     let signatures: Vec<String> = tree
         .cases()
@@ -210,10 +209,7 @@ fn a_rule_for_each_signature_opens_a_case_for_each() {
         .map(|case| case.subject.signature.as_ref().unwrap().test.to_string())
         .collect();
     assert_eq!(signatures, ["b", "a"]);
-    tree.see([run("L")
-        .on(15)
-        .with_failures(&[("a.ini", "a"), ("b.ini", "b")])
-        .failed()]);
+    tree.see([failed(15).failed()]);
     assert_eq!(tree.decided()[2..], ["joined", "joined"]);
 }
 
@@ -324,7 +320,7 @@ fn guards_are_relaxed_by_name() {
     let mut relaxed = tree("guards: { in-flight: off }");
     waiting(&mut relaxed);
     assert_eq!(relaxed.decided(), ["opened"]);
-    let mut second = tree("guards: { one-open-case: off }");
+    let mut second = tree("guards: { one-open-case: off, in-flight: off }");
     second.see([run("L").on(14).failed(), run("L").on(17).failed()]);
     assert_eq!(second.decided(), ["opened", "opened"]);
 }

@@ -78,3 +78,62 @@ fn pushes_scheduled_by_the_ci_itself_are_known_by_their_parent() {
     tree.see([run("L").on(11).passed(), event]);
     assert_eq!(tree.decided(), ["opened"]);
 }
+
+/// Rules that let people's runs open cases: the mark of whose a run is has to be sure.
+fn for_people() -> String {
+    BACKFILL.replace("    mode: live", "    caused_by: [push, person]\n    mode: live")
+}
+
+#[test]
+fn the_action_task_of_our_own_request_opens_nothing_when_it_fails() {
+    let mut tree = Tree::new(14, &for_people());
+    tree.see([run("L").on(11).passed(), run("L").on(14).failed()]);
+    tree.ci_accepts();
+    let action = run("Action: Backfill").on(13).made_by("group-13").task("action-C1.1.2");
+    tree.see([run("Action: Backfill").on(10).passed(), action.failed()]);
+    assert_eq!(tree.last_decision().as_str(), "lineage");
+}
+
+#[test]
+fn a_build_that_our_action_pulled_in_waits_for_the_answer_to_our_request() {
+    let mut tree = Tree::new(14, &for_people());
+    tree.see([
+        run("L").on(11).passed(),
+        run("build").on(11).passed(),
+        run("L").on(14).failed(),
+    ]);
+    tree.ci_is_being_asked();
+    tree.see_with([run("build").on(13).made_by("unheard-of").failed()], Patience::Fresh);
+    assert_eq!((tree.waits(), tree.cases().len()), (1, 1));
+    tree.see([run("build").on(13).made_by("unheard-of").failed()]);
+    assert_eq!(
+        tree.last_decision().as_str(),
+        "lineage-unknown",
+        "and if it never comes, it is not guessed"
+    );
+}
+
+#[test]
+fn a_run_marked_as_an_actions_whose_parent_is_the_pushs_own_task_is_nobodys() {
+    let mut tree = Tree::new(14, &for_people());
+    tree.see([run("L").on(11).passed(), run("L").on(14).made_by("group-14").failed()]);
+    assert_eq!(tree.decided(), ["lineage-unknown"]);
+}
+
+#[test]
+fn where_the_ci_names_no_task_a_run_that_may_be_ours_opens_nothing() {
+    let mut tree = Tree::new(14, &for_people());
+    tree.see([run("L").on(11).passed(), run("L").on(14).failed()]);
+    tree.ci_accepts_without_a_name();
+    tree.see([run("L").on(13).made_by("whose").failed()]);
+    assert_eq!(tree.last_decision().as_str(), "lineage-unknown");
+    tree.see([
+        run("other").on(11).passed(),
+        run("other").on(13).made_by("whose").failed(),
+    ]);
+    assert_eq!(
+        tree.last_decision().as_str(),
+        "opened",
+        "nobody of us asked for this label"
+    );
+}

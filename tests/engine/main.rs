@@ -4,4 +4,5 @@ mod envelope;
 mod evidence;
 mod lineage;
 mod opening;
+mod storm;
 mod tree;

@@ -95,6 +95,11 @@ pub fn alert() -> PerfAlert {
         magnitude: 0.05,
         regression: true,
         at: Timestamp::parse("2026-06-01T10:00:00Z"),
+        measure: None,
+        revision: None,
+        previous_revision: None,
+        label: None,
+        task: None,
     }
 }
 

@@ -122,6 +122,11 @@ fn a_task_of_an_action_is_not_known_to_be_the_push_s() {
         (itself.action.as_deref(), itself.caused_by),
         (Some("retrigger"), CausedBy::Unknown)
     );
+    for mark in ["symbol", "groupSymbol"] {
+        let mut by_symbol = definition();
+        by_symbol["extra"]["treeherder"][mark] = json!("M-f3a9c1-bk");
+        assert_eq!(facts(&by_symbol).caused_by, CausedBy::Unknown, "{mark}");
+    }
     let mut may_be_retriggered = definition();
     may_be_retriggered["tags"]["retrigger"] = json!("true");
     assert_eq!(facts(&may_be_retriggered).caused_by, CausedBy::Push);

@@ -105,6 +105,7 @@ struct FindCulpritParams {
     parallel: Option<u32>,
     round_price: Option<f64>,
     max_jobs: Option<u32>,
+    min_rate: Option<f64>,
 }
 
 impl FindCulprit {
@@ -134,6 +135,7 @@ impl FindCulprit {
                 p0: rates.p0,
                 p1: rates.p1,
             }),
+            min_rate: self.params.min_rate.unwrap_or(default.min_rate),
             evidence: self.evidence.into_iter().map(evidence).collect(),
             params,
             ..default

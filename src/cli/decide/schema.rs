@@ -38,7 +38,8 @@ pub fn schema() -> Value {
                     })) },
                     "params": object(&[], json!({
                         "confidence": confidence(), "parallel": integer(1, 1_000, 8),
-                        "round_price": number(0.0, 1_000.0, 4.0), "max_jobs": integer(0, u32::MAX, 300)
+                        "round_price": number(0.0, 1_000.0, 4.0), "max_jobs": integer(0, u32::MAX, 300),
+                        "min_rate": number(0.0, crate::stats::culprit::MAX_MIN_RATE, 0.0)
                     })),
                     "seed": seed()
                 }),

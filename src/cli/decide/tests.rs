@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Summary, run, schema};
 
 /// The answers to these lines, and the summary.
-fn answers(input: &str) -> (Vec<Value>, Summary) {
+pub(super) fn answers(input: &str) -> (Vec<Value>, Summary) {
     let mut output = Vec::new();
     let summary = run(input.as_bytes(), &mut output).unwrap();
     let text = String::from_utf8(output).unwrap();
@@ -15,7 +15,7 @@ fn answers(input: &str) -> (Vec<Value>, Summary) {
     )
 }
 
-fn answer(line: Value) -> Value {
+pub(super) fn answer(line: Value) -> Value {
     let (answers, _) = answers(&format!("{line}\n"));
     assert_eq!(answers.len(), 1);
     answers.into_iter().next().unwrap()
@@ -35,7 +35,8 @@ fn full_lines() -> Vec<Value> {
         json!({"kind": "find-culprit", "candidates": 128, "runnable": [1, 2, 64, 80, 128], "prior": vec![1.0; 128],
             "no_culprit_prior": 0.4, "history": {"failed": 2, "passed": 198}, "tail": {"failed": 4, "passed": 16},
             "rates": {"p0": 0.01, "p1": 0.2}, "evidence": [{"push": 64, "failed": 1, "passed": 3, "pending": 2}],
-            "params": {"confidence": 0.95, "parallel": 8, "round_price": 4, "max_jobs": 300}, "seed": 1}),
+            "params": {"confidence": 0.95, "parallel": 8, "round_price": 4, "max_jobs": 300, "min_rate": 0.05},
+            "seed": 1}),
         json!({"kind": "until-hit", "evidence": {"failed": 0, "passed": 6, "pending": 0},
             "history": {"failed": 0, "passed": 0},
             "params": {"confidence": 0.95, "rate": 0.02, "round_price": 1, "max_jobs": 100}}),
@@ -84,11 +85,65 @@ fn an_unknown_key_is_an_error_wherever_it_stands() {
         odd["params"]["extra"] = json!(1);
         assert!(error(odd).contains("unknown field `extra`"));
         let mut odd = line;
-        if odd["evidence"].is_array() {
-            odd["evidence"][0]["extra"] = json!(1);
-            assert!(error(odd).contains("unknown field `extra`"));
+        match odd["evidence"].is_array() {
+            true => odd["evidence"][0]["extra"] = json!(1),
+            false => odd["evidence"]["extra"] = json!(1),
         }
+        assert!(error(odd).contains("unknown field `"));
     }
+    for (line, key) in [(0, "history"), (0, "tail"), (0, "rates"), (1, "history")] {
+        let mut odd = full_lines()[line].clone();
+        odd[key]["extra"] = json!(1);
+        assert!(error(odd).contains("unknown field `extra`"), "{key}");
+    }
+}
+
+#[test]
+fn a_key_given_twice_is_an_error() {
+    let (answers, _) = answers(r#"{"kind":"find-culprit","candidates":8,"candidates":9}"#);
+    assert!(
+        answers[0]["error"]
+            .as_str()
+            .unwrap()
+            .contains("duplicate field `candidates`"),
+        "{answers:?}"
+    );
+}
+
+#[test]
+fn six_passes_into_a_hunt_six_more_are_asked_for() {
+    let line = json!({"kind": "until-hit", "evidence": {"failed": 0, "passed": 6},
+        "params": {"confidence": 0.95, "rate": 0.02, "round_price": 1, "max_jobs": 100}});
+    let answer = answer(line);
+    assert_eq!(
+        (&answer["run"], &answer["verdict"]),
+        (&json!([{"times": 6}]), &Value::Null)
+    );
+}
+
+#[test]
+fn a_search_with_nothing_to_run_ends_and_one_with_all_pending_waits() {
+    let all: Vec<Value> = (1..=8).map(|push| json!({"push": push, "pending": 1})).collect();
+    let waiting = answer(json!({"kind": "find-culprit", "candidates": 8, "evidence": all}));
+    assert_eq!((&waiting["run"], &waiting["verdict"]), (&json!([]), &Value::Null));
+    let stuck = answer(json!({"kind": "find-culprit", "candidates": 8, "runnable": []}));
+    assert_eq!(stuck["verdict"]["kind"], "undecided");
+    let alone = answer(
+        json!({"kind": "find-culprit", "candidates": 1, "history": {"passed": 200},
+        "evidence": [{"push": 1, "failed": 3}]}),
+    );
+    assert_eq!(alone["verdict"]["pushes"], json!([1]));
+}
+
+#[test]
+fn what_is_not_worth_finding_is_no_culprit() {
+    // One orange on a young history, and nothing since.
+    let line = |min_rate: f64| {
+        json!({"kind": "find-culprit", "candidates": 12, "history": {"passed": 6},
+            "evidence": [{"push": 12, "failed": 1, "passed": 24}], "params": {"min_rate": min_rate}})
+    };
+    assert_eq!(answer(line(0.0))["verdict"], Value::Null);
+    assert_eq!(answer(line(0.3))["verdict"]["kind"], "no-culprit");
 }
 
 #[test]

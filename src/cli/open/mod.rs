@@ -1,4 +1,5 @@
-//! `sheriffd culprit`, `until-hit`, `validate`, `fill`, `add`, `range`: cases that a person opens. One file a command.
+//! `sheriffd culprit`, `until-hit`, `validate`, `fill`, `add`, `range`, `perf`, `baseline`: cases that a person opens. One
+//! file a command.
 //!
 //! In: the arguments. Out: the case that was opened or joined, or the reason why none was. What the store does not know
 //! yet waits in the inbox for the daemon, and the command says so.
@@ -6,8 +7,10 @@
 //! A further command is a file with its arguments and a `run` that makes an [`OpenRequest`] and hands it to [`open`].
 
 mod add;
+mod baseline;
 mod culprit;
 mod fill;
+mod perf;
 mod range;
 mod until_hit;
 mod validate;
@@ -29,8 +32,10 @@ use crate::event::{
 use crate::rules::RuleSet;
 
 pub use add::{AddArgs, run as add};
+pub use baseline::{BaselineArgs, run as baseline};
 pub use culprit::{CulpritArgs, run as culprit};
 pub use fill::{FillArgs, run as fill};
+pub use perf::{PerfArgs, run as perf};
 pub use range::{RangeArgs, run as range};
 pub use until_hit::{UntilHitArgs, run as until_hit};
 pub use validate::{ValidateArgs, run as validate};
@@ -143,7 +148,18 @@ fn set<T: Clone>(value: &mut T, given: &Option<T>) {
 }
 
 /// Opens a case at the place, and says what came of it.
-fn open(place: &Place, mut open: OpenRequest, config: &ConfigArgs, out: &mut dyn Write) -> Result<(), CliError> {
+fn open(place: &Place, wish: OpenRequest, config: &ConfigArgs, out: &mut dyn Write) -> Result<(), CliError> {
+    open_at(place, place.push.map(PushId), wish, config, out)
+}
+
+/// The same on another push than the place says.
+fn open_at(
+    place: &Place,
+    push: Option<PushId>,
+    mut open: OpenRequest,
+    config: &ConfigArgs,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
     open.bug = place.bug;
     open.shadow = place.shadow;
     let breaches: Vec<String> = open.params.check().iter().map(ToString::to_string).collect();
@@ -152,7 +168,7 @@ fn open(place: &Place, mut open: OpenRequest, config: &ConfigArgs, out: &mut dyn
     }
     let request = RequestEvent {
         project: Project::from(place.project.as_str()),
-        push: place.push.map(PushId),
+        push,
         revision: place.revision.as_deref().map(Revision::from),
         requester: Some(place.requester.as_str().into()),
         kind: RequestKind::Open(Box::new(open)),

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::super::CliError;
 use super::super::common::Format;
+use super::Observer;
 use crate::bus::file::BadLines;
 use crate::daemon::pipeline::Taken;
 use crate::engine::Note;
@@ -153,20 +154,8 @@ pub(super) struct Report<'a> {
     last_event: Option<(String, &'static str)>,
 }
 
-impl<'a> Report<'a> {
-    /// An empty one.
-    pub(super) fn new(format: Format, out: &'a mut dyn Write) -> Report<'a> {
-        Report {
-            format,
-            out,
-            outcome: Outcome::default(),
-            requests: Vec::new(),
-            last_event: None,
-        }
-    }
-
-    /// Counts what was read.
-    pub(super) fn taken(&mut self, taken: &Taken) {
+impl Observer for Report<'_> {
+    fn taken(&mut self, taken: &Taken) {
         let outcome = &mut self.outcome;
         outcome.decoded += taken.decoded;
         outcome.dead_letters += taken.dead.values().sum::<u64>();
@@ -181,11 +170,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// Counts and tells what happened.
-    ///
-    /// # Errors
-    /// The output is closed.
-    pub(super) fn notes(&mut self, notes: &[Note], now: Timestamp) -> Result<(), CliError> {
+    fn notes(&mut self, notes: &[Note], now: Timestamp) -> Result<(), CliError> {
         for note in notes {
             match note {
                 Note::Decided(decision) => self.decided(decision)?,
@@ -202,6 +187,11 @@ impl<'a> Report<'a> {
                     self.line(now, "case", &text)?;
                 }
                 Note::Asked(case, requests) => self.asked(case, requests, now)?,
+                Note::Established(case, levels) => {
+                    for level in levels {
+                        self.line(now, "baseline", &format!("{}: {level}", case.id))?;
+                    }
+                }
                 Note::Closed(case) => {
                     let verdict = case.verdict.as_ref().map_or("", |verdict| verdict.kind.as_str());
                     self.line(now, "verdict", &format!("{} {verdict}: {}", case.id, case.why))?;
@@ -215,6 +205,19 @@ impl<'a> Report<'a> {
             }
         }
         Ok(())
+    }
+}
+
+impl<'a> Report<'a> {
+    /// An empty one.
+    pub(super) fn new(format: Format, out: &'a mut dyn Write) -> Report<'a> {
+        Report {
+            format,
+            out,
+            outcome: Outcome::default(),
+            requests: Vec::new(),
+            last_event: None,
+        }
     }
 
     fn decided(&mut self, decision: &Decision) -> Result<(), CliError> {

@@ -42,6 +42,7 @@ fn subject(request: &RequestEvent, open: &OpenRequest, label: &Label) -> Subject
         project: request.project.clone(),
         label: label.clone(),
         signature: open.signature.clone(),
+        series: open.series.clone(),
     }
 }
 

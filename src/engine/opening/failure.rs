@@ -5,6 +5,7 @@ use crate::cases::{Gap, PushEvidence};
 use crate::engine::evidence::{self, Tally};
 use crate::engine::ledger::{CaseRow, View};
 use crate::engine::settings::EngineSettings;
+use crate::engine::storm::Span;
 use crate::event::{CaseKind, CaseParams, Duration, Reason, Subject, Timestamp, VerdictKind};
 use crate::rules::Guard;
 
@@ -18,6 +19,18 @@ pub struct Surroundings {
     pub pushes: Vec<PushEvidence>,
     /// The gap before the failure; `None` for kinds that need none.
     pub gap: Option<Gap>,
+}
+
+impl Surroundings {
+    /// Between which pushes it broke, where both are known.
+    pub fn span(&self) -> Option<Span> {
+        let gap = self.gap.as_ref()?;
+        let push_at = |index: usize| self.pushes.get(index).map(|push| push.push);
+        Some(Span {
+            last_good: push_at(gap.last_good?)?,
+            first_bad: push_at(gap.first_bad)?,
+        })
+    }
 }
 
 /// What is asked about a failure: a case with these parameters about this subject, with guards that the rule relaxes.
@@ -64,6 +77,7 @@ pub fn consider(
             Opening::Open(Box::new(Draft {
                 platform: placed.job.facts.platform.clone().unwrap_or_else(|| "unknown".into()),
                 opened_by: Some(placed.job.run.clone()),
+                span: around.span(),
                 ..Draft::about(params.clone(), subject.clone(), placed.label.clone(), placed.push)
             }))
         },
@@ -86,8 +100,10 @@ fn find_culprit(
     let Some(last_good) = gap.last_good.and_then(push_at) else {
         return Some(Reason::NoLastGood);
     };
-    // A case that looked at a failure after that green push has said what there is to say.
-    if view.closed.iter().filter(same).any(|case| case.push > last_good) {
+    // A case that looked at a failure after that green push has said what there is to say; one that was closed with a
+    // storm has not: that storm's case has, or nobody.
+    let has_looked = |case: &CaseRow| case.push > last_good && !case.was_closed_with_storm();
+    if view.closed.iter().filter(same).any(has_looked) {
         return Some(Reason::Explained);
     }
     // Another failure of the very same runs is searched for already: what it asked for tells of this one as well.

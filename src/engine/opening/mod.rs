@@ -2,12 +2,14 @@
 
 pub mod by_hand;
 pub mod failure;
+pub mod numbers;
 pub mod validate;
 
 use std::sync::Arc;
 
 use super::ledger::{Lack, View};
 use super::settings::EngineSettings;
+use super::storm::Span;
 use crate::event::{
     CaseId, CaseKind, CaseParams, CausedBy, JobEvent, Label, Outcome, Project, PushId, Reason, RunKey, Signature,
     Subject, Target, Unable,
@@ -71,6 +73,7 @@ impl<'a> Placed<'a> {
             project: self.project.clone(),
             label,
             signature,
+            series: None,
         }
     }
 }
@@ -111,6 +114,10 @@ pub struct Draft {
     pub targets: Vec<Target>,
     /// What was asked for and cannot be done.
     pub unable: Vec<Unable>,
+    /// For searches: between which pushes it broke.
+    pub span: Option<Span>,
+    /// The case of the storm that it stands for.
+    pub storm: Option<CaseId>,
 }
 
 impl Draft {
@@ -125,6 +132,8 @@ impl Draft {
             opened_by: None,
             targets: Vec::new(),
             unable: Vec::new(),
+            span: None,
+            storm: None,
         }
     }
 }

@@ -156,6 +156,7 @@ fn subject(test: &NewTest<'_>, group: &str) -> Subject {
     Subject {
         project: test.project.clone(),
         label: Label::from(group),
+        series: None,
         signature: Some(Signature {
             group: Some(group.into()),
             test: test.path.into(),

@@ -86,6 +86,11 @@ fn alerts_and_requests_have_fields() {
         magnitude: 0.05,
         regression: true,
         at: None,
+        measure: None,
+        revision: None,
+        previous_revision: None,
+        label: None,
+        task: None,
     }));
     assert_eq!(
         truth("event.regression && event.magnitude > 0.02 && event.id == 7", &alert),

@@ -137,10 +137,13 @@ proptest! {
         for (push, times) in &step.run {
             problem.evidence.push(Evidence { push: *push, pending: *times, ..Evidence::default() });
         }
-        // The same round, part of it already under way, is not larger than the round was.
+        // The round is complete: asked again while all of it is pending, it has nothing to add.
         let again = plan(&problem, 1).unwrap();
         prop_assert!(asked(&again) <= problem.params.parallel - asked(&step));
         prop_assert!(again.verdict.is_none());
+        if problem.params.parallel == asked(&step) {
+            prop_assert_eq!(again.run, vec![]);
+        }
     }
 
     #[test]
@@ -167,6 +170,72 @@ proptest! {
     fn the_same_problem_and_seed_give_the_same_step(problem in problems(30), seed in any::<u64>()) {
         prop_assert_eq!(plan(&problem, seed).unwrap(), plan(&problem, seed).unwrap());
     }
+}
+
+#[test]
+fn a_job_that_fails_as_often_everywhere_has_no_culprit_before_the_budget_is_spent() {
+    // Every sixteenth run fails, wherever: no push makes it fail twice as often. Were every rise a suspect, 300 runs
+    // would not be enough.
+    let mut problem = Problem::new(128);
+    problem.history = Counts::new(10, 190);
+    problem.tail = Counts::new(2, 18);
+    problem.params.parallel = 1;
+    let mut runs = 0;
+    let verdict = loop {
+        let step = plan(&problem, 1).unwrap();
+        if let Some(verdict) = step.verdict {
+            break verdict;
+        }
+        for (push, times) in step.run {
+            for _ in 0..times {
+                runs += 1;
+                let failed = u32::from(runs % 16 == 0);
+                problem.evidence.push(Evidence {
+                    push,
+                    failed,
+                    passed: 1 - failed,
+                    pending: 0,
+                });
+            }
+        }
+    };
+    assert!(
+        matches!(verdict, Verdict::NoCulprit { .. }),
+        "{verdict:?} after {runs} runs"
+    );
+}
+
+#[test]
+fn a_floor_of_the_rate_ends_the_search_for_a_one_off_sooner() {
+    let runs = |min_rate: f64| {
+        let mut problem = Problem::new(12);
+        problem.min_rate = min_rate;
+        problem.history = Counts::new(0, 6);
+        problem.params.parallel = 1;
+        problem.evidence = vec![Evidence {
+            push: 12,
+            failed: 1,
+            ..Evidence::default()
+        }];
+        let mut runs = 0;
+        loop {
+            let step = plan(&problem, 1).unwrap();
+            if let Some(verdict) = step.verdict {
+                assert!(matches!(verdict, Verdict::NoCulprit { .. }), "{verdict:?}");
+                return runs;
+            }
+            for (push, times) in step.run {
+                runs += times;
+                problem.evidence.push(Evidence {
+                    push,
+                    passed: times,
+                    ..Evidence::default()
+                });
+            }
+        }
+    };
+    let (all, often) = (runs(0.0), runs(0.2));
+    assert!(3 * often < all, "{often} against {all}");
 }
 
 /// A problem with a clean past and a failing tail.

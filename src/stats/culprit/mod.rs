@@ -13,6 +13,7 @@ mod choice;
 #[cfg(test)]
 mod laws;
 mod posterior;
+mod rise;
 
 use super::rates::Counts;
 use blocks::Blocks;
@@ -21,6 +22,9 @@ use posterior::Posterior;
 
 /// Candidates a problem may have: as many pushes as a busy tree lands in weeks.
 pub const MAX_CANDIDATES: usize = 10_000;
+
+/// The largest floor of failure rates worth finding.
+pub const MAX_MIN_RATE: f64 = 0.9;
 
 /// A gain (in nats) under which a run tells nothing: the error of the entropy is of this size, and a million such runs
 /// would not find a culprit.
@@ -92,6 +96,9 @@ pub struct Problem {
     pub tail: Counts,
     /// The rates, where known.
     pub rates: Option<Rates>,
+    /// The smallest failure rate worth finding, 0 to [`MAX_MIN_RATE`]: a culprit that makes fewer runs fail counts as
+    /// none. At most 0.03, the least that the prior knows, it changes nothing; nor where the rates are known.
+    pub min_rate: f64,
     /// Runs in the range, in any order; several entries for one candidate add up.
     pub evidence: Vec<Evidence>,
     /// Prices and limits.
@@ -109,6 +116,7 @@ impl Problem {
             history: Counts::default(),
             tail: Counts::default(),
             rates: None,
+            min_rate: 0.0,
             evidence: Vec::new(),
             params: Params::default(),
         }
@@ -147,6 +155,7 @@ impl Problem {
             ("confidence", params.confidence, 0.5, 0.9999),
             ("parallel", params.parallel.into(), 1.0, 1_000.0),
             ("round_price", params.round_price, 0.0, 1_000.0),
+            ("min_rate", self.min_rate, 0.0, MAX_MIN_RATE),
         ];
         if let Some(rates) = self.rates {
             ranges.extend([("p0", rates.p0, 0.0, 1.0), ("p1", rates.p1, 0.0, 1.0)]);

@@ -2,6 +2,7 @@
 
 use super::super::math::ln_sum_exp;
 use super::super::rates::{Counts, Grid, Strays, Summary};
+use super::rise::Overlap;
 use super::{Belief, Evidence, Problem};
 
 /// What a hypothesis expects of the next run on one side of the culprit: a Beta distribution by its mean and its
@@ -57,22 +58,31 @@ impl Posterior {
     /// From a checked problem and its evidence by candidate.
     pub fn new(problem: &Problem, evidence: &[Evidence]) -> Posterior {
         let n = problem.candidates;
-        let known = problem
+        let given = problem
             .rates
             .map(|rates| (Grid::known(rates.p0), Grid::known(rates.p1)));
-        let (p0, p1) = known
-            .as_ref()
-            .map_or((Grid::before(), Grid::after()), |(p0, p1)| (p0, p1));
+        let wanted = (problem.min_rate > 0.0).then(|| Grid::after().at_least(problem.min_rate));
+        let (p0, p1) = match &given {
+            Some((p0, p1)) => (p0, p1),
+            None => (Grid::before(), wanted.as_ref().unwrap_or(Grid::after())),
+        };
         // Rates that are given are taken as given for every candidate.
-        let strays = if known.is_some() { Strays::NONE } else { Strays::FEW };
+        let (strays, overlap) = match given {
+            Some(_) => (Strays::NONE, Overlap::none()),
+            None => (Strays::FEW, Overlap::new(p0, p1)),
+        };
         let seen: Vec<Counts> = evidence.iter().map(|e| Counts::new(e.failed, e.passed)).collect();
+        let mut weights = Vec::new();
 
         // Side p0: history, then the candidates before c, for c = 1..=N; all of it and the tail for c = N+1.
         let mut belief = p0.belief();
         let mut before = Vec::with_capacity(n + 2);
         before.push(belief.summary());
         belief.see(problem.history);
-        before.push(belief.summary());
+        before.push(belief.weigh(&mut weights));
+        let mut high = vec![overlap.high(&weights)];
+        // Where each candidate's entry in `high` is: neighbours without runs between them share one.
+        let mut high_of = vec![0];
         for (index, counts) in seen.iter().enumerate() {
             let last = index + 1 == n;
             let ran = counts.total() > 0;
@@ -82,11 +92,13 @@ impl Posterior {
             if last {
                 belief.see(problem.tail);
             }
-            before.push(if last || ran {
-                belief.summary()
+            if last || ran {
+                before.push(belief.weigh(&mut weights));
+                high.push(overlap.high(&weights));
             } else {
-                before[index + 1]
-            });
+                before.push(before[index + 1]);
+            }
+            high_of.push(high.len() - 1);
         }
 
         // Side p1, the other way round: tail, then the candidates from c on, and all of it with the history for c = 0.
@@ -94,13 +106,17 @@ impl Posterior {
         let mut after = Vec::with_capacity(n + 2);
         after.push(belief.summary());
         belief.see(problem.tail);
-        let mut latest = belief.summary();
-        for counts in seen.iter().rev() {
+        let mut latest = belief.weigh(&mut weights);
+        let mut low = overlap.low(&weights, p1);
+        for (index, counts) in seen.iter().enumerate().rev() {
             if counts.total() > 0 {
                 belief.see(*counts);
-                latest = belief.summary();
+                latest = belief.weigh(&mut weights);
+                low = overlap.low(&weights, p1);
             }
-            after.push(latest);
+            let mut own = latest;
+            overlap.condition((&mut before[index + 1], &high[high_of[index]]), (&mut own, &low));
+            after.push(own);
         }
         belief.see(problem.history);
         after.push(belief.summary());

@@ -1,7 +1,7 @@
 //! Which runs tell most about where the mean changed.
 //!
-//! The mutual information of the culprit and one value at candidate x is computed on a grid of values; for a round,
-//! it is averaged over a few sampled outcomes of the runs already in it.
+//! What a value at candidate x may be is computed on a grid of values. A single run is the one that leaves the fewest
+//! runs to go; in a round each is the one that tells most, averaged over a few sampled outcomes of those already in it.
 
 use super::super::random::Random;
 use super::Problem;
@@ -14,6 +14,15 @@ const FUTURES: usize = 6;
 /// Points of the grid of values at most; their distance is half a standard deviation where that is more.
 const MAX_POINTS: usize = 160;
 const MIN_POINTS: usize = 24;
+
+/// Credible culprits up to which it is looked at where the search may end: the work grows with their square.
+const FEW: usize = 64;
+
+/// Runs that a search takes beyond its entropy.
+const OVERSHOOT: f64 = 0.5;
+
+/// No run is taken to tell less than this, in nats.
+const LEAST_SPEED: f64 = 1e-3;
 
 /// The runs chosen so far, with sampled outcomes.
 #[derive(Debug)]
@@ -53,17 +62,25 @@ impl<'a> Outlook<'a> {
         let mut run = std::collections::BTreeMap::new();
         let mut sampled = self.problem.evidence.iter().any(|e| e.pending > 0);
         for taken in 0..count {
-            let gains = if sampled {
+            let worth = if sampled {
                 let mut sum = vec![0.0; self.problem.candidates];
                 for values in &self.futures {
-                    let gains = gains(&Posterior::new(self.problem, values));
+                    let gains = Table::new(&Posterior::new(self.problem, values)).gains();
                     sum.iter_mut().zip(gains).for_each(|(sum, gain)| *sum += gain);
                 }
                 sum
             } else {
-                gains(&self.now)
+                let table = Table::new(&self.now);
+                match count == 1 && table.rows.len() <= FEW {
+                    true => table
+                        .runs_left(self.problem.params.confidence)
+                        .iter()
+                        .map(|left| -left)
+                        .collect(),
+                    false => table.gains(),
+                }
             };
-            let best = gains
+            let best = worth
                 .iter()
                 .enumerate()
                 .max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
@@ -104,22 +121,39 @@ impl<'a> Outlook<'a> {
     }
 }
 
-/// The mutual information of the culprit and one value, for each candidate: H(mixture) − Σ_c w_c H(c's own).
-fn gains(posterior: &Posterior) -> Vec<f64> {
-    let n = posterior.candidates();
-    let likely: Vec<usize> = (0..=n).filter(|c| posterior.mass(*c) > NEGLIGIBLE).collect();
-    let sides: Vec<(Vec<Cluster>, Vec<Cluster>)> = likely
-        .iter()
-        .map(|c| {
-            let before = posterior.before(*c);
-            (before.clone(), if *c == 0 { before } else { posterior.after(*c) })
-        })
-        .collect();
-    let (low, high, points) = range(posterior, &likely, &sides);
-    let distance = (high - low) / (points - 1) as f64;
-    let tabulate = |side: &[Cluster], weight: f64| -> (Vec<f64>, f64) {
-        let density: Vec<f64> = (0..points)
-            .map(|i| {
+/// One credible culprit: its mass, and the densities of a value before and from it on, on the grid of values.
+#[derive(Debug)]
+struct Row {
+    culprit: usize,
+    mass: f64,
+    before: Vec<f64>,
+    after: Vec<f64>,
+}
+
+/// What a value at each candidate may be, under each credible culprit.
+#[derive(Debug)]
+struct Table {
+    candidates: usize,
+    rows: Vec<Row>,
+    points: usize,
+    distance: f64,
+}
+
+impl Table {
+    fn new(posterior: &Posterior) -> Table {
+        let n = posterior.candidates();
+        let likely: Vec<usize> = (0..=n).filter(|c| posterior.mass(*c) > NEGLIGIBLE).collect();
+        let sides: Vec<(Vec<Cluster>, Vec<Cluster>)> = likely
+            .iter()
+            .map(|c| {
+                let before = posterior.before(*c);
+                (before.clone(), if *c == 0 { before } else { posterior.after(*c) })
+            })
+            .collect();
+        let (low, high, points) = range(posterior, &likely, &sides);
+        let distance = (high - low) / (points - 1) as f64;
+        let tabulate = |side: &[Cluster]| -> Vec<f64> {
+            let density = |i: usize| {
                 let y = low + distance * i as f64;
                 // A cluster narrower than the grid would fall between its points.
                 let at = |c: &Cluster| {
@@ -129,37 +163,100 @@ fn gains(posterior: &Posterior) -> Vec<f64> {
                     }
                     .density(y)
                 };
-                weight * side.iter().map(at).sum::<f64>()
-            })
-            .collect();
-        let own = density.iter().map(|d| entropy_part(*d)).sum::<f64>() + density.iter().sum::<f64>() * weight.ln();
-        (density, own)
-    };
-    // The mixture at x: those with c > x and no change from before, the others from after. Start with x = 0.
-    let mut mixture = vec![0.0; points];
-    let mut own = 0.0;
-    let mut tables = Vec::with_capacity(likely.len());
-    for (c, (before, after)) in likely.iter().zip(&sides) {
-        let mass = posterior.mass(*c);
-        let (density, entropy) = tabulate(before, mass);
-        mixture.iter_mut().zip(&density).for_each(|(sum, d)| *sum += d);
-        own += entropy;
-        tables.push(((density, entropy), tabulate(after, mass)));
-    }
-    let mut gains = Vec::with_capacity(n);
-    let mut next = likely.iter().zip(&tables).skip_while(|(c, _)| **c == 0).peekable();
-    let mut latest = 0.0;
-    for x in 1..=n {
-        if let Some((_, (before, after))) = next.next_if(|(c, _)| **c == x) {
-            for ((sum, old), new) in mixture.iter_mut().zip(&before.0).zip(&after.0) {
-                *sum += new - old;
-            }
-            own += after.1 - before.1;
-            latest = (mixture.iter().map(|d| entropy_part(*d)).sum::<f64>() - own).max(0.0) * distance;
+                side.iter().map(at).sum::<f64>()
+            };
+            (0..points).map(density).collect()
+        };
+        let row = |(c, (before, after)): (&usize, &(Vec<Cluster>, Vec<Cluster>))| Row {
+            culprit: *c,
+            mass: posterior.mass(*c),
+            before: tabulate(before),
+            after: tabulate(after),
+        };
+        Table {
+            candidates: n,
+            rows: likely.iter().zip(&sides).map(row).collect(),
+            points,
+            distance,
         }
-        gains.push(latest);
     }
-    gains
+
+    /// The mutual information of the culprit and one value, for each candidate: H(mixture) − Σ_c w_c H(c's own).
+    fn gains(&self) -> Vec<f64> {
+        // The mixture at x: those with c > x and no change from before, the others from after. Start with x = 0.
+        let mut mixture = vec![0.0; self.points];
+        let mut own = 0.0;
+        for row in &self.rows {
+            mixture
+                .iter_mut()
+                .zip(&row.before)
+                .for_each(|(sum, d)| *sum += row.mass * d);
+            own += row.mass * entropy(&row.before);
+        }
+        let mut gains = Vec::with_capacity(self.candidates);
+        let mut next = self.rows.iter().skip_while(|row| row.culprit == 0).peekable();
+        let mut latest = 0.0;
+        for x in 1..=self.candidates {
+            if let Some(row) = next.next_if(|row| row.culprit == x) {
+                for ((sum, old), new) in mixture.iter_mut().zip(&row.before).zip(&row.after) {
+                    *sum += row.mass * (new - old);
+                }
+                own += row.mass * (entropy(&row.after) - entropy(&row.before));
+                latest = (entropy(&mixture) - own).max(0.0) * self.distance;
+            }
+            gains.push(latest);
+        }
+        gains
+    }
+
+    /// For each candidate, the runs to go after one more value there: none where that value decides, else the entropy
+    /// that is left over what a run can tell.
+    fn runs_left(&self, confidence: f64) -> Vec<f64> {
+        let speed = self.capacity().max(LEAST_SPEED);
+        let after_value = |x: usize, point: usize| {
+            let (mut whole, mut parts, mut top) = (0.0, 0.0, 0.0f64);
+            for row in &self.rows {
+                let side = if (1..=x).contains(&row.culprit) {
+                    &row.after
+                } else {
+                    &row.before
+                };
+                let joint = row.mass * side[point];
+                whole += joint;
+                parts += entropy_part(joint);
+                top = top.max(joint);
+            }
+            match top < confidence * whole {
+                true => (parts - entropy_part(whole)) / speed + OVERSHOOT * whole,
+                false => 0.0,
+            }
+        };
+        let left = |x| (0..self.points).map(|point| after_value(x, point)).sum::<f64>() * self.distance;
+        let mut latest = f64::INFINITY;
+        let told_apart = |x: usize| self.rows.iter().any(|row| row.culprit == x);
+        (1..=self.candidates)
+            .map(|x| {
+                if told_apart(x) {
+                    latest = left(x);
+                }
+                latest
+            })
+            .collect()
+    }
+
+    /// What one value tells of two neighbours with equal masses, for the likeliest culprit.
+    fn capacity(&self) -> f64 {
+        let culprits = self.rows.iter().filter(|row| row.culprit > 0);
+        let Some(row) = culprits.max_by(|a, b| a.mass.total_cmp(&b.mass)) else {
+            return 0.0;
+        };
+        let mixture: Vec<f64> = row.before.iter().zip(&row.after).map(|(a, b)| 0.5 * (a + b)).collect();
+        (entropy(&mixture) - 0.5 * (entropy(&row.before) + entropy(&row.after))) * self.distance
+    }
+}
+
+fn entropy(densities: &[f64]) -> f64 {
+    densities.iter().map(|density| entropy_part(*density)).sum()
 }
 
 fn entropy_part(density: f64) -> f64 {

@@ -9,7 +9,7 @@ use super::Problem;
 use super::noise::{Cluster, two_clusters};
 
 /// Prior probability that nothing changed: an alert has tested for a change already, unlike a single orange.
-const NO_CHANGE: f64 = 0.1;
+const NO_CHANGE: f64 = 0.03;
 
 /// Shifts up to this are the usual ones.
 const USUAL_SHIFT: f64 = 0.15;
@@ -20,7 +20,7 @@ const LARGEST_SHIFT: f64 = 1.0;
 /// The prior mass of usual shifts.
 const USUAL: f64 = 0.8;
 
-/// Points on each way of usual and of larger shifts, evenly in the logarithm.
+/// Points on each way of usual and of larger shifts.
 const USUAL_POINTS: usize = 16;
 const LARGER_POINTS: usize = 8;
 
@@ -237,16 +237,31 @@ impl Posterior {
     }
 }
 
-/// The mean of the values before the range (failing that, of all), so that everything is about 1.
+/// The mean of the values before the range (failing that, of all), so that everything is about 1; where the mean is
+/// nothing beside the values, the largest of them.
 fn scale(problem: &Problem, values: &[Vec<f64>]) -> f64 {
+    // Squares of anything within this many times the scale are finite, and exact enough.
+    const WITHIN: f64 = 1e9;
+    let all = || {
+        values
+            .iter()
+            .flatten()
+            .chain(&problem.tail)
+            .chain(&problem.history)
+            .copied()
+    };
     let average = |list: &[f64]| list.iter().sum::<f64>() / list.len() as f64;
     let mean = if problem.history.is_empty() {
-        let all: Vec<f64> = values.iter().flatten().chain(&problem.tail).copied().collect();
-        if all.is_empty() { 1.0 } else { average(&all) }
+        average(&all().collect::<Vec<f64>>())
     } else {
         average(&problem.history)
     };
-    if mean.abs() > f64::MIN_POSITIVE { mean } else { 1.0 }
+    let largest = all().fold(0.0, |largest: f64, v| largest.max(v.abs()));
+    match (mean.abs() * WITHIN >= largest, largest > 0.0) {
+        (true, true) => mean,
+        (_, true) => largest,
+        (_, false) => 1.0,
+    }
 }
 
 fn rest(all: &Sums, part: &Sums) -> Sums {
@@ -279,18 +294,21 @@ fn normal_fit(before: &Sums, after: &Sums, (factor, ln_prior): (f64, f64)) -> (S
 }
 
 /// The prior of the shift as (factor, ln probability): both ways alike, [`USUAL`] of it from the smallest that matters
-/// to 15 %, the rest up to twofold; each part evenly in the logarithm.
+/// to 15 %, evenly; the rest up to twofold, evenly in the logarithm.
 fn shift_prior(min_shift: f64) -> Vec<(f64, f64)> {
-    let part = |low: f64, high: f64, points: usize, mass: f64| {
-        (0..points).map(move |i| {
-            let share = (i as f64 + 0.5) / points as f64;
-            (low * (high / low).powf(share), (0.5 * mass / points as f64).ln())
-        })
-    };
     let border = USUAL_SHIFT.max(1.5 * min_shift);
-    part(min_shift, border, USUAL_POINTS, USUAL)
-        .chain(part(border, LARGEST_SHIFT, LARGER_POINTS, 1.0 - USUAL))
-        .flat_map(|(shift, ln)| [(1.0 + shift, ln), (1.0 / (1.0 + shift), ln)])
+    let middle = |i: usize, points: usize| (i as f64 + 0.5) / points as f64;
+    let usual = (0..USUAL_POINTS).map(|i| {
+        let shift = min_shift + (border - min_shift) * middle(i, USUAL_POINTS);
+        (shift, USUAL / USUAL_POINTS as f64)
+    });
+    let larger = (0..LARGER_POINTS).map(|i| {
+        let shift = border * (LARGEST_SHIFT / border).powf(middle(i, LARGER_POINTS));
+        (shift, (1.0 - USUAL) / LARGER_POINTS as f64)
+    });
+    usual
+        .chain(larger)
+        .flat_map(|(shift, mass)| [1.0 + shift, 1.0 / (1.0 + shift)].map(|factor| (factor, (0.5 * mass).ln())))
         .collect()
 }
 

@@ -276,15 +276,25 @@ impl Books<'_> {
     /// # Errors
     /// The store is busy or damaged.
     pub fn decisions_on(&mut self, event: &str) -> Result<Vec<serde_json::Value>, LedgerError> {
+        self.decisions(
+            "event = ?1 OR (event >= ?1 || '/' AND event < ?1 || '0') ORDER BY id LIMIT 1000",
+            params![event],
+        )
+    }
+
+    /// Decisions that fulfil a condition, as JSON.
+    pub(super) fn decisions(
+        &mut self,
+        condition: &str,
+        values: &[&dyn rusqlite::ToSql],
+    ) -> Result<Vec<serde_json::Value>, LedgerError> {
+        let text = format!("SELECT at, event, rule, result, case_id, detail FROM decisions WHERE {condition}");
         let rows = self
             .tx
-            .prepare_cached(
-                "SELECT at, event, rule, result, case_id, detail FROM decisions
-                 WHERE event = ?1 OR (event >= ?1 || '/' AND event < ?1 || '0') ORDER BY id LIMIT 1000",
-            )
+            .prepare_cached(&text)
             .and_then(|mut statement| {
                 statement
-                    .query_map([event], |row| {
+                    .query_map(values, |row| {
                         let detail: String = row.get(5)?;
                         Ok((
                             serde_json::json!({

@@ -164,6 +164,20 @@ impl Books<'_> {
             .map_err(sql)
     }
 
+    /// Forgets the news of an open case: it was told. If the case was closed meanwhile, its verdict is still to be told.
+    ///
+    /// # Errors
+    /// The store is busy or damaged.
+    pub fn progress_told(&mut self, id: i64) -> Result<(), LedgerError> {
+        self.tx
+            .prepare_cached(
+                "DELETE FROM notices WHERE id = ?1 AND (SELECT verdict IS NULL FROM cases WHERE cases.id = case_id)",
+            )
+            .and_then(|mut statement| statement.execute([id]))
+            .map(drop)
+            .map_err(sql)
+    }
+
     /// Tries a notice again at `next_try`.
     ///
     /// # Errors

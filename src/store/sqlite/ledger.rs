@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::codec::{StoredTask, TaskColumn, cause_number, cause_of, state_number, state_of};
 use super::{LabelNumber, Names, json, sql};
 use crate::engine::ledger::{
-    ActionRow, ActionState, CaseRow, Counts, Decision, GroupRow, Groups, Held, Lack, Ledger, LedgerError, NewAction,
-    PushRow, RunRow, Runner, TestFailure, View, ViewQuery,
+    ActionRow, ActionState, CaseRow, Counts, Decision, GroupRow, Groups, Held, Lack, Ledger, LedgerError, MayBeOurs,
+    NewAction, PushRow, RunRow, Runner, TestFailure, Values, ValuesQuery, View, ViewQuery,
 };
 use crate::event::{
     ActionKey, BackendName, Bug, CaseId, CaseKind, CausedBy, Duration, Event, JobEvent, JobFacts, Label, Project,
@@ -44,7 +44,7 @@ impl<'a> Books<'a> {
         Books { tx, names }
     }
 
-    fn name(&mut self, kind: &'static str, name: &str) -> Result<i64, LedgerError> {
+    pub(super) fn name(&mut self, kind: &'static str, name: &str) -> Result<i64, LedgerError> {
         if let Some(id) = self.names.name(kind, name) {
             return Ok(id);
         }
@@ -98,6 +98,28 @@ impl<'a> Books<'a> {
         Ok(id)
     }
 
+    /// Runs that fulfil a condition, with their projects.
+    pub(super) fn runs_where(
+        &mut self,
+        condition: &str,
+        values: &[&dyn rusqlite::ToSql],
+    ) -> Result<Vec<(Project, RunRow)>, LedgerError> {
+        let text = format!(
+            "SELECT {RUN_COLUMNS}, (SELECT name FROM names WHERE names.id = labels.project) FROM {RUN_TABLES}
+             WHERE {condition}"
+        );
+        self.tx
+            .prepare_cached(&text)
+            .and_then(|mut statement| {
+                statement
+                    .query_map(values, |row| {
+                        Ok((Project::from(row.get::<_, String>(12)?), run_row(row)?))
+                    })?
+                    .collect()
+            })
+            .map_err(sql)
+    }
+
     fn action_id(&mut self, key: ActionKey) -> Result<Option<i64>, LedgerError> {
         self.tx
             .prepare_cached("SELECT id FROM actions WHERE case_id = ?1 AND step = ?2 AND slot = ?3")
@@ -144,7 +166,7 @@ impl<'a> Books<'a> {
             .map_err(sql)
     }
 
-    fn label_id(&mut self, project: i64, label: &Label) -> Result<Option<i64>, LedgerError> {
+    pub(super) fn label_id(&mut self, project: i64, label: &Label) -> Result<Option<i64>, LedgerError> {
         if let Some(known) = self.names.label(project, label) {
             return Ok(Some(known.id));
         }
@@ -197,9 +219,13 @@ impl<'a> Books<'a> {
     }
 }
 
-/// A subject's signature as its column holds it.
+/// A subject's signature, or series, as the column for it holds it.
 pub(super) fn signature_text(subject: &Subject) -> Result<Option<String>, LedgerError> {
-    let text = subject.signature.as_ref().map(serde_json::to_string);
+    let text = match (&subject.signature, &subject.series) {
+        (Some(signature), _) => Some(serde_json::to_string(signature)),
+        (None, Some(series)) => Some(serde_json::to_string(&serde_json::json!({ "series": series }))),
+        (None, None) => None,
+    };
     text.transpose().map_err(json)
 }
 
@@ -362,6 +388,9 @@ impl Ledger for Books<'_> {
                 ])
                 .map_err(sql)?;
             self.note_tests(project, label, push, job)?;
+            if let Some(values) = &facts.values {
+                self.record_measurements(&job.run, backend, values)?;
+            }
             if facts.caused_by == CausedBy::Sheriffd
                 && let Some(parent) = &facts.parent
                 && let Some(key) = self.action_of(parent)?
@@ -505,16 +534,26 @@ impl Ledger for Books<'_> {
             .map_err(sql)
     }
 
-    fn is_sending(&mut self, project: &Project, label: &Label, push: PushId) -> Result<bool, LedgerError> {
-        self.tx
+    fn may_be_ours(&mut self, project: &Project, label: &Label, push: PushId) -> Result<MayBeOurs, LedgerError> {
+        let (is_on_its_way, is_nameless): (bool, bool) = self
+            .tx
             .prepare_cached(
-                "SELECT EXISTS (SELECT 1 FROM actions WHERE state IN ('sending', 'in-doubt')
-                 AND project = ?1 AND label = ?2 AND push = ?3)",
+                "SELECT
+                    EXISTS (SELECT 1 FROM actions WHERE state IN ('sending', 'in-doubt') AND project = ?1 AND push = ?3),
+                    EXISTS (SELECT 1 FROM actions WHERE state IN ('accepted', 'overdue') AND receipt IS NULL
+                        AND project = ?1 AND label = ?2 AND push = ?3)",
             )
             .and_then(|mut statement| {
-                statement.query_row(params![project.as_str(), label.as_str(), push.0], |row| row.get(0))
+                statement.query_row(params![project.as_str(), label.as_str(), push.0], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })
             })
-            .map_err(sql)
+            .map_err(sql)?;
+        Ok(match (is_on_its_way, is_nameless) {
+            (true, _) => MayBeOurs::SoonKnown,
+            (false, true) => MayBeOurs::NeverKnown,
+            (false, false) => MayBeOurs::No,
+        })
     }
 
     fn open_subjects(&mut self) -> Result<Vec<(Project, Label)>, LedgerError> {
@@ -758,6 +797,31 @@ impl Ledger for Books<'_> {
         Ok(())
     }
 
+    fn recent_searches(
+        &mut self,
+        project: &Project,
+        since: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<CaseRow>, LedgerError> {
+        let mut cases = self
+            .tx
+            .prepare_cached(
+                "SELECT id, body FROM cases WHERE project = ?1 AND opened_at > ?2 AND kind = ?3
+                 ORDER BY opened_at DESC, id DESC LIMIT ?4",
+            )
+            .and_then(|mut statement| {
+                let kind = CaseKind::FindCulprit.as_str();
+                statement
+                    .query_map(params![project.as_str(), since.0, kind, limit], |row| {
+                        Ok((row.get(0)?, row.get(1)?))
+                    })?
+                    .collect::<rusqlite::Result<Vec<(u64, String)>>>()
+            })
+            .map_err(sql)?;
+        cases.reverse();
+        cases.into_iter().map(|(id, body)| case_of(id, &body)).collect()
+    }
+
     fn cases_opened(&mut self, rule: &str, key: &str, since: Timestamp, limit: u32) -> Result<u32, LedgerError> {
         self.tx
             .prepare_cached(
@@ -862,6 +926,34 @@ impl Ledger for Books<'_> {
             .map_err(sql)
     }
 
+    fn numeric_subjects(&mut self) -> Result<Vec<(Project, Label)>, LedgerError> {
+        self.read_numeric_subjects()
+    }
+
+    fn values(&mut self, query: &ValuesQuery) -> Result<Values, LedgerError> {
+        self.read_values(query)
+    }
+
+    fn labels_measuring(&mut self, project: &Project, series: &str) -> Result<Vec<Label>, LedgerError> {
+        self.read_labels_measuring(project, series)
+    }
+
+    fn series_of(&mut self, project: &Project, label: &Label) -> Result<Vec<Arc<str>>, LedgerError> {
+        self.read_series_of(project, label)
+    }
+
+    fn labels_since(&mut self, project: &Project, push: PushId) -> Result<Vec<(Label, Option<Arc<str>>)>, LedgerError> {
+        self.read_labels_since(project, push)
+    }
+
+    fn label_of_task(&mut self, task: &TaskId) -> Result<Option<Label>, LedgerError> {
+        self.read_label_of_task(task)
+    }
+
+    fn tell_progress(&mut self, case: CaseId, now: Timestamp) -> Result<(), LedgerError> {
+        self.note_progress(case, now)
+    }
+
     fn wait_for(&mut self, event: &Event, what: &str, lack: Lack, now: Timestamp) -> Result<(), LedgerError> {
         let text = serde_json::to_string(event).map_err(json)?;
         // The answer to a request of ours takes a moment; everything else can be asked for at once.
@@ -879,6 +971,10 @@ impl Ledger for Books<'_> {
             .and_then(|mut statement| statement.execute(params![what, text, lack.as_str(), now.0, first_try.0]))
             .map_err(sql)?;
         Ok(())
+    }
+
+    fn keep_sample(&mut self, event: &Event, now: Timestamp) -> Result<(), LedgerError> {
+        self.add_sample(event, now)
     }
 
     fn note_decision(&mut self, decision: &Decision) -> Result<(), LedgerError> {

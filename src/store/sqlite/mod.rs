@@ -9,10 +9,14 @@ mod cancel;
 mod codec;
 mod inbox;
 mod ledger;
+mod measurements;
+mod missed;
 mod outbox;
 mod prune;
 mod rule_state;
+mod spending;
 mod tested;
+mod traces;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -25,18 +29,25 @@ pub use admin::{CaseFilter, DeadLetter, Pause, PauseEffect, PauseScope, StoreSum
 pub use cancel::{CancelState, Cancellation};
 pub use inbox::{Notice, Waiting};
 pub use ledger::Books;
+pub use missed::KnownPush;
 pub use outbox::{Due, Missing};
+pub use spending::{CasesOfRule, Spending};
+pub use traces::Retention;
 
 use crate::engine::ledger::LedgerError;
 use crate::event::Label;
 
 /// Migrations in order, never edited once landed: a store of version `n` has had the first `n` of them.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 10] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_runs_by_arrival.sql"),
     include_str!("migrations/0003_case_targets.sql"),
     include_str!("migrations/0010_rule_state.sql"),
+    include_str!("migrations/0020_traces.sql"),
     include_str!("migrations/0040_brakes.sql"),
+    include_str!("migrations/0041_cases_by_project.sql"),
+    include_str!("migrations/0042_actions_by_push.sql"),
+    include_str!("migrations/0050_measurements.sql"),
     include_str!("migrations/0060_tests.sql"),
 ];
 
@@ -168,6 +179,9 @@ impl SqliteStore {
                  INSERT INTO main.test_failures SELECT * FROM kept.test_failures;
                  INSERT INTO main.runs SELECT * FROM kept.runs;
                  UPDATE main.runs SET action = NULL WHERE action IS NOT NULL;
+                 INSERT INTO main.series SELECT * FROM kept.series;
+                 INSERT INTO main.measurements SELECT * FROM kept.measurements;
+                 INSERT INTO main.label_series SELECT * FROM kept.label_series;
                  COMMIT;
                  DETACH DATABASE kept;",
             )
