@@ -97,7 +97,7 @@ fn the_schema_accepts_what_the_parser_accepts() {
         .skip(1)
         .map(|rest| rest.split("```").next().unwrap().to_owned())
         .collect();
-    for file in ["rules/backfill.yaml", "rules/until-hit.yaml"] {
+    for file in ["rules/backfill.yaml", "rules/until-hit.yaml", "rules/validate.yaml"] {
         texts.push(std::fs::read_to_string(file).unwrap());
     }
     for text in texts {

@@ -4,5 +4,6 @@ mod envelope;
 mod evidence;
 mod lineage;
 mod opening;
+mod signatures;
 mod storm;
 mod tree;

@@ -10,7 +10,9 @@ use sheriffd::dispatch::{DispatchSettings, Dispatcher};
 use sheriffd::engine::Engine;
 use sheriffd::engine::ledger::CaseRow;
 use sheriffd::engine::settings::EngineSettings;
+use sheriffd::enrich::{BugSource, CacheSettings, CachedSource, FactSource, RecordedSource, Sources};
 use sheriffd::event::{Duration, Label, Timestamp};
+use sheriffd::net::system_clock;
 use sheriffd::rules::RuleSet;
 use sheriffd::sim::{NewTest, Plan, SimBus, SimCi};
 use sheriffd::store::Handle;
@@ -30,6 +32,8 @@ pub fn plan(labels: &[&str], pushes: u64, seed: u64) -> Plan {
         background: 0.33,
         infra: 0.02,
         defects: Vec::new(),
+        meters: Vec::new(),
+        uplifts: Vec::new(),
         seed,
     }
 }
@@ -44,6 +48,11 @@ pub struct Desk {
 
 impl Desk {
     pub fn new(plan: Plan, tests: Vec<NewTest>, rules: &str) -> Desk {
+        Desk::with_bugs(plan, tests, rules, None)
+    }
+
+    /// A daemon that asks this tracker for bugs.
+    pub fn with_bugs(plan: Plan, tests: Vec<NewTest>, rules: &str, tracker: Option<&str>) -> Desk {
         let ci = SimCi::with_tests(plan, tests);
         let rules = RuleSet::parse(&[("rules.yaml", rules)]).unwrap_or_else(|errors| panic!("{errors}"));
         let rules = Arc::new(rules);
@@ -63,12 +72,25 @@ impl Desk {
         let settings = EngineSettings {
             read_failures: true,
             has_pushlog: true,
+            bugs_fresh_for: tracker.map(|_| Duration::from_secs(24 * 3_600)),
             ..EngineSettings::default()
+        };
+        let bugs: Arc<dyn FactSource> = match tracker {
+            Some(url) => {
+                let source = BugSource::new(url, None, Duration::from_secs(5), system_clock()).unwrap();
+                Arc::new(CachedSource::new(Arc::new(source), CacheSettings::default()))
+            }
+            None => Arc::new(RecordedSource::default()),
+        };
+        let facts = Sources {
+            tasks: Arc::new(ci.facts()),
+            pushes: Arc::new(ci.facts()),
+            bugs,
         };
         let pipeline = Pipeline::new(
             Engine::new(Arc::clone(&rules), settings),
             store.clone(),
-            Arc::new(ci.facts()),
+            Arc::new(facts),
             dispatcher,
             sheriffd::daemon::brakes(limits, &rules),
             clock,
@@ -106,6 +128,23 @@ impl Desk {
             self.pipeline.take(&deliveries).await.unwrap();
         }
         self.pipeline.settle(&mut Vec::new()).await.unwrap();
+    }
+
+    /// What was asked for, as `sheriffd case show` has it.
+    pub async fn requests(&self) -> Vec<serde_json::Value> {
+        let cases = self.cases().await;
+        self.store
+            .with(move |store| {
+                store.transact(|books| {
+                    let mut requests = Vec::new();
+                    for case in &cases {
+                        requests.extend(books.case_requests(case.id.0)?);
+                    }
+                    Ok(requests)
+                })
+            })
+            .await
+            .unwrap()
     }
 
     /// The cases, the oldest first.
