@@ -21,7 +21,7 @@
 //! - [`cli`]: one file a subcommand
 //!
 //! What several of them stand on: [`clock`] tells the time, [`net`] asks services over HTTP, [`lru`] is a bounded map, [`finding`] is what
-//! a check of the surroundings says.
+//! a check of the surroundings says, [`printable`] keeps others' words from controlling terminals and logs.
 
 pub mod backends;
 pub mod bus;
@@ -38,6 +38,7 @@ pub mod finding;
 pub mod lru;
 pub mod net;
 pub mod notify;
+pub mod printable;
 pub mod rules;
 pub mod secret;
 pub mod sim;

@@ -4,6 +4,9 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use sheriffd::engine::ledger::{CaseRow, Ledger as _};
+use sheriffd::store::sqlite::SqliteStore;
+
 /// A made table of two jobs, as `sheriffd import` reads it.
 const TABLE: &str = r#"{"snapshot":"made","repository":"autoland","push_id":1,"revision":"aaaaaaaaaaa1","push_timestamp":1780000000,"platform":"linux64","platform_option":"opt","group_symbol":"M","group_name":"Mochitest","type_symbol":"1","type_name":"Mochitest","job_id":1,"state":"completed","result":"success","failure_classification_id":1,"reason":"scheduler","machine":"m1"}
 {"snapshot":"made","repository":"autoland","push_id":2,"revision":"aaaaaaaaaaa2","push_timestamp":1780000600,"platform":"linux64","platform_option":"opt","group_symbol":"M","group_name":"Mochitest","type_symbol":"1","type_name":"Mochitest","job_id":2,"state":"completed","result":"testfailed","failure_classification_id":1,"reason":"scheduler","machine":"m1"}
@@ -90,6 +93,59 @@ fn an_empty_history_has_no_cases_and_no_dead_letters() {
     assert_eq!(run(&["case", "close", "C1", "--reason", "x"]).status.code(), Some(1));
     assert_eq!(run(&["explain", "A3dJ8bDIQRKzHiZBhM0c5Q/0"]).status.code(), Some(1));
     assert_eq!(run(&["deadletters", "show", "1"]).status.code(), Some(1));
+}
+
+/// A case of a rule that waits for the word of a sheriff.
+fn case_awaiting_approval() -> CaseRow {
+    serde_json::from_value(serde_json::json!({
+        "id": 0,
+        "cause": { "rule": { "name": "hunt", "version": "0123456789abcdef" } },
+        "mode": "live",
+        "budget": null,
+        "subject": { "project": "autoland", "label": "L", "signature": null },
+        "label": "L",
+        "platform": "linux",
+        "params": { "kind": "until-hit", "max_jobs": 60 },
+        "push": 14,
+        "opened_by": null,
+        "opened_at": "2026-06-01T10:00:00Z",
+        "wake_at": null,
+        "verdict": null,
+        "closed_at": null,
+        "why": "awaiting approval by sheriffs",
+        "throttle_key": "",
+        "approval": {
+            "by": "sheriffs",
+            "expires": "9000-01-01T00:00:00Z",
+            "estimate": { "jobs": 60, "hours": 20.5 },
+        },
+    }))
+    .unwrap()
+}
+
+#[test]
+fn a_case_that_waits_for_approval_says_what_it_may_cost_and_is_approved_once() {
+    let folder = folder_with_store();
+    let run = |arguments: &[&str]| sheriffd(folder.path(), arguments);
+    let mut store = SqliteStore::open(&folder.path().join("sheriffd.db")).unwrap();
+    let id = store
+        .transact(|books| books.open_case(&case_awaiting_approval()))
+        .unwrap();
+    drop(store);
+    let id = id.to_string();
+    assert!(stdout(&run(&["case", "list"])).contains("awaiting approval"));
+    let shown = stdout(&run(&["case", "show", &id]));
+    assert!(
+        shown.contains("by sheriffs until 9000-01-01T00:00:00Z (up to 60 jobs, 20.5 machine-hours)"),
+        "{shown}"
+    );
+    let approved = run(&["case", "approve", &id, "--as", "a sheriff"]);
+    assert!(approved.status.success(), "{}", stderr(&approved));
+    let shown = stdout(&run(&["case", "show", &id]));
+    assert!(shown.contains("by a sheriff (up to 60 jobs"), "{shown}");
+    let again = run(&["case", "approve", &id]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(stderr(&again).contains("waits for approval"), "{}", stderr(&again));
 }
 
 #[test]
@@ -208,6 +264,24 @@ fn doctor_names_what_would_not_work() {
         .find(|finding| finding["what"] == "store")
         .unwrap();
     assert!(store["detail"].as_str().unwrap().contains("2 runs"), "{store}");
+}
+
+#[test]
+fn what_others_wrote_moves_no_cursor() {
+    let folder = folder_with_store();
+    let run = |arguments: &[&str]| sheriffd(folder.path(), arguments);
+    let reason = "\x1b[2J\rall is well\u{9b}A";
+    assert!(run(&["pause", "--reason", reason]).status.success());
+    let listed = stdout(&run(&["pause"]));
+    assert!(listed.contains("all is well"), "{listed}");
+    assert!(
+        !listed.contains(|c: char| c.is_control() && c != '\n' && c != '\t'),
+        "{listed:?}"
+    );
+    let json: serde_json::Value = serde_json::from_str(&stdout(&run(&["pause", "--format", "json"]))).unwrap();
+    assert!(json["pauses"][0]["reason"].as_str().unwrap().contains("all is well"));
+    let refused = run(&["explain", "\x1b]0;title\x07"]);
+    assert!(!stderr(&refused).contains('\x1b'), "{}", stderr(&refused));
 }
 
 /// The label of the made table's jobs, as the import names it.

@@ -327,6 +327,25 @@ Authorization = "env:EMPTY"
 }
 
 #[test]
+fn further_webhooks_have_the_settings_of_the_common_one_under_their_names() {
+    let text = "[notify]\nurl = \"literal:https://all.example.com/\"\ntemplate = { text = \"${verdict}\" }\n\
+                [notify.sheriffs]\nurl = \"literal:https://sheriffs.example.com/\"\ntimeout = \"3s\"\n";
+    let config = file(text).load().config;
+    assert!(config.notify.template.is_some());
+    let names: Vec<&String> = config.hooks.keys().collect();
+    assert_eq!(names, ["sheriffs"]);
+    assert_eq!(config.hooks["sheriffs"].timeout, Duration::from_secs(3));
+    let wrong = file("[notify.sheriffs]\ntimeout = \"3s\"\n[notify.perf]\nurl = \"literal:nowhere\"\n");
+    insta::assert_snapshot!(wrong.errors(), @r#"
+    notify.perf.url is not the URL of a web server: relative URL without a base
+    [notify.sheriffs] is a webhook and needs a url
+    "#);
+    insta::assert_snapshot!(file("[notify.sheriffs]\nurll = \"x\"\n").errors(), @r#"
+    sheriffd.toml:2: there is no setting `notify.sheriffs.urll`; did you mean `notify.sheriffs.url`?
+    "#);
+}
+
+#[test]
 fn the_explanation_masks_secrets_and_reads_back_as_toml() {
     let loaded = file("[backends.webhook]\nurl = \"https://ci.example.com/?token=hunter2\"\nheaders.X-Key = \"hunter2\"\n[notify]\nsecret = \"literal:hunter2\"")
         .load();

@@ -108,7 +108,7 @@ impl Installation {
         };
         store
             .transact(|books| {
-                assert!(books.begin_sending(key, "tc", START, START)?);
+                assert!(books.begin_sending(key, "tc", 0, START, START)?);
                 books.accepted(key, Some(&TaskId::from("receipt")), Some("https://ci.example/1"), START)
             })
             .unwrap();

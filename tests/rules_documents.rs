@@ -37,16 +37,20 @@ fn the_tables_of_the_reference_are_those_of_the_code() {
     assert_current(DOCUMENT, &text);
 }
 
+/// The rule files that the reference shows.
+fn blocks_of_the_reference() -> Vec<String> {
+    let text = std::fs::read_to_string(DOCUMENT).unwrap();
+    let blocks = text.split("```yaml\n").skip(1);
+    blocks
+        .map(|rest| rest.split("```").next().unwrap().to_owned())
+        .collect()
+}
+
 #[test]
 fn every_rule_file_of_the_reference_can_be_used() {
-    let text = std::fs::read_to_string(DOCUMENT).unwrap();
-    let blocks: Vec<&str> = text
-        .split("```yaml\n")
-        .skip(1)
-        .map(|rest| rest.split("```").next().unwrap())
-        .collect();
+    let blocks = blocks_of_the_reference();
     assert!(blocks.len() >= 5);
-    for block in blocks {
+    for block in &blocks {
         let set = RuleSet::parse(&[("docs/rules.md", block)]).unwrap_or_else(|errors| panic!("{errors}"));
         assert!(
             set.warnings()
@@ -91,12 +95,7 @@ fn as_json(text: &str) -> Option<serde_json::Value> {
 #[test]
 fn the_schema_accepts_what_the_parser_accepts() {
     let schema = jsonschema::draft7::new(&json_schema()).unwrap();
-    let document = std::fs::read_to_string(DOCUMENT).unwrap();
-    let mut texts: Vec<String> = document
-        .split("```yaml\n")
-        .skip(1)
-        .map(|rest| rest.split("```").next().unwrap().to_owned())
-        .collect();
+    let mut texts = blocks_of_the_reference();
     for file in ["rules/backfill.yaml", "rules/until-hit.yaml", "rules/validate.yaml"] {
         texts.push(std::fs::read_to_string(file).unwrap());
     }
@@ -151,9 +150,7 @@ fn corpus() -> Vec<String> {
         .iter()
         .map(|file| std::fs::read_to_string(file).unwrap())
         .collect();
-    let document = std::fs::read_to_string(DOCUMENT).unwrap();
-    let blocks = document.split("```yaml\n").skip(1);
-    texts.extend(blocks.map(|rest| rest.split("```").next().unwrap().to_owned()));
+    texts.extend(blocks_of_the_reference());
     texts.push(EVERY_KEY_OF_A_TEST.to_owned());
     texts
 }

@@ -59,6 +59,10 @@ pub(super) fn decide(params: &UntilHitParams, evidence: &Evidence) -> Step {
 
 /// The question in the words of the mathematics.
 fn problem(params: &UntilHitParams, evidence: &Evidence) -> until_hit::Problem {
+    // What was asked for and told nothing (a machine was lost) is spent all the same.
+    let lost = evidence
+        .asked
+        .saturating_sub(evidence.since_opened.passed.saturating_add(evidence.awaited));
     until_hit::Problem {
         history: history(evidence),
         evidence: evidence.since_opened,
@@ -67,7 +71,7 @@ fn problem(params: &UntilHitParams, evidence: &Evidence) -> until_hit::Problem {
             confidence: params.confidence,
             rate: params.rate,
             round_price: params.round_price,
-            max_jobs: params.max_jobs,
+            max_jobs: params.max_jobs.saturating_sub(lost),
             batch: params.batch,
         },
     }

@@ -34,6 +34,7 @@ use crate::bus::BusError;
 use crate::config::LoadOptions;
 use crate::daemon::RunError;
 use crate::engine::ledger::LedgerError;
+use crate::printable::Printable;
 
 /// Keeps continuous-integration trees green: finds the push that broke a job, hunts intermittents, asks the CI for jobs
 /// within limits, and says why.
@@ -224,7 +225,8 @@ impl From<BusError> for CliError {
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let mut out = io::stdout().lock();
+    // Labels, failures and a CI's words are whatever others wrote: they do not control whoever's terminal this is.
+    let mut out = Printable::new(io::stdout().lock());
     let outcome = run(arguments.command, &arguments.config, &mut out);
     // Whoever closed the pipe does not want to hear more.
     let _ = out.flush();
@@ -232,7 +234,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if !error.text.is_empty() {
-                let _ = writeln!(io::stderr(), "sheriffd: {error}");
+                let _ = writeln!(Printable::new(io::stderr()), "sheriffd: {error}");
             }
             ExitCode::from(error.code)
         }

@@ -271,7 +271,10 @@ impl Replay {
             store.clone(),
             Arc::new(DryRunBackend::new(backend.clone())),
             Arc::clone(&clock) as Arc<dyn Clock>,
-            DispatchSettings::default(),
+            DispatchSettings {
+                jobs_appear_within: FOR_EVER,
+                ..DispatchSettings::default()
+            },
         );
         let limits = Limits {
             requests_per_second: f64::from(UNLIMITED),

@@ -22,6 +22,8 @@ mod sections;
 mod services;
 mod setting;
 
+use std::collections::BTreeMap;
+
 pub use self::broker::{BrokerSection, BrokerUrl, BrokerUrlError};
 pub use self::error::{ConfigError, Origin};
 pub use self::explain::{Entry, Explanation};
@@ -77,6 +79,8 @@ pub struct Config {
     pub treestatus: TreestatusSection,
     /// `[notify]`
     pub notify: NotifySection,
+    /// `[notify.NAME]`: webhooks that rules name.
+    pub hooks: BTreeMap<String, NotifySection>,
     /// `[web]`
     pub web: WebSection,
     /// `[traces]`
@@ -163,6 +167,11 @@ impl Config {
             reconcile: Section::read(reader, &["reconcile"]),
             treestatus: Section::read(reader, &["treestatus"]),
             notify: Section::read(reader, &["notify"]),
+            hooks: reader
+                .sections_in(&["notify"], "template")
+                .into_iter()
+                .map(|name| (name.to_owned(), Section::read(reader, &["notify", name])))
+                .collect(),
             web: Section::read(reader, &["web"]),
             traces: Section::read(reader, &["traces"]),
             telemetry: Section::read(reader, &["telemetry"]),
@@ -211,8 +220,13 @@ impl Config {
                 self.top.backend.as_str()
             ));
         }
-        if let Some(Err(reason)) = self.notify.url.as_ref().map(|url| url.0.expose().parse::<HttpUrl>()) {
-            conflicts.push(format!("notify.url is not the URL of a web server: {reason}"));
+        let hooks = self.hooks.iter().map(|(name, hook)| (format!("notify.{name}"), hook));
+        for (section, hook) in std::iter::once(("notify".to_owned(), &self.notify)).chain(hooks) {
+            match hook.url.as_ref().map(|url| url.0.expose().parse::<HttpUrl>()) {
+                Some(Err(reason)) => conflicts.push(format!("{section}.url is not the URL of a web server: {reason}")),
+                None if section != "notify" => conflicts.push(format!("[{section}] is a webhook and needs a url")),
+                _ => {}
+            }
         }
         if let Err(error) = check_log_filter(&self.telemetry.log_level) {
             conflicts.push(format!("telemetry.log_level: {error}"));

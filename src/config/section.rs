@@ -114,6 +114,21 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The names of the sections that are given inside of a section, in order, but for one that is a setting.
+    pub fn sections_in(&self, path: &[&str], but: &str) -> Vec<&'a str> {
+        let Some(ValueKind::Table(table)) = self.find(path).map(|value| &value.kind) else {
+            return Vec::new();
+        };
+        let is_section = |value: &Value| matches!(value.kind, ValueKind::Table(_));
+        let mut names: Vec<&str> = table
+            .iter()
+            .filter(|(name, value)| *name != but && is_section(value))
+            .map(|(name, _)| name.as_str())
+            .collect();
+        names.sort_unstable();
+        names
+    }
+
     /// Reads one setting.
     pub fn key<T: Setting>(
         &mut self,

@@ -6,14 +6,14 @@ use super::reconcile::Reconciler;
 use crate::backends::{Backend, DryRunBackend, TaskclusterBackend, WebhookBackend};
 use crate::bus::bindings::{Binding, bindings_for};
 use crate::clock::Clock;
-use crate::config::{BackendChoice, Config};
+use crate::config::{BackendChoice, Config, NotifySection};
 use crate::engine::settings::EngineSettings;
 use crate::enrich::{
     BugSource, CachedSource, FactSource, GroupSource, PushlogSource, QueueSource, RecordedSource, Sources,
     TreeStatusSource,
 };
 use crate::event::BackendName;
-use crate::notify::VerdictHook;
+use crate::notify::{Hooks, VerdictHook};
 use crate::rules::{EventKind, Mode, RuleSet};
 
 /// A part cannot be made of the configuration.
@@ -173,20 +173,39 @@ pub fn bindings(config: &Config, rules: &RuleSet) -> Vec<Binding> {
     )
 }
 
-/// Who is told of verdicts.
+/// Who is told of verdicts. Rules that name a webhook which the configuration does not have are said in the log.
 ///
 /// # Errors
-/// The template names a field that does not exist.
-pub fn hook(config: &Config) -> Result<Option<VerdictHook>, PartError> {
-    let section = &config.notify;
-    let Some(url) = &section.url else { return Ok(None) };
-    VerdictHook::new(
-        url.0.clone(),
-        section.template.as_ref(),
-        section.secret.clone(),
-        section.timeout,
-        &config.top.instance,
-    )
-    .map(Some)
-    .map_err(wrong("notify"))
+/// A template names a field that does not exist.
+pub fn hooks(config: &Config, rules: &RuleSet) -> Result<Hooks, PartError> {
+    let hook = |section: &NotifySection| {
+        let url = section.url.as_ref()?;
+        Some(VerdictHook::new(
+            url.0.clone(),
+            section.template.as_ref(),
+            section.secret.clone(),
+            section.timeout,
+            &config.top.instance,
+        ))
+    };
+    let mut hooks = Hooks {
+        common: hook(&config.notify).transpose().map_err(wrong("notify"))?,
+        ..Hooks::default()
+    };
+    for (name, section) in &config.hooks {
+        if let Some(hook) = hook(section).transpose().map_err(wrong("notify"))? {
+            hooks.named.insert(name.clone(), hook);
+        }
+    }
+    for rule in rules.rules() {
+        if let Some(notify) = rule
+            .notify
+            .as_ref()
+            .filter(|notify| !hooks.named.contains_key(&*notify.webhook))
+        {
+            tracing::warn!(rule = %rule.name, webhook = %notify.webhook,
+                "the configuration has no such webhook: [notify] is told of the rule's verdicts");
+        }
+    }
+    Ok(hooks)
 }

@@ -584,8 +584,7 @@ fn apply_waiting(
     let waited = now.since(waiting.since);
     let again = now.plus(pause(waiting.attempts));
     let patience = match answer {
-        Ok(_) if waiting.lack == Lack::Lineage && waited < facts_within => Patience::Fetched(Lack::Failures),
-        Ok(_) if waiting.lack == Lack::Lineage => Patience::Settled,
+        Ok(_) if waiting.lack == Lack::Lineage => Patience::Fetched(Lack::Failures),
         Ok(_) => Patience::Fetched(waiting.lack),
         Err(FactError::Later { retry_after, detail }) => {
             let again = again.max(now.plus(retry_after.unwrap_or_default()));
@@ -614,12 +613,17 @@ fn apply_waiting(
     let mut events = answer.clone().unwrap_or_default();
     events.push(waiting.event.clone());
     let notes = engine.apply(books, events, patience, now)?;
-    if notes.iter().any(|note| matches!(note, Note::Waits(_))) {
-        if waiting.lack == Lack::Lineage {
-            books.keep_waiting(waiting.id, again, false)?;
-        }
-    } else {
+    let still_waits = notes.iter().any(|note| matches!(note, Note::Waits(_)));
+    let is_given_up = waiting.lack == Lack::Lineage && waited >= KEPT_WAITING;
+    if !still_waits || is_given_up {
         books.done_waiting(waiting.id)?;
+    } else if waiting.lack == Lack::Lineage {
+        // As long as nobody knows whose run it is, it opens nothing; but what it says is heard when the time is up.
+        let is_late = waited >= facts_within && !waiting.applied;
+        books.keep_waiting(waiting.id, again, is_late)?;
+        if is_late {
+            return engine.apply(books, vec![waiting.event.clone()], Patience::Settled, now);
+        }
     }
     Ok(notes)
 }

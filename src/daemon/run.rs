@@ -19,13 +19,13 @@ use super::{observe_notes, observe_round, observe_store, observe_taken, parts};
 use crate::bus::amqp::AmqpBus;
 use crate::bus::bindings::Binding;
 use crate::bus::{Batch, Bus, BusError};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SteadyClock};
 use crate::config::Config;
 use crate::dispatch::{DispatchSettings, Dispatcher};
 use crate::engine::Engine;
 use crate::engine::ledger::LedgerError;
 use crate::event::{BackendName, Duration, Timestamp};
-use crate::notify::VerdictHook;
+use crate::notify::Hooks;
 use crate::rules::RuleSet;
 use crate::store::Handle;
 use crate::store::sqlite::{Notice, Retention, SqliteStore};
@@ -82,7 +82,7 @@ struct Shared {
     pipeline: Arc<Pipeline>,
     clock: Arc<dyn Clock>,
     readiness: Arc<Readiness>,
-    hook: Option<VerdictHook>,
+    hooks: Hooks,
     backend: BackendName,
     retention: Retention,
     /// Wakes the work loop: there is something to do.
@@ -99,7 +99,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     // Before anything else: until then SIGHUP ends the process, and whoever starts it may send one at any time.
     let hangup = signal(SignalKind::hangup())
         .map_err(|error| RunError::Unavailable(format!("SIGHUP cannot be listened to: {error}")))?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let clock: Arc<dyn Clock> = Arc::new(SteadyClock::start());
     let metrics = crate::telemetry::install_metrics().map_err(|error| RunError::Unavailable(error.to_string()))?;
     metric::BUILD_INFO.gauge(&[env!("CARGO_PKG_VERSION")]).set(1.0);
     let rules = Arc::new(RuleSet::load(&config.rules.paths).map_err(|error| RunError::Config(error.to_string()))?);
@@ -147,7 +147,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         pipeline,
         clock: Arc::clone(&clock),
         readiness: Arc::clone(&readiness),
-        hook: parts::hook(&config)?,
+        hooks: parts::hooks(&config, &rules)?,
         backend: backend_name,
         retention: config.traces.retention(),
         work: Notify::new(),
@@ -482,8 +482,8 @@ async fn work(shared: &Shared) -> Result<bool, LedgerError> {
     observe_notes(&notes);
     let round = shared.pipeline.dispatch().await?;
     observe_round(&round, &shared.backend);
-    if let Some(hook) = &shared.hook {
-        tell(shared, hook).await?;
+    if !shared.hooks.is_empty() {
+        tell(shared).await?;
     } else {
         forget_notices(shared).await?;
     }
@@ -491,14 +491,19 @@ async fn work(shared: &Shared) -> Result<bool, LedgerError> {
 }
 
 /// Tells of verdicts, each at least once.
-async fn tell(shared: &Shared, hook: &VerdictHook) -> Result<(), LedgerError> {
+async fn tell(shared: &Shared) -> Result<(), LedgerError> {
     let store = shared.pipeline.store();
     let now = shared.clock.now();
     let due = store
         .with(move |store| store.transact(|books| books.due_notices(now, TOLD_TOGETHER)))
         .await?;
     for Notice { id, case, attempts } in due {
-        match hook.tell(&case, now).await {
+        let told = match shared.hooks.of(&case) {
+            Some(hook) => hook.tell(&case, now).await,
+            // Nobody is to be told of this one.
+            None => Ok(()),
+        };
+        match told {
             Ok(()) if case.verdict.is_none() => {
                 store
                     .with(move |store| store.transact(|books| books.progress_told(id)))

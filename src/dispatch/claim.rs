@@ -171,8 +171,10 @@ impl<'a> Desk<'a> {
         if let Some(fate) = self.paused(due) {
             return Ok(Some(fate));
         }
+        // A breaker may close before its time: a reload, good runs.
+        let soon = self.now.plus(LOOK_AGAIN);
         if let Some((reason, until)) = self.closed_backend {
-            return Ok(Some(Fate::Hold(reason, until)));
+            return Ok(Some(Fate::Hold(reason, until.min(soon))));
         }
         if self.is_tree_closed(books, due)? {
             return Ok(Some(Fate::Hold(Reason::TreeClosed, self.now.plus(LOOK_AGAIN))));
@@ -180,7 +182,7 @@ impl<'a> Desk<'a> {
         if due.platform != UNKNOWN_PLATFORM
             && let Some((reason, until)) = self.platform(books, &due.platform)?
         {
-            return Ok(Some(Fate::Hold(reason, until)));
+            return Ok(Some(Fate::Hold(reason, until.min(soon))));
         }
         Ok(None)
     }

@@ -203,9 +203,10 @@ impl Dispatcher {
 
     async fn look_for_doubtful(&self, round: &mut Round) -> Result<(), LedgerError> {
         let now = self.clock.now();
+        let lease = now.plus(self.settings.lease);
         let doubtful = self
             .store
-            .with(move |store| store.transact(|books| books.doubtful(now, ROUND)))
+            .with(move |store| store.transact(|books| books.take_doubtful(now, lease, ROUND)))
             .await?;
         for due in doubtful {
             let started = std::time::Instant::now();
@@ -269,20 +270,20 @@ impl Dispatcher {
                             books.wake_case(key, now)
                         }
                         Outcome::Refused(detail) => {
-                            books.refused(key, Reason::NotPossible, detail, now)?;
+                            books.refused(key, attempts, Reason::NotPossible, detail, now)?;
                             books.wake_case(key, now)
                         }
                         Outcome::Later(reason, detail, wait) => {
                             let pause = rest(settings.retry_after, attempts)
                                 .max(wait.unwrap_or_default())
                                 .min(LONGEST_REST);
-                            books.requeue(key, *reason, detail, now.plus(pause))
+                            books.requeue(key, attempts, *reason, detail, now.plus(pause))
                         }
                         Outcome::InDoubt(detail) => {
                             // Past the last look it is left as it is, and looked at once an hour in case the CI remembers.
                             let is_last = attempts >= settings.looks;
                             let pause = if is_last { LONGEST_REST } else { settings.look_after };
-                            books.in_doubt(key, detail, now.plus(pause))
+                            books.in_doubt(key, attempts, detail, now.plus(pause))
                         }
                     }
                 })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::apply::{Engine, FORWARD, Note};
 use super::evidence;
-use super::ledger::{ActionState, CaseRow, Ledger, LedgerError, NewAction, View, ViewQuery};
+use super::ledger::{ActionRow, ActionState, CaseRow, Ledger, LedgerError, NewAction, View, ViewQuery};
 use super::storm;
 use crate::cases::{self, Step};
 use crate::event::{
@@ -103,7 +103,8 @@ impl Engine {
         }
         let wake_at = self.wake_at(&case, &evidence, &step, now);
         case.wake_at = Some(approval.map_or(wake_at, |approval| wake_at.min(approval.expires)));
-        if let Some(verdict) = step.verdict {
+        if let Some(mut verdict) = step.verdict {
+            verdict.why += &did_not_run(verdict.kind, &actions);
             close(&mut case, verdict, now);
         }
         ledger.save_case(&case)?;
@@ -267,6 +268,21 @@ fn close(case: &mut CaseRow, verdict: Verdict, now: Timestamp) {
     case.verdict = Some(verdict);
     case.closed_at = Some(now);
     case.wake_at = None;
+}
+
+/// What a case that ends without an answer has to say of jobs that the CI took and did not run.
+fn did_not_run(kind: VerdictKind, actions: &[ActionRow]) -> String {
+    let gone: u32 = actions
+        .iter()
+        .filter(|action| action.state == ActionState::Overdue)
+        .map(|action| action.times.saturating_sub(action.arrived))
+        .sum();
+    match kind {
+        VerdictKind::Undecided | VerdictKind::NotPossible if gone > 0 => {
+            format!("; {gone} of the jobs that the CI took did not run")
+        }
+        _ => String::new(),
+    }
 }
 
 /// Closes a case because another one has made it moot.

@@ -662,7 +662,7 @@ pub trait Ledger {
     fn held(&mut self, rule: &str, key: &str) -> Result<Option<Held>, LedgerError>;
 
     /// Holds an event back; replaces what is held under its rule and key.
-    fn hold(&mut self, held: &Held) -> Result<(), LedgerError>;
+    fn hold_event(&mut self, held: &Held) -> Result<(), LedgerError>;
 
     /// Takes out what is due, the most overdue first, at most `limit`.
     fn take_held(&mut self, now: Timestamp, limit: u32) -> Result<Vec<Held>, LedgerError>;

@@ -1,7 +1,9 @@
-//! Tells somebody of verdicts: one webhook.
+//! Tells somebody of verdicts: a webhook for all, or the one that a rule names.
 //!
 //! In: a closed case. Out: an HTTP request with a JSON body, signed where a key is set. Never: deciding whether it was
 //! heard: the notice stays in the store until this says so, and the body carries a key by which a repeat is known.
+
+use std::collections::BTreeMap;
 
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use serde_json::{Value, json};
@@ -47,6 +49,29 @@ pub struct VerdictHook {
     secret: Option<Secret>,
     instance: String,
     client: reqwest::Client,
+}
+
+/// All webhooks of the configuration.
+#[derive(Default)]
+pub struct Hooks {
+    /// The one for cases whose rule names none.
+    pub common: Option<VerdictHook>,
+    /// Those that rules name.
+    pub named: BTreeMap<String, VerdictHook>,
+}
+
+impl Hooks {
+    /// Whether nobody is to be told of anything.
+    pub fn is_empty(&self) -> bool {
+        self.common.is_none() && self.named.is_empty()
+    }
+
+    /// Who is told of a case's verdict: the webhook that its rule names; the common one where it names none, or one
+    /// that the configuration does not have (any more).
+    pub fn of(&self, case: &CaseRow) -> Option<&VerdictHook> {
+        let named = case.notify.as_deref().and_then(|name| self.named.get(name));
+        named.or(self.common.as_ref())
+    }
 }
 
 /// The webhook cannot work.

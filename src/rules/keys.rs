@@ -26,10 +26,6 @@ const fn needed(name: &'static str, shape: Shape, doc: &'static str) -> Key {
     }
 }
 
-/// A key of the language that the engine does not act on yet: refused, never ignored. When the engine learns one, its
-/// line goes.
-pub(super) const NOT_YET: &[(&str, &str)] = &[];
-
 /// A whole file.
 pub(super) static FILE: Keys = Keys {
     what: "a rule file",
@@ -107,12 +103,12 @@ pub(super) static RULE: Keys = Keys {
         key(
             "for_each",
             Shape::Expression,
-            "A list: the rule is applied to each element.",
+            "A list: the rule opens a case for each element (200 at most), which texts of `open` know as `each`.",
         ),
         needed(
             "open",
             Shape::Open,
-            "The case to open: `kind`, `max_jobs`, and what else the kind takes.",
+            "The case to open: `kind`, `max_jobs`, and what else the kind takes; `${{ … }}` in its texts is filled in.",
         ),
         key("budget", Shape::Name, "The budget that its jobs are drawn from."),
         key(
@@ -130,27 +126,27 @@ pub(super) static RULE: Keys = Keys {
         key(
             "debounce",
             Shape::Keys(&DEBOUNCE),
-            "Waits until events like this one have stopped coming.",
+            "Waits until events like this one have stopped coming; the last of them counts, with the history of that moment.",
         ),
         key(
             "once_within",
             Shape::Duration,
-            "A subject that had a case of this rule gets no other within this time.",
+            "A subject (and element of `for_each`) that had a case of this rule gets no other within this time.",
         ),
         key(
             "quiet_hours",
             Shape::Keys(&QUIET_HOURS),
-            "The hours in which it opens nothing.",
+            "The hours in which it opens nothing; what happens in them is not made up for.",
         ),
         key(
             "schedule",
             Shape::Text,
-            "When it runs without an event: a cron line of five fields, in UTC.",
+            "When it runs without an event: a cron line of five fields, in UTC. Minutes that were missed are made up for by one run.",
         ),
         key(
             "approve",
             Shape::Keys(&APPROVE),
-            "When a person must approve before anything is asked for.",
+            "When a person must approve before anything is asked for: `sheriffd case approve ID`.",
         ),
         key("notify", Shape::Keys(&NOTIFY), "Who is told of the verdict."),
         key("guards", Shape::Keys(&GUARD_KEYS), "Guards to relax, by name."),
@@ -269,7 +265,7 @@ pub(super) static APPROVE: Keys = Keys {
         key(
             "when",
             Shape::Expression,
-            "Needed only if this holds; may use `estimate.jobs` and `estimate.hours`.",
+            "Needed only if this holds, or is not known; may use `estimate.jobs`, `estimate.hours` and `each`.",
         ),
         needed("by", Shape::Name, "The group of people who may approve."),
         key(
@@ -286,7 +282,7 @@ pub(super) static NOTIFY: Keys = Keys {
     keys: &[needed(
         "webhook",
         Shape::Name,
-        "A webhook of the configuration, by name.",
+        "A webhook of the configuration, `[notify.NAME]`, that is told instead of the common one.",
     )],
 };
 

@@ -26,7 +26,7 @@ pub(super) fn check(read: &Read, gathering: &mut Gathering) {
         let alike = seen.entry(reach(rule)).or_default();
         if let Some(earlier) = alike
             .iter()
-            .find(|earlier| earlier.when.is_none() || same_condition(earlier, rule))
+            .find(|earlier| always_acts(earlier) && (earlier.when.is_none() || same_condition(earlier, rule)))
         {
             let message = format!(
                 "`{}` is never needed: `{}` before it matches the same events and opens the same",
@@ -136,6 +136,12 @@ fn reach(rule: &Rule) -> Reach {
         (*kind, fields)
     });
     (events.collect(), rule.caused_by.clone(), rule.open.kind())
+}
+
+/// Whether a rule acts on every event that it matches, at once and as a whole.
+fn always_acts(rule: &Rule) -> bool {
+    let waits = rule.quiet_hours.is_some() || rule.debounce.is_some() || rule.schedule.is_some();
+    !waits && rule.for_each.is_none() && rule.once_within.is_none() && rule.throttle.is_none()
 }
 
 /// Whether two conditions are the same but for white space.

@@ -257,7 +257,10 @@ pub(super) fn read(node: &Node, kinds: &[EventKind], gathering: &mut Gathering) 
         return None;
     };
     if let Some(event) = kinds.iter().find(|event| !known.on.contains(event)) {
-        let message = format!("`{word}` cannot be opened on {}", event.as_str());
+        let message = match event {
+            EventKind::Timer => format!("`{word}` cannot be opened by a schedule: it needs an event"),
+            _ => format!("`{word}` cannot be opened on {}", event.as_str()),
+        };
         let allowed = one_of(known.on.iter().map(|kind| kind.as_str()));
         gathering
             .error(Code::Conflict, kind.span, message)

@@ -13,7 +13,7 @@ use super::cron::Cron;
 use super::diagnostic::{Gathering, Span, closest};
 use super::expr::{self, Expr, ExprError, NamedList, Scope};
 use super::fields::{EventKind, field, fields_of};
-use super::keys::{DEFAULTS, FILE, NOT_YET, RULE};
+use super::keys::{DEFAULTS, FILE, RULE};
 use super::match_fields;
 use super::open;
 use super::rule::{
@@ -144,7 +144,6 @@ impl Reader<'_> {
 
     /// One rule. `None` when it has errors: all of them are said.
     fn rule(&mut self, node: &Node, lists: &BTreeMap<String, NamedList>) -> Option<(Rule, Places)> {
-        self.not_yet(node);
         let on = self.events(node);
         let kinds = on.clone().unwrap_or_default();
         let matches: Vec<_> = kinds
@@ -243,21 +242,6 @@ impl Reader<'_> {
                 when: node.get("when").map(|when| when.span),
             },
         ))
-    }
-
-    /// Refuses keys that the engine does not act on.
-    fn not_yet(&mut self, node: &Node) {
-        for (key, _) in node.entries() {
-            if let Some((_, instead)) = NOT_YET.iter().find(|(name, _)| *name == key.name) {
-                let message = format!(
-                    "`{}` belongs to the rule language, but this version does not act on it yet",
-                    key.name
-                );
-                self.gathering
-                    .error(Code::NotSupported, key.span, message)
-                    .suggest(format!("leave it out: {instead}"));
-            }
-        }
     }
 
     /// The kinds of events. `None` when they cannot be read; that is said already, or here when they are missing.

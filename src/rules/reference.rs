@@ -8,7 +8,7 @@ use super::expr::functions::{FUNCTIONS, Function, HISTORY_FUNCTIONS};
 use super::field_table::OBJECT_FIELDS;
 use super::fields::{EventKind, fields_of};
 use super::keys::{
-    APPROVE, BUDGET, DEBOUNCE, FILE, GUARD_KEYS, NOT_YET, NOTIFY, QUIET_HOURS, RULE, TEST, TEST_ACTION, TEST_EXPECT,
+    APPROVE, BUDGET, DEBOUNCE, FILE, GUARD_KEYS, NOTIFY, QUIET_HOURS, RULE, TEST, TEST_ACTION, TEST_EXPECT,
     TEST_LIMITS, TEST_PUSH, TEST_RUN, TEST_STEP, THROTTLE,
 };
 use super::open::{KINDS, default_of};
@@ -21,7 +21,6 @@ pub fn tables() -> Vec<(&'static str, String)> {
         ("file", keys(&FILE)),
         ("rule", keys(&RULE)),
         ("parts", parts()),
-        ("not-yet", not_yet()),
         ("kinds", kinds()),
         ("fields", fields()),
         ("objects", objects()),
@@ -87,13 +86,6 @@ fn tests() -> String {
         text += &format!("{name}:\n\n{}\n", keys(part));
     }
     text.trim_end().to_owned() + "\n"
-}
-
-fn not_yet() -> String {
-    let rows = NOT_YET
-        .iter()
-        .map(|(key, instead)| row(&[&format!("`{key}`"), instead]));
-    head(&["key", "until then"]) + &rows.collect::<String>()
 }
 
 fn kinds() -> String {

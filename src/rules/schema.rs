@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value as Json, json};
 
 use super::field_table::FIELDS;
-use super::keys::{FILE, NOT_YET, RULE};
+use super::keys::{FILE, RULE};
 use super::open::KINDS;
 use super::shape::{Keys, Shape};
 use super::value::Type;
@@ -20,7 +20,7 @@ const NAME: &str = "^[A-Za-z][A-Za-z0-9_-]{0,99}$";
 /// The pattern of a text that is not only white space.
 const NOT_EMPTY: &str = r"\S";
 
-/// The schema of a rule file. Keys that the engine does not act on yet are left out: writing them is an error.
+/// The schema of a rule file.
 pub fn json_schema() -> Json {
     let mut schema = object(&FILE);
     if let Json::Object(map) = &mut schema {
@@ -44,11 +44,7 @@ fn definitions() -> Json {
 
 fn object(keys: &Keys) -> Json {
     let mut properties = Map::new();
-    for key in keys
-        .keys
-        .iter()
-        .filter(|key| NOT_YET.iter().all(|(name, _)| *name != key.name))
-    {
+    for key in keys.keys {
         let mut schema = shape(&key.shape);
         if let Json::Object(map) = &mut schema {
             map.insert("description".to_owned(), json!(key.doc));

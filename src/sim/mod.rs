@@ -2,10 +2,11 @@
 //!
 //! In: a seed and a plan. Out: what a real CI would send and answer: Taskcluster messages, pushlog messages, task
 //! definitions, receipts. Never: anything the rest of the program could tell from a real one. It speaks the wire formats
-//! of the recorded data, through the same borders (`Bus`, `Backend`, `FactSource`). [`policies`] is another simulation: how
+//! of the recorded data, through the same borders (`Bus`, `Backend`, `FactSource`). [`faults`] lets everything go wrong around the daemon, by a seed, and checks that it keeps its word. [`policies`] is another simulation: how
 //! many runs the decisions cost and how often they are right, beside rivals and bounds.
 
 mod ci;
+pub mod faults;
 mod messages;
 pub mod policies;
 mod world;

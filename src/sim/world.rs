@@ -304,6 +304,11 @@ impl World {
         self.jobs.len()
     }
 
+    /// The jobs made so far, oldest first.
+    pub fn jobs(&self) -> &[Job] {
+        &self.jobs
+    }
+
     /// When the next thing happens; `None` at the end of the plan.
     pub fn next_at(&self) -> Option<Timestamp> {
         self.future.peek().map(|Reverse((at, _, _))| *at)
@@ -351,6 +356,19 @@ impl World {
     /// # Errors
     /// The CI's words for why it cannot.
     pub fn request(&mut self, request: &JobRequest, now: Timestamp) -> Result<TaskId, String> {
+        self.request_taking(request, now, Some(ACTION_TAKES))
+    }
+
+    /// The same, with jobs that appear after a while of the caller's choice, or never.
+    ///
+    /// # Errors
+    /// As [`World::request`].
+    pub fn request_taking(
+        &mut self,
+        request: &JobRequest,
+        now: Timestamp,
+        takes: Option<Duration>,
+    ) -> Result<TaskId, String> {
         let push = self
             .pushes
             .iter()
@@ -361,13 +379,15 @@ impl World {
         }
         let action = self.task_id();
         self.actions.insert(request.key, action.clone());
-        let make = Happening::Make {
-            push,
-            label: request.label.clone(),
-            times: request.times,
-            action: action.clone(),
-        };
-        self.plan_for(now.plus(ACTION_TAKES), make);
+        if let Some(takes) = takes {
+            let make = Happening::Make {
+                push,
+                label: request.label.clone(),
+                times: request.times,
+                action: action.clone(),
+            };
+            self.plan_for(now.plus(takes), make);
+        }
         Ok(action)
     }
 
@@ -386,6 +406,14 @@ impl World {
     /// Tasks that somebody took back.
     pub fn cancelled(&self) -> usize {
         self.cancelled.len()
+    }
+
+    /// A person asks for one more run of a job, and it is scheduled at once.
+    pub fn retrigger(&mut self, job: usize, now: Timestamp) {
+        if let Some(Job { label, push, .. }) = self.jobs.get(job).cloned() {
+            let by = self.task_id();
+            self.schedule(push, label, by, now);
+        }
     }
 
     /// The action task that a request led to, if it ever arrived.

@@ -145,6 +145,15 @@ impl Grid {
     }
 }
 
+/// The posterior probabilities of a grid's points, times [`Weights::whole`].
+#[derive(Debug, Clone, Default)]
+pub struct Weights {
+    /// One for each point, in order of the rates.
+    pub points: Vec<f64>,
+    /// Their sum.
+    pub whole: f64,
+}
+
 /// A prior with the evidence it has seen: unnormalised, in log space.
 #[derive(Debug, Clone)]
 pub struct Belief<'a> {
@@ -170,30 +179,40 @@ impl Belief<'_> {
         let (failed, passed) = (f64::from(counts.failed), f64::from(counts.passed));
         let stray = strays.ln_likelihood(counts);
         let regular = (1.0 - strays.share).ln();
+        // A rate this unlikely would have to gain e⁶⁴ before ln 2 more or less showed.
+        let far = self.ln.iter().copied().fold(f64::NEG_INFINITY, f64::max) - 2.0 * NEGLIGIBLE;
         for (ln, point) in self.ln.iter_mut().zip(&self.grid.points) {
             let own = regular + failed * point.ln_rate + passed * point.ln_miss;
-            *ln += own.max(stray) + (-(own - stray).abs()).exp().ln_1p();
+            let both = if *ln > far {
+                (-(own - stray).abs()).exp().ln_1p()
+            } else {
+                0.0
+            };
+            *ln += own.max(stray) + both;
         }
     }
 
     /// What the belief says of the evidence and of the next run.
     pub fn summary(&self) -> Summary {
-        self.weigh(&mut Vec::new())
+        self.weigh(&mut Weights::default())
     }
 
-    /// [`Belief::summary`], with the posterior probability of each point left in `weights`.
-    pub fn weigh(&self, weights: &mut Vec<f64>) -> Summary {
+    /// [`Belief::summary`], with the posterior probabilities of the points left in `weights`.
+    pub fn weigh(&self, weights: &mut Weights) -> Summary {
         let top = self.ln.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let (mut sum, mut first, mut second) = (0.0, 0.0, 0.0);
-        weights.clear();
-        for (ln, point) in self.ln.iter().zip(&self.grid.points) {
-            let weight = if *ln > top - NEGLIGIBLE { (ln - top).exp() } else { 0.0 };
-            weights.push(weight);
-            sum += weight;
-            first += weight * point.rate;
-            second += weight * point.rate * point.rate;
+        weights.points.clear();
+        weights.points.resize(self.ln.len(), 0.0);
+        for ((ln, point), slot) in self.ln.iter().zip(&self.grid.points).zip(&mut weights.points) {
+            if *ln > top - NEGLIGIBLE {
+                let weight = (ln - top).exp();
+                *slot = weight;
+                sum += weight;
+                first += weight * point.rate;
+                second += weight * point.rate * point.rate;
+            }
         }
-        weights.iter_mut().for_each(|weight| *weight /= sum);
+        weights.whole = sum;
         let mean = first / sum;
         let variance = (second / sum - mean * mean).max(0.0);
         Summary {

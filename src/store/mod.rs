@@ -6,4 +6,4 @@
 mod handle;
 pub mod sqlite;
 
-pub use handle::Handle;
+pub use handle::{Fate, Gate, Handle};

@@ -3,9 +3,13 @@
 use std::fmt;
 use std::io::{self, IsTerminal};
 
+use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt as _;
+use tracing_subscriber::fmt::format::{self, Writer};
 
 use super::TelemetryError;
+use crate::printable;
 use crate::secret::MASK;
 
 /// The form of log lines.
@@ -45,10 +49,21 @@ pub fn install_logging(format: LogFormat, filter: &str) -> Result<(), TelemetryE
         .with_env_filter(parse(filter)?)
         .with_writer(io::stderr);
     let installed = match format {
-        LogFormat::Text => builder.with_ansi(io::stderr().is_terminal()).try_init(),
+        LogFormat::Text => builder
+            .with_ansi(io::stderr().is_terminal())
+            .fmt_fields(format::debug_fn(write_field).delimited(" "))
+            .try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
     installed.map_err(|error| TelemetryError::Logging(error.to_string()))
+}
+
+/// One field of a text line. Messages quote what others wrote: an entry stays one line, and no cursor moves.
+fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    if field.name() != "message" {
+        write!(writer, "{}=", field.name())?;
+    }
+    printable::write_line(writer, &format!("{value:?}"))
 }
 
 /// Whether a log filter can be read.
@@ -106,6 +121,42 @@ mod tests {
         let error = check_log_filter("info,sheriffd=loud").unwrap_err().to_string();
         assert!(error.starts_with("`info,sheriffd=loud` is no log filter"), "{error}");
         assert!(check_log_filter("info,sheriffd::bus=debug").is_ok());
+    }
+
+    /// What the text form writes.
+    #[derive(Clone, Default)]
+    struct Lines(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_entry_is_one_line_whatever_it_quotes() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .fmt_fields(format::debug_fn(write_field).delimited(" "))
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let label = "test-a\n2026-06-01T00:00:00Z ERROR sheriffd: forged";
+            tracing::info!(%label, count = 3, "a message says \x1b[2J{label}");
+        });
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(
+            text.contains(" label=test-a\\n2026") && text.contains("count=3"),
+            "{text}"
+        );
+        assert!(!text.contains('\x1b'), "{text}");
     }
 
     #[test]

@@ -235,6 +235,11 @@ impl Job {
         self.message("task-failed", "failed", Some("failed"))
     }
 
+    /// The machine was lost.
+    pub fn lost(&self) -> Message {
+        self.message("task-exception", "exception", Some("worker-shutdown"))
+    }
+
     /// The whole life of the job.
     pub fn lives(&self, fails: bool) -> [Message; 3] {
         let end = if fails { self.fails() } else { self.passes() };

@@ -58,11 +58,11 @@ impl Installation {
 
     /// Starts the daemon without waiting for anything.
     pub fn launch(&self) -> Daemon {
+        let mut command = self.command(&["run"]);
         let number = self.starts.fetch_add(1, Ordering::Relaxed);
         let log = self.path(&format!("log-{number}"));
         let stderr = File::create(&log).expect("the log is made");
-        let child = self
-            .command(&["run"])
+        let child = command
             .stdout(Stdio::null())
             .stderr(stderr)
             .spawn()
@@ -106,8 +106,10 @@ impl Installation {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sheriffd"));
+        // A file that may not grow is an error of a write here, and not the end of the process: see `Daemon::may_write`.
+        let mut command = Command::new("sh");
         command
+            .args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_sheriffd")])
             .current_dir(self.folder.path())
             .args(["--config", "sheriffd.toml", "--set", "web.listen=127.0.0.1:0"])
             .args(arguments)
@@ -201,6 +203,21 @@ impl Daemon {
             .status()
             .expect("kill can be started");
         assert!(sent.success(), "the signal cannot be sent");
+    }
+
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Lets its files grow to this size and no further, as a disk that is full does; `None`: as they like.
+    pub fn may_write(&self, bytes: Option<u64>) {
+        let limit = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
+        let set = Command::new("prlimit")
+            .args([&format!("--pid={}", self.child.id()), &format!("--fsize={limit}:")])
+            .status()
+            .expect("prlimit can be started");
+        assert!(set.success(), "the limit cannot be set");
     }
 
     /// Ends the process as a power failure would.

@@ -172,6 +172,28 @@ impl RabbitMq {
         }
     }
 
+    /// Runs a command of the node's own tool against it.
+    pub fn control(&self, arguments: &[&str]) {
+        let output = Command::new(self.scripts.join("rabbitmqctl"))
+            .args(["--node", &self.name()])
+            .args(arguments)
+            // The tool knows the node by the secret in this folder.
+            .env("HOME", self.directory.path())
+            .env("ERL_EPMD_PORT", self.ports.mapper.to_string())
+            .output()
+            .expect("rabbitmqctl can be started");
+        assert!(
+            output.status.success(),
+            "rabbitmqctl {arguments:?}: {}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+
+    fn name(&self) -> String {
+        format!("sheriffd-{}-{}@localhost", std::process::id(), self.ports.amqp)
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
@@ -203,7 +225,7 @@ impl RabbitMq {
 
     /// Starts the processes and waits for the port; the log when they do not come up.
     fn boot(&mut self) -> Result<(), String> {
-        let node = format!("sheriffd-{}-{}@localhost", std::process::id(), self.ports.amqp);
+        let node = self.name();
         let log = fs::File::create(self.path("output.log")).expect("the log is created");
         // The shell is the one process that we start, in a group of its own. When our end of its standard input
         // closes, it asks the node to stop, gives it time, and ends what is left of both by process id. A test binary

@@ -229,6 +229,7 @@ pub fn case(rule: &str, platform: &str) -> CaseRow {
             project: Project::from("autoland"),
             label: Label::from("L"),
             signature: None,
+            series: None,
         },
         label: Label::from("L"),
         platform: platform.into(),
@@ -246,6 +247,10 @@ pub fn case(rule: &str, platform: &str) -> CaseRow {
         closed_at: None,
         why: String::new(),
         throttle_key: String::new(),
+        each: None,
+        approval: None,
+        notify: None,
+        found: Default::default(),
         span: None,
         storm: None,
     }

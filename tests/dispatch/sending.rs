@@ -334,3 +334,66 @@ async fn a_pause_of_something_else_holds_nothing_back() {
     let round = desk.round().await;
     assert!(matches!(round.done.as_slice(), [(_, _, Outcome::Accepted(_), _)]));
 }
+
+#[tokio::test]
+async fn two_dispatchers_look_for_a_lost_request_once_together() {
+    let desk = Desk::new().await;
+    desk.asks("r", "linux", &[1], 1).await;
+    desk.ci
+        .will_answer(Err(RequestError::InDoubt("connection lost".into())));
+    desk.round().await;
+    let other = Dispatcher::new(
+        desk.store.clone(),
+        Arc::new(desk.ci.clone()),
+        desk.clock.clone(),
+        DispatchSettings::default(),
+    );
+    desk.wait(2 * MINUTE);
+    // A second look would find nobody to answer it.
+    desk.ci.will_find(Found::NotDone);
+    let (a, b) = tokio::join!(desk.dispatcher.round(&desk.brakes), other.round(&desk.brakes));
+    assert_eq!(a.unwrap().done.len() + b.unwrap().done.len(), 1);
+}
+
+#[tokio::test]
+async fn an_attempt_that_was_taken_over_cannot_put_the_request_back_into_the_queue() {
+    let desk = Desk::new().await;
+    let case = desk.asks("r", "linux", &[1], 1).await;
+    let key = ActionKey { case, step: 1, slot: 1 };
+    let now = desk.clock.now();
+    desk.store
+        .with(move |store| {
+            store.transact(|books| {
+                books.begin_sending(key, "ci", 0, now, now.plus(MINUTE))?;
+                // Its dispatcher does not come back; another one looks, and sends it again.
+                let later = now.plus(2 * MINUTE);
+                let looks = books.take_doubtful(later, later.plus(MINUTE), 9)?;
+                books.requeue(key, looks[0].attempts, Reason::InDoubt, "the CI never got it", later)?;
+                books.begin_sending(key, "ci", 0, later, later.plus(MINUTE))?;
+                // Now the first one says that nothing was done.
+                books.requeue(key, 1, Reason::BackendBusy, "no connection", later)?;
+                books.in_doubt(key, 1, "no answer", later)?;
+                books.refused(key, 1, Reason::NotPossible, "no", later)
+            })
+        })
+        .await
+        .unwrap();
+    assert_eq!(desk.states(case).await, [("sending", None)]);
+}
+
+#[tokio::test]
+async fn a_ci_that_turns_requests_away_is_asked_no_faster_for_it() {
+    let mut desk = Desk::new().await;
+    desk.brakes.limits.requests_per_second = 2.0;
+    desk.asks("r", "linux", &(1..=10).collect::<Vec<_>>(), 1).await;
+    for _ in 0..10 {
+        desk.ci.will_answer(Err(RequestError::Busy {
+            retry_after: None,
+            detail: "HTTP 429".into(),
+        }));
+    }
+    for _ in 0..5 {
+        desk.round().await;
+    }
+    assert_eq!(desk.ci.reached().len(), 2, "time stands still");
+}

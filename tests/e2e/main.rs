@@ -3,6 +3,8 @@
 
 mod brakes;
 mod broker;
+#[path = "../common/bulk.rs"]
+mod bulk;
 #[path = "../common/ci_tree.rs"]
 mod ci_tree;
 mod configuration;
@@ -11,9 +13,12 @@ mod crash;
 mod eventually;
 #[path = "../common/fake_taskcluster.rs"]
 mod fake_taskcluster;
+mod floods;
 mod hostile;
 #[path = "../common/installation.rs"]
 mod installation;
+mod kills;
+mod network;
 mod orange;
 #[path = "../common/publisher.rs"]
 mod publisher;
@@ -22,5 +27,7 @@ mod rabbitmq;
 mod setting;
 mod store;
 mod story;
+#[path = "../common/tcp_proxy.rs"]
+mod tcp_proxy;
 #[path = "../common/verdict_sink.rs"]
 mod verdict_sink;

@@ -123,3 +123,80 @@ async fn told_to_stop_it_commits_and_acknowledges_what_it_has_begun() {
     publisher.publish(&turns_orange(&tree, LABEL));
     are_asked_for(&ci, wanted(&tree, &[LABEL])).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_full_disk_nothing_is_acknowledged_until_there_is_room_again() {
+    let node = RabbitMq::start();
+    let ci = FakeTaskcluster::start().await;
+    let publisher = Publisher::at(node.admin_url());
+    let setting = Setting::new(node.port(), "full", &ci);
+    let installation = Installation::new(&setting.toml(), LIVE);
+    let daemon = installation.start_ready().await;
+    let tree = Tree::new(&ci, "full", *GREEN.start());
+    let landed = pushes(&tree, &[LABEL]);
+    publisher.publish(&landed);
+    daemon
+        .counts(
+            "sheriffd_events_received_total{event=\"push.created\"}",
+            landed.len() as f64,
+        )
+        .await;
+
+    let log = std::fs::metadata(installation.path("sheriffd.db-wal")).unwrap();
+    daemon.may_write(Some(log.len()));
+    let orange = turns_orange(&tree, LABEL);
+    publisher.publish(&orange);
+    daemon.misses("store").await;
+    daemon.says("nothing is acknowledged until the store can be used").await;
+    daemon.counts(UNACKED, 1.0).await;
+    assert_eq!(daemon.get("/healthz").await.0, 200);
+    assert_eq!(ci.deeds().len(), 0);
+
+    daemon.may_write(None);
+    daemon.becomes_ready().await;
+    are_asked_for(&ci, wanted(&tree, &[LABEL])).await;
+    assert_eq!(daemon.metric(UNACKED).await, 0.0);
+}
+
+#[tokio::test]
+async fn a_store_that_is_damaged_ends_the_start_with_its_name() {
+    let ci = FakeTaskcluster::start().await;
+    let installation = Installation::new(&Setting::new(1, "damaged", &ci).toml(), LIVE);
+    installation.write("sheriffd.db", &"this is no database\n".repeat(500));
+    let (status, said) = installation.launch().ends().await;
+    assert_eq!(status.code(), Some(69), "{said}");
+    for fact in ["sheriffd.db", "not a database"] {
+        assert!(said.contains(fact), "{fact} is not in:\n{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_damaged_inside_takes_nothing_and_acknowledges_nothing() {
+    let node = RabbitMq::start();
+    let ci = FakeTaskcluster::start().await;
+    let publisher = Publisher::at(node.admin_url());
+    let setting = Setting::new(node.port(), "worm", &ci);
+    let installation = Installation::new(&setting.toml(), LIVE);
+    let daemon = installation.start_ready().await;
+    let tree = Tree::new(&ci, "worm", *GREEN.start());
+    publisher.publish(&pushes(&tree, &[LABEL]));
+    daemon
+        .counts("sheriffd_events_received_total{event=\"push.created\"}", 1.0)
+        .await;
+    daemon.signal("TERM");
+    daemon.ends().await;
+
+    // The first pages say that it is a store of ours; behind them everything is overwritten.
+    let path = installation.path("sheriffd.db");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let from = 4096.min(bytes.len());
+    bytes[from..].fill(0xa5);
+    std::fs::write(&path, bytes).unwrap();
+    let orange = turns_orange(&tree, LABEL);
+    publisher.publish(&orange);
+    let (status, said) = installation.launch().ends().await;
+    assert_eq!(status.code(), Some(69), "{said}");
+    assert!(said.contains("malformed"), "{said}");
+    assert_eq!(left_in(&node, &setting.queue()).await as usize, orange.len());
+    assert_eq!(ci.deeds().len(), 0);
+}

@@ -174,3 +174,75 @@ fn a_failure_with_another_signature_is_no_failure_of_this_one() {
     assert_eq!(tree.decided(), ["no-gap", "opened"]);
     assert_eq!(tree.asked(), [(13, 1)]);
 }
+
+#[test]
+fn on_a_ci_that_takes_everything_and_runs_nothing_a_case_ends_says_so_and_asks_for_nothing_twice() {
+    let mut tree = Tree::new(14, BACKFILL);
+    tree.see([run("L").on(11).passed(), run("L").on(14).failed()]);
+    for _ in 0..20 {
+        tree.ci_accepts();
+        tree.wait(Duration::from_secs(3 * 3_600));
+        tree.ci_has_run_nothing();
+        tree.wake();
+        if tree.verdict(CaseId(1)).is_some() {
+            break;
+        }
+    }
+    let case = tree.only_case();
+    let verdict = case.verdict.expect("it ends");
+    assert!(
+        matches!(verdict.kind.as_str(), "undecided" | "not-possible"),
+        "{}",
+        verdict.kind
+    );
+    assert!(verdict.why.contains("did not run"), "{}", verdict.why);
+    let mut pushes: Vec<u64> = tree.actions(case.id).iter().map(|action| action.push.0).collect();
+    let asked = pushes.len();
+    pushes.sort_unstable();
+    pushes.dedup();
+    assert_eq!(pushes.len(), asked, "no push is asked for twice");
+}
+
+#[test]
+fn what_a_person_dropped_is_not_decided_again() {
+    let mut tree = Tree::new(14, BACKFILL);
+    tree.see([run("L").on(11).passed(), run("L").on(14).failed()]);
+    for _ in 0..20 {
+        tree.a_person_drops_everything();
+        tree.wake();
+    }
+    assert!(tree.verdict(CaseId(1)).is_some(), "it ends instead of asking for ever");
+}
+
+#[test]
+fn a_hunts_jobs_that_the_machinery_lost_are_spent_all_the_same() {
+    let rules = "
+version: 1
+rules:
+  - name: hunt
+    on: job.finished
+    match: { outcome: failed }
+    open: { kind: until-hit, rate: 0.01, max_jobs: 5 }
+    mode: live
+";
+    let mut tree = Tree::new(3, rules);
+    tree.see([run("L").on(3).failed()]);
+    for round in 0..9 {
+        tree.ci_accepts();
+        for (place, (push, times)) in tree.asked().into_iter().enumerate() {
+            for job in 0..times {
+                let action = format!("action-C1.{}.1", place + 1);
+                tree.see([run("L")
+                    .on(push)
+                    .made_by(&action)
+                    .task(&format!("{place}-{job}"))
+                    .ended(Outcome::Infra)]);
+            }
+        }
+        tree.wait(Duration::from_secs(60 * (round + 1)));
+        tree.wake();
+    }
+    let asked: u32 = tree.asked().iter().map(|(_, times)| times).sum();
+    assert!(asked <= 5, "{asked} jobs were asked for");
+    assert_eq!(tree.verdict(CaseId(1)), Some("undecided"));
+}

@@ -7,7 +7,7 @@ use sheriffd::engine::settings::EngineSettings;
 use sheriffd::engine::{Engine, Note, Patience};
 use sheriffd::event::{
     BackendName, CaseId, CausedBy, Changeset, Chunk, Duration, Event, JobEvent, JobFacts, Label, Outcome, Project,
-    PushEvent, PushId, Revision, RunKey, RunState, Signature, TaskId, Timestamp,
+    PushEvent, PushId, Reason, Revision, RunKey, RunState, Signature, TaskId, Timestamp,
 };
 use sheriffd::rules::RuleSet;
 use sheriffd::store::sqlite::{CaseFilter, SqliteStore};
@@ -330,6 +330,36 @@ impl Tree {
                     let key = due.request.key;
                     books.begin_sending(key, "tc", 0, now, now.plus(Duration::from_secs(60)))?;
                     books.accepted(key, None, None, now)?;
+                }
+                Ok(())
+            })
+            .unwrap();
+    }
+
+    /// Everything that waits is given up because of a pause that drops.
+    pub fn a_person_drops_everything(&mut self) {
+        let now = self.now;
+        self.store
+            .transact(|books| {
+                for due in books.queued(now, 1_000)? {
+                    let key = due.request.key;
+                    books.drop_queued(key, Reason::Paused, "a person: enough", now)?;
+                    books.wake_case(key, now)?;
+                }
+                Ok(())
+            })
+            .unwrap();
+    }
+
+    /// Everything that was accepted ran nothing, and the CI says that it did its part.
+    pub fn ci_has_run_nothing(&mut self) {
+        let now = self.now;
+        self.store
+            .transact(|books| {
+                for missing in books.missing(now.plus(Duration::from_secs(1)), now, 1_000)? {
+                    let key = missing.due.request.key;
+                    books.overdue(key, "none of its jobs appeared", now)?;
+                    books.wake_case(key, now)?;
                 }
                 Ok(())
             })

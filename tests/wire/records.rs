@@ -67,6 +67,7 @@ fn line(event: &Event) -> String {
             )
         }
         Event::PerfAlert(alert) => format!("{alert:?}"),
+        Event::Timer(tick) => format!("{tick:?}"),
     }
 }
 

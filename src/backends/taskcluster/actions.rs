@@ -7,6 +7,8 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::net::http::quote;
+
 /// The tags of a task.
 pub type Tags = Map<String, Value>;
 
@@ -116,7 +118,7 @@ impl From<WireAction> for Action {
 impl ActionsFile {
     /// Reads the artifact.
     pub fn parse(bytes: &[u8]) -> Result<ActionsFile, ActionsError> {
-        let shape = |error: serde_json::Error| ActionsError::Shape(error.to_string());
+        let shape = |error: serde_json::Error| ActionsError::Shape(quote(&error.to_string()));
         let value: Value = serde_json::from_slice(bytes).map_err(shape)?;
         // The version comes first: another version may have another shape.
         match value.get("version").and_then(Value::as_u64) {

@@ -231,8 +231,9 @@ impl Checker<'_> {
             "estimate" => {
                 error("`estimate` is no value by itself".to_owned()).expected("`estimate.hours` or `estimate.jobs`")
             }
-            "each" => error("there is no `each` here".to_owned())
-                .expected("`for_each` in the rule, and a place that is looked at once for each of its elements"),
+            "each" => error("there is no `each` here".to_owned()).suggest(
+                "it is the element of the rule's `for_each`, in texts of `open` and in `approve: { when: … }`",
+            ),
             _ => {
                 let error = error(format!("there is no `{name}`"));
                 let field = self.scope.kinds.iter().any(|kind| field(*kind, name).is_some());

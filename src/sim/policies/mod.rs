@@ -149,3 +149,32 @@ pub fn report(table: Table, seed: u64, trials: u32) -> Report {
         Table::Baseline => others::baseline(seed, trials.saturating_mul(10)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows as they stand in the documentation.
+    fn rows(report: &Report) -> Vec<String> {
+        let rows = report.rows.iter();
+        rows.map(|cells| format!("| {} |", cells.join(" | "))).collect()
+    }
+
+    #[test]
+    fn the_computed_rows_of_the_documentation_are_those_that_are_printed() {
+        let documentation = include_str!("../../../docs/decisions.md");
+        let validate = rows(&report(Table::Validate, 1, 1));
+        let lower_bound = rows(&culprit::policies(1, 0)).swap_remove(0);
+        let computed = rows(&report(Table::UntilHit, 1, 1))
+            .into_iter()
+            // The rest of that table is sampled.
+            .chain(validate.into_iter().filter(|row| !row.contains("six platforms")))
+            .chain([lower_bound]);
+        for row in computed {
+            assert!(
+                documentation.contains(&row),
+                "docs/decisions.md does not have the row {row}"
+            );
+        }
+    }
+}

@@ -1,8 +1,8 @@
 //! The posterior over the culprit, with what it says of the next run under each hypothesis.
 
 use super::super::math::ln_sum_exp;
-use super::super::rates::{Counts, Grid, Strays, Summary};
-use super::rise::Overlap;
+use super::super::rates::{Counts, Grid, Strays, Summary, Weights};
+use super::rise::{Low, Overlap};
 use super::{Belief, Evidence, Problem};
 
 /// What a hypothesis expects of the next run on one side of the culprit: a Beta distribution by its mean and its
@@ -72,7 +72,7 @@ impl Posterior {
             None => (Strays::FEW, Overlap::new(p0, p1)),
         };
         let seen: Vec<Counts> = evidence.iter().map(|e| Counts::new(e.failed, e.passed)).collect();
-        let mut weights = Vec::new();
+        let mut weights = Weights::default();
 
         // Side p0: history, then the candidates before c, for c = 1..=N; all of it and the tail for c = N+1.
         let mut belief = p0.belief();
@@ -80,8 +80,9 @@ impl Posterior {
         before.push(belief.summary());
         belief.see(problem.history);
         before.push(belief.weigh(&mut weights));
-        let mut high = vec![overlap.high(&weights)];
-        // Where each candidate's entry in `high` is: neighbours without runs between them share one.
+        let mut high = Vec::with_capacity(overlap.len() * (n + 1));
+        overlap.high(&weights, &mut high);
+        // Where each candidate's part of `high` starts: neighbours without runs between them share one.
         let mut high_of = vec![0];
         for (index, counts) in seen.iter().enumerate() {
             let last = index + 1 == n;
@@ -94,11 +95,11 @@ impl Posterior {
             }
             if last || ran {
                 before.push(belief.weigh(&mut weights));
-                high.push(overlap.high(&weights));
+                overlap.high(&weights, &mut high);
             } else {
                 before.push(before[index + 1]);
             }
-            high_of.push(high.len() - 1);
+            high_of.push(high.len() - overlap.len());
         }
 
         // Side p1, the other way round: tail, then the candidates from c on, and all of it with the history for c = 0.
@@ -107,15 +108,17 @@ impl Posterior {
         after.push(belief.summary());
         belief.see(problem.tail);
         let mut latest = belief.weigh(&mut weights);
-        let mut low = overlap.low(&weights, p1);
+        let mut low = Low::new();
+        overlap.low(&weights, p1, &mut low);
         for (index, counts) in seen.iter().enumerate().rev() {
             if counts.total() > 0 {
                 belief.see(*counts);
                 latest = belief.weigh(&mut weights);
-                low = overlap.low(&weights, p1);
+                overlap.low(&weights, p1, &mut low);
             }
             let mut own = latest;
-            overlap.condition((&mut before[index + 1], &high[high_of[index]]), (&mut own, &low));
+            let own_high = &high[high_of[index]..high_of[index] + overlap.len()];
+            overlap.condition((&mut before[index + 1], own_high), (&mut own, &low));
             after.push(own);
         }
         belief.see(problem.history);

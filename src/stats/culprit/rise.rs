@@ -4,7 +4,7 @@
 //! rise are taken out of the joint belief under each culprit. Without this a job that fails at 5 % everywhere keeps
 //! every push a suspect: "from here on at 6 %" explains all runs as well, and no budget tells the two apart.
 
-use super::super::rates::{Grid, Summary};
+use super::super::rates::{Grid, Summary, Weights};
 
 /// The factor by which a culprit raises the failure rate at least.
 ///
@@ -26,9 +26,6 @@ pub(super) struct Overlap {
     ln_prior: f64,
 }
 
-/// What the p0 side of a culprit has of the overlap: the probability of each high point.
-pub(super) type High = Vec<f64>;
-
 /// What the p1 side of a culprit has of the overlap, for each high point: (P(no rise from it), that part of the mean).
 pub(super) type Low = Vec<(f64, f64)>;
 
@@ -45,11 +42,11 @@ impl Overlap {
             high: rates().skip(first).collect(),
             ln_prior: 0.0,
         };
-        let mut weights = Vec::new();
+        let (mut weights, mut high, mut low) = (Weights::default(), Vec::new(), Low::new());
         let mut before = p0.belief().weigh(&mut weights);
-        let high = overlap.high(&weights);
+        overlap.high(&weights, &mut high);
         let mut after = p1.belief().weigh(&mut weights);
-        let low = overlap.low(&weights, p1);
+        overlap.low(&weights, p1, &mut low);
         let unconditioned = before.ln_likelihood;
         overlap.condition((&mut before, &high), (&mut after, &low));
         overlap.ln_prior = before.ln_likelihood - unconditioned;
@@ -65,28 +62,34 @@ impl Overlap {
         }
     }
 
-    /// Takes the high points out of the weights of a p0 side.
-    pub fn high(&self, weights: &[f64]) -> High {
-        weights.iter().skip(self.first).take(self.high.len()).copied().collect()
+    /// How many high points there are.
+    pub fn len(&self) -> usize {
+        self.high.len()
     }
 
-    /// Sums the low points of a p1 side with these weights and rates.
-    pub fn low(&self, weights: &[f64], p1: &Grid) -> Low {
-        let mut points = weights.iter().zip(p1.rates());
+    /// Appends the probabilities of the high points to `all`: what the p0 side of a culprit has of the overlap.
+    pub fn high(&self, weights: &Weights, all: &mut Vec<f64>) {
+        let points = weights.points.iter().skip(self.first).take(self.len());
+        all.extend(points.map(|weight| weight / weights.whole));
+    }
+
+    /// Sums the low points of a p1 side.
+    pub fn low(&self, weights: &Weights, p1: &Grid, low: &mut Low) {
+        let mut points = weights.points.iter().zip(p1.rates());
         let (mut taken, mut mass, mut mean) = (0, 0.0, 0.0);
-        let up_to = |(_, count): &(f64, usize)| {
+        low.clear();
+        for (_, count) in &self.high {
             for (weight, rate) in points.by_ref().take(count - taken) {
                 mass += weight;
                 mean += weight * rate;
             }
             taken = *count;
-            (mass, mean)
-        };
-        self.high.iter().map(up_to).collect()
+            low.push((mass / weights.whole, mean / weights.whole));
+        }
     }
 
     /// Leaves only rises in what the two sides of one culprit say; its likelihood goes to the p0 side.
-    pub fn condition(&self, (before, high): (&mut Summary, &High), (after, low): (&mut Summary, &Low)) {
+    pub fn condition(&self, (before, high): (&mut Summary, &[f64]), (after, low): (&mut Summary, &Low)) {
         let (mut kept, mut p0, mut p1) = (1.0, before.mean, after.mean);
         for ((weight, (mass, mean)), (rate, _)) in high.iter().zip(low).zip(&self.high) {
             kept -= weight * mass;
@@ -128,16 +131,19 @@ mod tests {
         ) {
             let (p0, p1) = (Grid::before(), Grid::after().at_least(min_rate));
             let overlap = Overlap::new(p0, &p1);
-            let (mut w0, mut w1) = (Vec::new(), Vec::new());
+            let (mut w0, mut w1) = (Weights::default(), Weights::default());
             let (mut before, mut after) = (p0.belief(), p1.belief());
             before.see(Counts::new(early.0, early.1));
             after.see(Counts::new(late.0, late.1));
             let (mut before, mut after) = (before.weigh(&mut w0), after.weigh(&mut w1));
             let unconditioned = before.ln_likelihood;
-            let (high, low) = (overlap.high(&w0), overlap.low(&w1, &p1));
+            let (mut high, mut low) = (Vec::new(), Low::new());
+            overlap.high(&w0, &mut high);
+            overlap.low(&w1, &p1, &mut low);
             overlap.condition((&mut before, &high), (&mut after, &low));
 
-            let (kept, mean0, mean1) = by_pairs(p0, &w0, &p1, &w1);
+            let shares = |weights: &Weights| -> Vec<f64> { weights.points.iter().map(|w| w / weights.whole).collect() };
+            let (kept, mean0, mean1) = by_pairs(p0, &shares(&w0), &p1, &shares(&w1));
             prop_assume!(kept > 1e-6);
             let prior0: Vec<f64> = p0.iter().map(|(_, weight)| weight).collect();
             let prior1: Vec<f64> = p1.iter().map(|(_, weight)| weight).collect();

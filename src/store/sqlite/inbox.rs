@@ -89,6 +89,17 @@ impl Books<'_> {
         Ok(taken)
     }
 
+    /// Whether an event waits for facts, by its identity.
+    ///
+    /// # Errors
+    /// The store is busy or damaged.
+    pub fn is_waiting(&mut self, what: &str) -> Result<bool, LedgerError> {
+        self.tx
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM inbox WHERE what = ?1)")
+            .and_then(|mut statement| statement.query_row([what], |row| row.get(0)))
+            .map_err(sql)
+    }
+
     /// Takes an event out of the inbox: it was applied with its facts.
     ///
     /// # Errors

@@ -849,7 +849,7 @@ impl Ledger for Books<'_> {
         self.find_held(rule, key)
     }
 
-    fn hold(&mut self, held: &Held) -> Result<(), LedgerError> {
+    fn hold_event(&mut self, held: &Held) -> Result<(), LedgerError> {
         self.keep_held(held)
     }
 

@@ -66,6 +66,7 @@ const NAMES_KEPT: usize = 200_000;
 pub struct SqliteStore {
     connection: Connection,
     names: Names,
+    refuses_next_commit: bool,
 }
 
 /// Numbers of interned names. Nested, so that a look-up borrows the name it looks for.
@@ -219,7 +220,13 @@ impl SqliteStore {
         Ok(SqliteStore {
             connection,
             names: Names::default(),
+            refuses_next_commit: false,
         })
+    }
+
+    /// Lets the next transaction do its work and then fail, as on a disk that is full: for simulations.
+    pub fn refuse_next_commit(&mut self) {
+        self.refuses_next_commit = true;
     }
 
     /// Forgets the names in memory: those that were interned in a transaction that did not commit do not exist.
@@ -236,6 +243,7 @@ impl SqliteStore {
         work: impl FnOnce(&mut Books<'_>) -> Result<R, LedgerError>,
     ) -> Result<R, LedgerError> {
         self.names.bound();
+        let is_refused = std::mem::take(&mut self.refuses_next_commit);
         let outcome = (|| {
             let transaction = self
                 .connection
@@ -243,6 +251,9 @@ impl SqliteStore {
                 .map_err(sql)?;
             let mut books = Books::new(&transaction, &mut self.names);
             let answer = work(&mut books)?;
+            if is_refused {
+                return Err(LedgerError::Busy("the simulated disk is full".into()));
+            }
             transaction.commit().map_err(sql)?;
             Ok(answer)
         })();
@@ -319,6 +330,24 @@ mod tests {
             store.connection.execute(again, []).is_err(),
             "a run is in the books once"
         );
+    }
+
+    #[test]
+    fn requests_whose_jobs_are_missing_are_found_by_their_open_cases() {
+        let store = SqliteStore::in_memory().unwrap();
+        let mut statement = store
+            .connection
+            .prepare(
+                "EXPLAIN QUERY PLAN SELECT 1 FROM cases CROSS JOIN actions ON actions.case_id = cases.id
+                 WHERE cases.verdict IS NULL AND actions.state = 'accepted'",
+            )
+            .unwrap();
+        let plan: Vec<String> = statement
+            .query_map([], |row| row.get(3))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        assert!(plan[1].contains("(case_id=?)"), "{plan:?}");
     }
 
     #[test]

@@ -7,6 +7,9 @@ use super::{Books, json, sql};
 use crate::engine::ledger::{CaseRow, LedgerError};
 use crate::event::{ActionKey, CaseKind, Cause, Duration, JobRequest, Reason, TaskId, Timestamp};
 
+/// How long a request is looked for whose fate is not known.
+const LOOKED_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// A request in the outbox.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Due {
@@ -138,19 +141,61 @@ impl Books<'_> {
         )
     }
 
-    /// Requests whose fate is not known and which may be looked for now: those in doubt, and those whose
-    /// dispatcher did not come back within its lease.
+    /// Takes the requests whose fate is not known and which may be looked for now: those in doubt, and those whose
+    /// dispatcher did not come back within its lease. Nobody else looks for them until `lease` has passed, and what comes
+    /// of an earlier attempt is no longer heard, unless it is an answer of the CI. What was sent over a week ago is left as
+    /// it is: no CI remembers it.
     ///
     /// # Errors
     /// The store is busy or damaged.
-    pub fn doubtful(&mut self, now: Timestamp, limit: u32) -> Result<Vec<Due>, LedgerError> {
-        self.dues(
+    pub fn take_doubtful(&mut self, now: Timestamp, lease: Timestamp, limit: u32) -> Result<Vec<Due>, LedgerError> {
+        let mut doubtful = self.dues(
             &format!(
-                "SELECT {DUE} FROM {DUE_TABLES} WHERE (actions.state = 'in-doubt' AND actions.not_before <= ?1)
+                "SELECT {DUE} FROM {DUE_TABLES} WHERE (actions.state = 'in-doubt' AND actions.not_before <= ?1
+                    AND actions.not_before <= actions.sent_at + ?3)
                  OR (actions.state = 'sending' AND actions.lease < ?1) ORDER BY actions.id LIMIT ?2"
             ),
-            params![now.0, limit],
-        )
+            params![now.0, limit, LOOKED_FOR.as_millis() as i64],
+        )?;
+        for due in &mut doubtful {
+            let key = due.request.key;
+            due.attempts += 1;
+            self.tx
+                .prepare_cached(
+                    "UPDATE actions SET state = 'in-doubt', reason = 'in-doubt', lease = NULL, not_before = ?4,
+                        attempts = ?5
+                     WHERE case_id = ?1 AND step = ?2 AND slot = ?3",
+                )
+                .and_then(|mut statement| {
+                    statement.execute(params![key.case.0, key.step, key.slot, lease.0, due.attempts])
+                })
+                .map_err(sql)?;
+        }
+        Ok(doubtful)
+    }
+
+    /// When the next thing is due that needs no message: a request to send or to look for, facts to fetch, a case to
+    /// wake. For whoever lets time stand still in between.
+    ///
+    /// # Errors
+    /// The store is busy or damaged.
+    pub fn next_due(&mut self) -> Result<Option<Timestamp>, LedgerError> {
+        self.tx
+            .prepare_cached(
+                "SELECT MIN(due) FROM (
+                    SELECT MIN(not_before) AS due FROM actions WHERE state = 'queued'
+                    UNION ALL SELECT MIN(not_before) FROM actions
+                        WHERE state = 'in-doubt' AND not_before <= sent_at + ?1
+                    UNION ALL SELECT MIN(lease) FROM actions WHERE state = 'sending'
+                    UNION ALL SELECT MIN(next_try) FROM inbox
+                    UNION ALL SELECT MIN(wake_at) FROM cases WHERE verdict IS NULL)",
+            )
+            .and_then(|mut statement| {
+                statement.query_row([LOOKED_FOR.as_millis() as i64], |row| {
+                    Ok(row.get::<_, Option<i64>>(0)?.map(Timestamp))
+                })
+            })
+            .map_err(sql)
     }
 
     /// Requests that were accepted, were sent before a moment, and whose jobs have not all appeared; those that were
@@ -161,9 +206,11 @@ impl Books<'_> {
     pub fn missing(&mut self, sent_before: Timestamp, now: Timestamp, limit: u32) -> Result<Vec<Missing>, LedgerError> {
         self.tx
             .prepare_cached(&format!(
-                "SELECT {DUE}, actions.receipt, {ARRIVED} FROM {DUE_TABLES}
-                 WHERE actions.state = 'accepted' AND actions.sent_at < ?1 AND actions.not_before <= ?2
-                    AND actions.times > {ARRIVED} AND cases.verdict IS NULL
+                // The open cases come first: they are few, and accepted requests are kept for ever.
+                "SELECT {DUE}, actions.receipt, {ARRIVED}
+                 FROM cases CROSS JOIN actions ON actions.case_id = cases.id
+                 WHERE cases.verdict IS NULL AND actions.state = 'accepted' AND actions.sent_at < ?1
+                    AND actions.not_before <= ?2 AND actions.times > {ARRIVED}
                  ORDER BY actions.id LIMIT ?3"
             ))
             .and_then(|mut statement| {
@@ -259,40 +306,23 @@ impl Books<'_> {
             .map_err(sql)
     }
 
-    /// The CI said no, for good: nothing was asked for, nothing is charged.
+    /// The CI said no to this attempt, for good: nothing was asked for, nothing is charged.
     ///
     /// # Errors
     /// The store is busy or damaged.
-    pub fn refused(&mut self, key: ActionKey, reason: Reason, detail: &str, now: Timestamp) -> Result<(), LedgerError> {
+    pub fn refused(
+        &mut self,
+        key: ActionKey,
+        attempt: u32,
+        reason: Reason,
+        detail: &str,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
         self.tx
             .prepare_cached(
                 "UPDATE actions SET state = 'refused', reason = ?4, detail = ?5, sent_at = NULL, lease = NULL,
                     settled_at = ?6
-                 WHERE case_id = ?1 AND step = ?2 AND slot = ?3 AND state IN ('queued', 'sending', 'in-doubt')",
-            )
-            .and_then(|mut statement| {
-                statement.execute(params![key.case.0, key.step, key.slot, reason.as_str(), detail, now.0])
-            })
-            .map(drop)
-            .map_err(sql)
-    }
-
-    /// Nothing was asked for, for certain: the request goes back into the queue and is not charged.
-    ///
-    /// # Errors
-    /// The store is busy or damaged.
-    pub fn requeue(
-        &mut self,
-        key: ActionKey,
-        reason: Reason,
-        detail: &str,
-        not_before: Timestamp,
-    ) -> Result<(), LedgerError> {
-        self.tx
-            .prepare_cached(
-                "UPDATE actions SET state = 'queued', reason = ?4, detail = ?5, sent_at = NULL, lease = NULL,
-                    not_before = ?6
-                 WHERE case_id = ?1 AND step = ?2 AND slot = ?3 AND state IN ('sending', 'in-doubt')",
+                 WHERE case_id = ?1 AND step = ?2 AND slot = ?3 AND state IN ('sending', 'in-doubt') AND attempts = ?7",
             )
             .and_then(|mut statement| {
                 statement.execute(params![
@@ -301,26 +331,66 @@ impl Books<'_> {
                     key.slot,
                     reason.as_str(),
                     detail,
-                    not_before.0
+                    now.0,
+                    attempt
                 ])
             })
             .map(drop)
             .map_err(sql)
     }
 
-    /// The request was sent and what became of it is not known: it stays charged, and is looked for at `not_before`.
+    /// Nothing came of this attempt, for certain: the request goes back into the queue and is not charged. Where somebody
+    /// else has taken it up since, what became of this attempt says nothing.
     ///
     /// # Errors
     /// The store is busy or damaged.
-    pub fn in_doubt(&mut self, key: ActionKey, detail: &str, not_before: Timestamp) -> Result<(), LedgerError> {
+    pub fn requeue(
+        &mut self,
+        key: ActionKey,
+        attempt: u32,
+        reason: Reason,
+        detail: &str,
+        not_before: Timestamp,
+    ) -> Result<(), LedgerError> {
         self.tx
             .prepare_cached(
-                "UPDATE actions SET state = 'in-doubt', reason = 'in-doubt', detail = ?4, lease = NULL, not_before = ?5,
-                    attempts = attempts + 1
-                 WHERE case_id = ?1 AND step = ?2 AND slot = ?3 AND state IN ('sending', 'in-doubt')",
+                "UPDATE actions SET state = 'queued', reason = ?4, detail = ?5, sent_at = NULL, lease = NULL,
+                    not_before = ?6
+                 WHERE case_id = ?1 AND step = ?2 AND slot = ?3 AND state IN ('sending', 'in-doubt') AND attempts = ?7",
             )
             .and_then(|mut statement| {
-                statement.execute(params![key.case.0, key.step, key.slot, detail, not_before.0])
+                statement.execute(params![
+                    key.case.0,
+                    key.step,
+                    key.slot,
+                    reason.as_str(),
+                    detail,
+                    not_before.0,
+                    attempt
+                ])
+            })
+            .map(drop)
+            .map_err(sql)
+    }
+
+    /// This attempt was sent and what became of it is not known: it stays charged, and is looked for at `not_before`.
+    ///
+    /// # Errors
+    /// The store is busy or damaged.
+    pub fn in_doubt(
+        &mut self,
+        key: ActionKey,
+        attempt: u32,
+        detail: &str,
+        not_before: Timestamp,
+    ) -> Result<(), LedgerError> {
+        self.tx
+            .prepare_cached(
+                "UPDATE actions SET state = 'in-doubt', reason = 'in-doubt', detail = ?4, lease = NULL, not_before = ?5
+                 WHERE case_id = ?1 AND step = ?2 AND slot = ?3 AND state IN ('sending', 'in-doubt') AND attempts = ?6",
+            )
+            .and_then(|mut statement| {
+                statement.execute(params![key.case.0, key.step, key.slot, detail, not_before.0, attempt])
             })
             .map(drop)
             .map_err(sql)

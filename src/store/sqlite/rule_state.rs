@@ -193,3 +193,66 @@ impl Books<'_> {
             .map_err(sql)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::ledger::Ledger as _;
+    use crate::event::{Event, Project, RequestEvent, RequestKind};
+    use crate::store::sqlite::SqliteStore;
+
+    fn held(key: &str, due: i64) -> Held {
+        Held {
+            rule: "r".to_owned(),
+            key: key.to_owned(),
+            since: Timestamp(1),
+            due: Timestamp(due),
+            count: 2,
+            event: Event::Request(Box::new(RequestEvent {
+                project: Project::from("try"),
+                push: None,
+                revision: None,
+                requester: None,
+                kind: RequestKind::FillPush,
+            })),
+        }
+    }
+
+    #[test]
+    fn what_rules_hold_back_and_when_they_ran_outlives_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.sqlite");
+        let mut store = SqliteStore::open(&path).unwrap();
+        store
+            .transact(|books| {
+                books.hold_event(&held("late", 30))?;
+                books.hold_event(&held("a", 5))?;
+                books.hold_event(&held("a", 20))?;
+                books.set_last_tick("r", Timestamp(7))?;
+                books.set_last_tick("r", Timestamp(9))
+            })
+            .unwrap();
+        drop(store);
+        let mut store = SqliteStore::open(&path).unwrap();
+        store
+            .transact(|books| {
+                assert_eq!(
+                    books.held("r", "a")?,
+                    Some(held("a", 20)),
+                    "the later one replaces the earlier"
+                );
+                assert_eq!(books.take_held(Timestamp(19), 10)?, []);
+                assert_eq!(
+                    books.take_held(Timestamp(30), 1)?,
+                    [held("a", 20)],
+                    "the most overdue first"
+                );
+                assert_eq!(books.take_held(Timestamp(30), 10)?, [held("late", 30)]);
+                assert_eq!(books.take_held(Timestamp(30), 10)?, [], "and each once");
+                assert_eq!(books.last_tick("r")?, Some(Timestamp(9)));
+                assert_eq!(books.last_tick("other")?, None);
+                Ok(())
+            })
+            .unwrap();
+    }
+}

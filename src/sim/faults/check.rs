@@ -1,0 +1,253 @@
+//! What has to hold, whatever goes wrong. Each check says in words what is broken.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
+use serde_json::Value;
+
+use super::chance::lock;
+use super::ci::{Ci, Deed, NAME, Runs};
+use super::plan::{Fault, Scenario};
+use crate::dispatch::limits::Limits;
+use crate::engine::ledger::{ActionState, CaseRow, Ledger as _, LedgerError};
+use crate::event::{BackendName, CausedBy, Duration, Event, JobEvent, RunKey, TaskId};
+use crate::store::sqlite::{Books, CaseFilter, SqliteStore};
+
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// Cases of a story at most.
+const CASES: u32 = 10_000;
+
+/// Reads the books behind everybody's back.
+pub(super) fn look<R>(
+    store: &Mutex<SqliteStore>,
+    question: impl FnOnce(&mut Books<'_>) -> Result<R, LedgerError>,
+) -> Result<R, LedgerError> {
+    lock(store).transact(question)
+}
+
+/// An acknowledged message's effects, or the message itself, are in the books.
+pub(super) fn acknowledged_is_durable(
+    books: &mut Books<'_>,
+    ci: &Ci,
+    events: &[Event],
+) -> Result<Vec<String>, LedgerError> {
+    let mut breaches = Vec::new();
+    for event in events {
+        match event {
+            Event::Job(job) if ci.world.definition(&job.run.task).is_some() => {
+                if !is_kept(books, job)? {
+                    breaches.push(format!(
+                        "the message that run {} is {} was acknowledged, and is not in the books",
+                        job.run,
+                        job.state.as_str()
+                    ));
+                }
+            }
+            Event::Push(push) if books.push_of(&push.project, &push.revision)? != push.push => {
+                breaches.push(format!(
+                    "push {} was acknowledged, and is not in the books",
+                    push.revision
+                ));
+            }
+            _ => {}
+        }
+    }
+    Ok(breaches)
+}
+
+fn is_kept(books: &mut Books<'_>, job: &JobEvent) -> Result<bool, LedgerError> {
+    if books.run(&job.run)?.is_some_and(|row| row.state >= job.state) {
+        return Ok(true);
+    }
+    books.is_waiting(&format!("{}:{}", job.run, job.state.as_str()))
+}
+
+/// Nothing that was sent exceeds a limit. Windows are those of the true time: where the wall clock jumps, a daemon that
+/// starts anew cannot know of it, and only limits without a window are looked at.
+pub(super) fn limits_hold(scenario: &Scenario, ci: &Ci, from: usize) -> Vec<String> {
+    let Limits {
+        jobs_per_hour,
+        jobs_per_day,
+        jobs_per_label_per_day,
+        jobs_per_project_per_day,
+        jobs_per_push,
+        ..
+    } = scenario.limits;
+    let is_timed = scenario.chance(Fault::ClockJump) == 0.0;
+    let mut breaches = Vec::new();
+    // What never runs is not charged once it is given up, and what runs after that nobody could expect.
+    let comes = |deed: &&Deed| deed.runs == Runs::Soon;
+    for deed in ci.deeds.iter().skip(from).filter(comes) {
+        let mut over = |what: &str, limit: Option<u64>, window: Option<Duration>, same: &dyn Fn(&Deed) -> bool| {
+            let Some(limit) = limit.filter(|_| is_timed || window.is_none()) else {
+                return;
+            };
+            let since = window.map(|window| deed.sent_at.minus(window));
+            let jobs: u64 = ci
+                .deeds
+                .iter()
+                .filter(comes)
+                .filter(|other| same(other) && other.sent_at <= deed.sent_at)
+                .filter(|other| since.is_none_or(|since| other.sent_at > since))
+                .map(|other| u64::from(other.request.times))
+                .sum();
+            if jobs > limit {
+                breaches.push(format!("{}: {jobs} jobs {what}, {limit} are allowed", deed.request.key));
+            }
+        };
+        let platform = |deed: &Deed| platform_of(deed.request.label.as_str()).to_owned();
+        let of_platform = platform(deed);
+        over("in an hour", jobs_per_hour, Some(HOUR), &|_| true);
+        over("in a day", jobs_per_day, Some(DAY), &|_| true);
+        over("in a day in the project", jobs_per_project_per_day, Some(DAY), &|_| {
+            true
+        });
+        over("in a day of the label", jobs_per_label_per_day, Some(DAY), &|other| {
+            other.request.label == deed.request.label
+        });
+        let budget = u64::from(scenario.budget);
+        over("in a day of the platform's budget", Some(budget), Some(DAY), &|other| {
+            platform(other) == of_platform
+        });
+        over("on the push", jobs_per_push, None, &|other| {
+            other.request.push == deed.request.push
+        });
+    }
+    breaches
+}
+
+fn platform_of(label: &str) -> &str {
+    let label = label.strip_prefix("test-").unwrap_or(label);
+    label.split('/').next().unwrap_or(label)
+}
+
+/// No more requests went out in any window than the rate allows.
+pub(super) fn rate_holds(scenario: &Scenario, ci: &Ci, from: usize) -> Vec<String> {
+    if scenario.chance(Fault::ClockJump) > 0.0 {
+        return Vec::new();
+    }
+    let rate = scenario.limits.requests_per_second;
+    let at_once = rate.floor().max(1.0);
+    let mut breaches = Vec::new();
+    for (index, end) in ci.sent.iter().enumerate().skip(from) {
+        for (first, start) in ci.sent.iter().take(index + 1).enumerate() {
+            let sent = (index - first + 1) as f64;
+            let window = end.since(*start);
+            if sent > at_once + rate * window.as_secs_f64() + 1e-6 {
+                breaches.push(format!("{sent} requests went out within {window:?} at {rate} a second"));
+            }
+        }
+    }
+    breaches
+}
+
+/// Every case that was opened: by a run that sheriffd did not cause.
+pub(super) fn opened_by_others(case: &CaseRow, ci: &Ci) -> Option<String> {
+    let opened_by = case.opened_by.as_ref()?;
+    let key = ci.ours.get(parent_of(ci, &opened_by.task)?)?;
+    Some(format!(
+        "{} was opened by run {opened_by}, which is ours ({key})",
+        case.id
+    ))
+}
+
+fn parent_of<'a>(ci: &'a Ci, task: &TaskId) -> Option<&'a TaskId> {
+    let job = ci.world.jobs().iter().find(|job| job.task == *task)?;
+    Some(&job.parent)
+}
+
+/// All cases.
+pub(super) fn cases(books: &mut Books<'_>) -> Result<Vec<CaseRow>, LedgerError> {
+    books.cases(&CaseFilter {
+        limit: CASES,
+        ..CaseFilter::default()
+    })
+}
+
+/// No case asks for more jobs than it may. Jobs that were given up because they did not come are not among them.
+pub(super) fn case_limit_holds(books: &mut Books<'_>, case: &CaseRow, ci: &Ci) -> Result<Option<String>, LedgerError> {
+    let has_given_up = books
+        .actions_of(case.id)?
+        .iter()
+        .any(|action| action.state == ActionState::Overdue);
+    let asked: u32 = ci
+        .deeds
+        .iter()
+        .filter(|deed| deed.request.key.case == case.id)
+        .map(|deed| deed.request.times)
+        .sum();
+    let allowed = case.params.max_jobs();
+    Ok(
+        (asked > allowed && !has_given_up)
+            .then(|| format!("{} asked for {asked} jobs, {allowed} are allowed", case.id)),
+    )
+}
+
+/// What has to be so once everything has come to rest.
+pub(super) fn at_rest(books: &mut Books<'_>, scenario: &Scenario, ci: &Ci) -> Result<Vec<String>, LedgerError> {
+    let mut breaches = Vec::new();
+    for case in cases(books)? {
+        if case.verdict.is_none() {
+            breaches.push(format!("{} never ends: {}", case.id, case.why));
+        }
+        for action in books.case_requests(case.id.0)? {
+            breaches.extend(settled(&action, scenario, ci));
+        }
+    }
+    for job in ci.world.jobs() {
+        let key = RunKey {
+            backend: BackendName::from(NAME),
+            task: job.task.clone(),
+            run: 0,
+        };
+        let Some(row) = books.run(&key)? else {
+            breaches.push(format!("run {key} of {} is not in the history", job.label));
+            continue;
+        };
+        if row.state != job.state {
+            breaches.push(format!(
+                "run {key} is {:?} in the history, and {:?} in truth",
+                row.state, job.state
+            ));
+        }
+        let is_ours = ci.ours.contains_key(&job.parent);
+        let wrong = match row.caused_by {
+            CausedBy::Sheriffd => !is_ours,
+            CausedBy::Push | CausedBy::Person => is_ours,
+            CausedBy::Unknown => false,
+        };
+        if wrong {
+            let whose = if is_ours { "ours" } else { "not ours" };
+            breaches.push(format!(
+                "run {key} is {whose}, and caused by {} in the books",
+                row.caused_by.as_str()
+            ));
+        }
+    }
+    let known = books.summary()?.runs;
+    let jobs = ci.world.job_count() as u64;
+    if known > jobs {
+        breaches.push(format!("{known} runs are in the history of {jobs} jobs"));
+    }
+    Ok(breaches)
+}
+
+/// A request has come to its end, and its receipt is the one that the CI gave for it.
+fn settled(action: &Value, scenario: &Scenario, ci: &Ci) -> Option<String> {
+    let state = action["state"].as_str().unwrap_or_default();
+    let request: crate::event::JobRequest = serde_json::from_value(action["request"].clone()).ok()?;
+    let ends = ["accepted", "refused", "dropped", "overdue", "shadow"];
+    if !ends.contains(&state) && !(state == "in-doubt" && !scenario.can_tell) {
+        return Some(format!("request {} is {state} for ever", request.key));
+    }
+    let receipt = action["receipt"].as_str()?;
+    let given = ci.world.action_of(&request);
+    (given.as_ref().map(TaskId::as_str) != Some(receipt))
+        .then(|| format!("request {} has receipt {receipt}, the CI gave {given:?}", request.key))
+}
+
+/// The cases among these that are not in `known` yet.
+pub(super) fn unknown<'a>(all: &'a [CaseRow], known: &BTreeSet<u64>) -> Vec<&'a CaseRow> {
+    all.iter().filter(|case| !known.contains(&case.id.0)).collect()
+}

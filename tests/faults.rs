@@ -1,0 +1,80 @@
+//! Everything goes wrong around the real engine, store, pipeline and dispatcher, by hundreds of seeds.
+
+use std::process::Command;
+
+use sheriffd::sim::faults::{self, Scenario};
+
+/// Seeds in every test run; `sheriffd simulate --faults --seeds 10000` tells more.
+const SEEDS: u64 = 200;
+
+#[test]
+fn whatever_goes_wrong_it_keeps_its_word() {
+    let sum = faults::tell_many(0, SEEDS, 2).unwrap();
+    let mut text = Vec::new();
+    sum.write(&mut text).unwrap();
+    let text = String::from_utf8_lossy(&text);
+    println!("{text}");
+    assert!(sum.failed.is_empty(), "{text}");
+    assert_eq!(sum.seeds, SEEDS);
+    for fault in faults::Fault::ALL {
+        assert!(
+            sum.struck.contains_key(fault.as_str()),
+            "{} never struck:\n{text}",
+            fault.as_str()
+        );
+    }
+}
+
+#[test]
+fn the_same_seed_tells_the_same_story_to_the_last_line() {
+    for seed in [3, 14, 15] {
+        let (one, other) = (faults::tell(seed).unwrap(), faults::tell(seed).unwrap());
+        assert_eq!(one, other, "seed {seed}");
+    }
+    assert_ne!(faults::tell(3).unwrap().story, faults::tell(14).unwrap().story);
+}
+
+#[test]
+fn a_story_without_faults_still_has_cases_and_requests() {
+    let chances = [0.0; faults::Fault::ALL.len()];
+    let (mut cases, mut requests) = (0, 0);
+    for seed in 0..10 {
+        let outcome = faults::tell_scenario(&Scenario {
+            chances,
+            ..Scenario::of(seed)
+        })
+        .unwrap();
+        assert_eq!(
+            outcome.breaches,
+            Vec::<String>::new(),
+            "seed {seed}:\n{}",
+            outcome.story.join("\n")
+        );
+        cases += outcome.cases;
+        requests += outcome.requests;
+    }
+    assert!(cases > 10 && requests > 20, "{cases} cases, {requests} requests");
+}
+
+#[test]
+fn the_command_tells_stories_and_says_that_everything_held() {
+    let run = |arguments: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_sheriffd"))
+            .args(["simulate", "--faults"])
+            .args(arguments)
+            .output()
+            .unwrap()
+    };
+    let output = run(&["--seed", "7", "--seeds", "3", "--format", "json"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let sum: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(sum["seeds"], 3);
+    assert_eq!(sum["failed"], serde_json::json!([]));
+    let output = run(&["--seed", "7"]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 seeds"));
+    assert_eq!(
+        run(&["policies"]).status.code(),
+        Some(2),
+        "tables and stories are two things"
+    );
+}
