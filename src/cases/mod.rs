@@ -59,6 +59,8 @@ pub struct TargetEvidence {
     pub pending: u32,
     /// Runs that ended and do not tell whether they ran what the case is about.
     pub silent: u32,
+    /// Whether the case has asked for it.
+    pub asked: bool,
     /// What the CI said when it refused to run it for good.
     pub refused: Option<String>,
 }

@@ -144,6 +144,7 @@ mod tests {
             counts: Counts::new(failed, passed),
             pending: 0,
             silent: 0,
+            asked: false,
             refused: None,
         }
     }

@@ -1,8 +1,9 @@
 //! `fill`, `add`, `range`: jobs that are wanted on pushes, so many of each in all.
 //!
-//! What is there already counts, whether it ended, runs, waits or is asked for. What is missing is asked for once, builds
-//! before tests (the order of the case's targets); the case is done when the jobs have appeared, and says what was not
-//! possible. What becomes of the jobs is not its question.
+//! What is there already counts, whether it ended, runs, waits or is asked for. What is missing is asked for once, tests
+//! when the builds that were asked for have appeared: a test that is added to a push brings its build along where there
+//! is none. The case is done when the jobs have appeared, and says what was not possible. What becomes of the jobs is not
+//! its question.
 
 use super::{Ask, Evidence, Step, TargetEvidence, count};
 use crate::event::VerdictKind;
@@ -17,29 +18,39 @@ fn missing(target: &TargetEvidence) -> u32 {
 }
 
 pub(super) fn decide(max_jobs: u32, evidence: &Evidence) -> Step {
-    if evidence.last_step == 0 {
-        let (asks, beyond) = within(max_jobs, evidence);
-        if !asks.is_empty() {
-            let jobs: u32 = asks.iter().map(|ask| ask.times).sum();
-            let why = match beyond {
-                0 => format!("{} missing", count(jobs as usize, "job is", "jobs are")),
-                _ => format!(
-                    "{jobs} of {} missing jobs, as many as the case may ask for",
-                    jobs + beyond
-                ),
-            };
-            return Step {
-                asks,
-                verdict: None,
-                why,
-            };
-        }
-    }
     if evidence.to_come > 0 {
         return Step::wait(format!(
             "waits for {} to appear",
             count(evidence.to_come as usize, "job", "jobs")
         ));
+    }
+    // What only decides shows all that it would ask for.
+    let rounds: &[&[bool]] = match evidence.shadow {
+        true => &[&[true, false]],
+        false => &[&[true], &[false]],
+    };
+    for round in rounds {
+        let (asks, beyond) = within(max_jobs, evidence, round);
+        if asks.is_empty() {
+            continue;
+        }
+        let jobs: u32 = asks.iter().map(|ask| ask.times).sum();
+        let (one, many) = match round {
+            [true] => ("build is", "builds are"),
+            _ => ("job is", "jobs are"),
+        };
+        let why = match beyond {
+            0 => format!("{} missing", count(jobs as usize, one, many)),
+            _ => format!(
+                "{jobs} of {} missing jobs, as many as the case may ask for",
+                jobs + beyond
+            ),
+        };
+        return Step {
+            asks,
+            verdict: None,
+            why,
+        };
     }
     let impossible = impossible(max_jobs, evidence);
     let kind = match (evidence.asked, evidence.targets.is_empty(), impossible.is_empty()) {
@@ -65,12 +76,16 @@ pub(super) fn decide(max_jobs: u32, evidence: &Evidence) -> Step {
     Step::end(kind, None, why)
 }
 
-/// What is missing, in order, as far as the case's allowance reaches; and how many jobs lie beyond it.
-fn within(max_jobs: u32, evidence: &Evidence) -> (Vec<Ask>, u32) {
+/// What is missing and was not asked for, in order, as far as the case's allowance reaches; and how many jobs lie
+/// beyond it. `builds`: whether builds are meant, everything else, or both.
+fn within(max_jobs: u32, evidence: &Evidence, builds: &[bool]) -> (Vec<Ask>, u32) {
     let mut room = max_jobs.saturating_sub(evidence.asked);
     let mut beyond = 0;
     let mut asks = Vec::new();
-    for target in evidence.targets.iter().filter(|target| target.refused.is_none()) {
+    let is_meant = |target: &&TargetEvidence| {
+        !target.asked && target.refused.is_none() && builds.contains(&target.label.names_a_build())
+    };
+    for target in evidence.targets.iter().filter(is_meant) {
         let wanted = missing(target);
         let times = wanted.min(room);
         room -= times;
@@ -126,8 +141,41 @@ mod tests {
             counts: Counts::new(0, passed),
             pending,
             silent: 0,
+            asked: false,
             refused: None,
         }
+    }
+
+    fn asked(target: TargetEvidence) -> TargetEvidence {
+        TargetEvidence { asked: true, ..target }
+    }
+
+    #[test]
+    fn tests_are_asked_for_when_the_builds_have_appeared() {
+        let first = Evidence {
+            targets: vec![
+                target("build-linux64/opt", 1, 0, 0),
+                target("test-linux64/opt-x", 1, 0, 0),
+            ],
+            ..evidence()
+        };
+        assert_eq!(asks(&decide(10, &first)), [("build-linux64/opt".to_owned(), 1)]);
+        let on_the_way = Evidence {
+            targets: vec![
+                asked(target("build-linux64/opt", 1, 0, 1)),
+                target("test-linux64/opt-x", 1, 0, 0),
+            ],
+            asked: 1,
+            to_come: 1,
+            last_step: 1,
+            ..evidence()
+        };
+        assert_eq!(asks(&decide(10, &on_the_way)), []);
+        let appeared = Evidence {
+            to_come: 0,
+            ..on_the_way
+        };
+        assert_eq!(asks(&decide(10, &appeared)), [("test-linux64/opt-x".to_owned(), 1)]);
     }
 
     fn asks(step: &Step) -> Vec<(String, u32)> {
@@ -160,7 +208,7 @@ mod tests {
         };
         assert_eq!(asks(&decide(4, &first)), [("a".to_owned(), 3), ("b".to_owned(), 1)]);
         let done = Evidence {
-            targets: vec![target("a", 3, 3, 0), target("b", 2, 1, 0)],
+            targets: vec![asked(target("a", 3, 3, 0)), asked(target("b", 2, 1, 0))],
             asked: 4,
             last_step: 1,
             ..evidence()
@@ -177,7 +225,7 @@ mod tests {
     #[test]
     fn it_is_done_when_the_jobs_have_appeared_and_asks_no_second_time() {
         let waiting = Evidence {
-            targets: vec![target("a", 1, 0, 1)],
+            targets: vec![asked(target("a", 1, 0, 1))],
             asked: 1,
             last_step: 1,
             to_come: 1,
@@ -185,7 +233,7 @@ mod tests {
         };
         assert_eq!(decide(10, &waiting).verdict, None);
         let lost = Evidence {
-            targets: vec![target("a", 1, 0, 0)],
+            targets: vec![asked(target("a", 1, 0, 0))],
             to_come: 0,
             ..waiting
         };

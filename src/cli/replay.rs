@@ -40,9 +40,11 @@ use crate::store::sqlite::SqliteStore;
 use crate::wire::{self, WireSettings};
 
 /// The rules that are used when none are named: those that ship with the program.
-const SHIPPED_RULES: [(&str, &str); 2] = [
+const SHIPPED_RULES: [(&str, &str); 4] = [
     ("rules/backfill.yaml", include_str!("../../rules/backfill.yaml")),
     ("rules/until-hit.yaml", include_str!("../../rules/until-hit.yaml")),
+    ("rules/fill.yaml", include_str!("../../rules/fill.yaml")),
+    ("rules/add.yaml", include_str!("../../rules/add.yaml")),
 ];
 
 /// How long jobs that were asked for may take to appear. Here none ever does, and asking again would help nobody: a
@@ -286,10 +288,12 @@ impl Replay {
             mode: Some(Mode::Live),
             // The pushes of a recording are in the books before its messages.
             has_pushlog: false,
+            has_graphs: false,
             // Nobody asks a store in memory why.
             sample: 0.0,
             // It holds no artifacts either.
             read_failures: false,
+            read_values: true,
             ..parts::engine_settings(config).map_err(|error| CliError::config(error.to_string()))?
         };
         let pipeline = Pipeline::new(

@@ -34,7 +34,8 @@ pub use self::sections::{
     TelemetrySection, TopSection, TracesSection, WebSection,
 };
 pub use self::services::{
-    BugsSection, EnrichSection, NotifySection, ReconcileSection, TaskclusterSection, TreestatusSection, WebhookSection,
+    BugsSection, EnrichSection, NotifySection, PerfherderSection, ReconcileSection, TaskclusterSection,
+    TreestatusSection, WebhookSection,
 };
 pub use self::setting::{HttpUrl, JobLimit, PrivateText, ProjectPattern};
 use std::path::Path;
@@ -77,6 +78,8 @@ pub struct Config {
     pub reconcile: ReconcileSection,
     /// `[treestatus]`
     pub treestatus: TreestatusSection,
+    /// `[perfherder]`
+    pub perfherder: PerfherderSection,
     /// `[notify]`
     pub notify: NotifySection,
     /// `[notify.NAME]`: webhooks that rules name.
@@ -166,6 +169,7 @@ impl Config {
             bugs: Section::read(reader, &["bugs"]),
             reconcile: Section::read(reader, &["reconcile"]),
             treestatus: Section::read(reader, &["treestatus"]),
+            perfherder: Section::read(reader, &["perfherder"]),
             notify: Section::read(reader, &["notify"]),
             hooks: reader
                 .sections_in(&["notify"], "template")

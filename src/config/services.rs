@@ -122,6 +122,8 @@ impl TaskclusterSection {
             timeout_seconds: self.timeout.as_secs(),
             artifact_hosts: self.artifact_hosts.clone(),
             max_summary_bytes: self.max_summary_bytes,
+            max_task_graph_bytes: self.max_task_graph_bytes,
+            decision_routes: self.decision_routes.clone(),
         })
     }
 }
@@ -277,6 +279,20 @@ section! {
         max_groups: u32 [0, 10_000] = 200;
         /// Questions a second.
         requests_per_second: f64 [0.001, 100.0] = 2.0;
+    }
+}
+
+section! {
+    /// A Treeherder-compatible service that raises performance alerts.
+    pub struct PerfherderSection {
+        /// The service, as `https://treeherder.mozilla.org`; not set: alerts come as messages only.
+        url: Option<HttpUrl> = None;
+        /// How often it is asked for new alerts.
+        every: Duration [MINUTE, DAY] = 5 * MINUTE;
+        /// How long one exchange may take.
+        timeout: Duration [SECOND, LONGEST_EXCHANGE] = MINUTE;
+        /// The largest page of alerts that is read, in bytes. One recorded summary of 109 alerts has 150 KB.
+        max_page_bytes: usize [1_024, 1024 * MIB] = 16 * MIB;
     }
 }
 

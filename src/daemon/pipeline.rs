@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use crate::clock::Clock;
 use crate::dispatch::limits::Brakes;
 use crate::dispatch::{Dispatcher, Round};
-use crate::engine::ledger::{Lack, LedgerError};
+use crate::engine::ledger::{Lack, Ledger as _, LedgerError};
 use crate::engine::{Engine, Note, Patience};
 use crate::enrich::{BugQuery, FactError, FactSource, PushQuery};
 use crate::event::{
@@ -273,6 +273,19 @@ impl Pipeline {
         })
     }
 
+    /// Applies events that came by another way than a message, in one transaction.
+    ///
+    /// # Errors
+    /// The store is busy or damaged: nothing was written.
+    pub async fn apply_events(&self, events: Vec<Event>) -> Result<Taken, LedgerError> {
+        let mut reading = Reading::default();
+        for event in &events {
+            *reading.taken.events.entry(event.name()).or_default() += 1;
+        }
+        reading.events = events;
+        self.apply(reading).await
+    }
+
     /// Fetches what events in the inbox lack, and applies them. Returns whether there was anything to do.
     ///
     /// # Errors
@@ -424,13 +437,22 @@ fn lock(engine: &Mutex<Engine>) -> MutexGuard<'_, Engine> {
 async fn fetch(facts: &dyn FactSource, backend: &BackendName, waiting: &mut Waiting) -> Result<Vec<Event>, FactError> {
     let job = match &mut waiting.event {
         Event::Job(job) => job,
+        Event::Request(request) if waiting.lack == Lack::Graph => {
+            let push = request
+                .push
+                .ok_or_else(|| FactError::Absent("push of a request".to_owned()))?;
+            let graph = facts.graph(&request.project, push, request.revision.as_ref()).await?;
+            waiting.graph = Some(Box::new(graph));
+            return Ok(Vec::new());
+        }
         Event::Request(request) => return fetch_for_request(facts, request, waiting.lack).await,
         Event::PerfAlert(alert) => return fetch_for_alert(facts, backend, alert, waiting.lack).await,
         Event::Push(push) => return fetch_for_push(facts, push, waiting.lack).await,
         Event::Timer(_) => return Ok(Vec::new()),
     };
     match waiting.lack {
-        Lack::Lineage | Lack::Tests => Ok(Vec::new()),
+        // The task graph is of use to requests only.
+        Lack::Lineage | Lack::Tests | Lack::Graph => Ok(Vec::new()),
         Lack::Bugs => {
             let signatures = job.facts.signatures.as_deref().unwrap_or_default();
             let tests: Vec<Arc<str>> = signatures.iter().map(|signature| Arc::clone(&signature.test)).collect();
@@ -530,14 +552,13 @@ async fn fetch_for_request(
         });
         return Ok(Vec::new());
     }
-    match (lack, &request.revision) {
-        (Lack::Push, Some(revision)) => {
-            let query = PushQuery::Revision(revision.clone());
-            let pushes = facts.pushes(&request.project, &query).await?;
-            Ok(pushes.into_iter().map(|push| Event::Push(Box::new(push))).collect())
-        }
-        _ => Ok(Vec::new()),
-    }
+    let query = match (lack, &request.revision, request.push) {
+        (Lack::Push, _, Some(push)) => PushQuery::Range { from: push, to: push },
+        (Lack::Push, Some(revision), None) => PushQuery::Revision(revision.clone()),
+        _ => return Ok(Vec::new()),
+    };
+    let pushes = facts.pushes(&request.project, &query).await?;
+    Ok(pushes.into_iter().map(|push| Event::Push(Box::new(push))).collect())
 }
 
 /// Asks for what an alert lacks. Returns events that are to be applied before it.
@@ -610,6 +631,9 @@ fn apply_waiting(
             Patience::Settled
         }
     };
+    if let (Some(graph), Some(project), Some(push)) = (&waiting.graph, waiting.event.project(), waiting.event.push()) {
+        books.record_graph(project, push, graph, now)?;
+    }
     let mut events = answer.clone().unwrap_or_default();
     events.push(waiting.event.clone());
     let notes = engine.apply(books, events, patience, now)?;

@@ -8,8 +8,8 @@ use super::ledger::{ActionRow, ActionState, CaseRow, Ledger, LedgerError, NewAct
 use super::storm;
 use crate::cases::{self, Step};
 use crate::event::{
-    ActionKey, CaseId, CaseParams, Found, JobRequest, Label, Level, PushId, Reason, RunInput, Timestamp, Verdict,
-    VerdictKind,
+    ActionKey, CaseId, CaseKind, CaseParams, Found, JobRequest, Label, Level, PushId, Reason, RunInput, Timestamp,
+    Verdict, VerdictKind,
 };
 
 /// Searches of a project that are looked at for those of a storm.
@@ -190,8 +190,11 @@ impl Engine {
             spans_series: case.subject.signature.is_some(),
             also,
             around: case.push,
-            back: depth(&case.params).max(u32::try_from(span).unwrap_or(u32::MAX)),
-            forward: FORWARD,
+            back: match case.params.max_depth() {
+                None if is_wish(case) => u32::try_from(span).unwrap_or(u32::MAX),
+                _ => depth(&case.params).max(u32::try_from(span).unwrap_or(u32::MAX)),
+            },
+            forward: if is_wish(case) { 0 } else { FORWARD },
             since: case.opened_at.minus(self.settings().history_window),
             rates_since: Vec::new(),
             signature: case.subject.signature.clone(),
@@ -237,6 +240,11 @@ fn manifests(case: &CaseRow, view: &View, label: &Label, push: PushId) -> Vec<St
 /// Pushes that a case looks back.
 pub(super) fn depth(params: &CaseParams) -> u32 {
     params.max_depth().unwrap_or(BACK)
+}
+
+/// Whether a case is about jobs that are wanted, and nothing but these: the pushes around them do not bear on it.
+fn is_wish(case: &CaseRow) -> bool {
+    matches!(case.params.kind(), CaseKind::Fill | CaseKind::Add | CaseKind::Range)
 }
 
 /// The platform of a label that a case asks for.

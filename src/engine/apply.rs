@@ -9,6 +9,7 @@ use super::consider::Occasion;
 use super::ledger::{CaseRow, Decision, GroupRow, Lack, Ledger, LedgerError, MayBeOurs, ViewQuery};
 use super::opening::{self, Placed};
 use super::settings::EngineSettings;
+use super::wish::{REPEATS_WITHIN, digest};
 use crate::event::{
     CaseKind, CausedBy, Event, JobEvent, JobRequest, Level, Outcome, PushEvent, Reason, RequestKind, TaskId, Timestamp,
 };
@@ -142,7 +143,10 @@ impl Engine {
         patience: Patience,
         now: Timestamp,
     ) -> Result<Vec<Note>, LedgerError> {
-        let mut batch = Batch::begin(ledger)?;
+        let mut batch = Batch {
+            patience,
+            ..Batch::begin(ledger)?
+        };
         for event in events {
             match event {
                 Event::Job(_) => self.apply_job(ledger, &mut batch, event, patience, now)?,
@@ -171,6 +175,7 @@ impl Engine {
                 if let (None, Some(revision)) = (request.push, &request.revision) {
                     request.push = ledger.push_of(&request.project, revision)?;
                 }
+                Engine::complete(ledger, request)?;
             }
             Event::PerfAlert(alert) => self.place_alert(ledger, alert)?,
             Event::Job(_) | Event::Timer(_) => {}
@@ -195,6 +200,14 @@ impl Engine {
         }
         if candidates.is_empty() && !matches!(event, Event::Push(_)) {
             batch.notes.push(Note::Discarded(Discarded::NoCaseKind));
+        }
+        if let Event::Request(request) = &event
+            && !candidates.is_empty()
+            && patience == Patience::Fresh
+            && !ledger.first_request(&digest(request)?, now.minus(REPEATS_WITHIN), now)?
+        {
+            batch.notes.push(Note::Discarded(Discarded::Duplicate));
+            return Ok(());
         }
         if let Event::Push(push) = &event
             && push.changesets.is_empty()

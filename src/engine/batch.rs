@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::apply::Note;
+use super::apply::{Note, Patience};
 use super::ledger::{CaseRow, Decision, Ledger, LedgerError};
 use super::numbers::is_numeric;
 use crate::event::{JobEvent, Label, Project, RunState};
@@ -17,16 +17,19 @@ pub(super) struct Batch {
     pub unwritten: Vec<JobEvent>,
     /// What happened.
     pub notes: Vec<Note>,
+    /// Whether its events may wait for what they lack.
+    pub patience: Patience,
 }
 
 impl Batch {
-    /// With what open cases are about.
+    /// With what open cases are about; its events wait for nothing.
     pub fn begin(ledger: &mut dyn Ledger) -> Result<Batch, LedgerError> {
         Ok(Batch {
             open: ledger.open_subjects()?.into_iter().collect(),
             numeric: ledger.numeric_subjects()?.into_iter().collect(),
             unwritten: Vec::new(),
             notes: Vec::new(),
+            patience: Patience::Settled,
         })
     }
 

@@ -9,6 +9,7 @@ use super::facts::HistoryFacts;
 use super::ledger::{CaseRow, Decision, DecisionResult, Lack, Ledger, LedgerError, ViewQuery};
 use super::opening::validate::{self, NewTest};
 use super::opening::{self, Draft, Opening, Placed, by_hand, failure};
+use super::wish;
 use crate::event::{
     Bug, CaseId, CaseKind, CaseParams, Cause, CausedBy, Event, Found, OpenRequest, Project, PushEvent, PushId, Reason,
     RequestEvent, RequestKind, Timestamp, ValidateParams,
@@ -149,7 +150,7 @@ impl Engine {
         };
         for each in &elements {
             let each = each.as_ref();
-            let decision = named(&decision, each);
+            let mut decision = named(&decision, each);
             let Some(params) = fill(ledger, batch, &asked, &NoFacts, each, &decision)? else {
                 continue;
             };
@@ -165,7 +166,13 @@ impl Engine {
                     Some(number) => self.on_uplift(ledger, &push.project, number, params)?,
                     None => Opening::No(Reason::FactsUnknown),
                 },
-                _ => Opening::No(Reason::NotPossible),
+                _ => {
+                    let (opening, why) = self.wish_of_rule(ledger, batch, event, &params, now)?;
+                    if let Some(why) = why {
+                        decision.detail["why"] = why.into();
+                    }
+                    opening
+                }
             };
             self.conclude(ledger, batch, &asked, &NoFacts, each, decision, opening)?;
         }
@@ -364,33 +371,49 @@ impl Engine {
             Some((request, open)) => (request, open),
             None => (&**request, &**open),
         };
-        let drafted = match (open.params.kind(), request.push) {
-            (CaseKind::Validate, Some(push)) => {
-                Some(self.validate_by_hand(ledger, &request.project, push, open, now)?)
+        let (opening, why) = match open.params.kind() {
+            CaseKind::Fill | CaseKind::Add | CaseKind::Range => self.wish_by_hand(ledger, batch, request, open, now)?,
+            CaseKind::Validate if request.push.is_some() => {
+                let push = request.push.unwrap_or_default();
+                (self.validate_by_hand(ledger, &request.project, push, open, now)?, None)
             }
-            _ => self.numbers_by_hand(ledger, request, open)?,
+            _ => {
+                let about_numbers = self.numbers_by_hand(ledger, request, open)?;
+                let opening = about_numbers.unwrap_or_else(|| by_hand::draft(request, open, self.settings()));
+                (opening, None)
+            }
         };
-        let opening = drafted.unwrap_or_else(|| by_hand::draft(request, open, self.settings()));
-        let draft = match opening {
+        let answer = |reason, case| {
+            let mut decision = Decision::by_hand(event, reason, case, now);
+            if let Some(why) = &why {
+                decision.detail = serde_json::json!({ "why": why });
+            }
+            decision
+        };
+        let mut draft = match opening {
             Opening::Open(draft) => draft,
-            Opening::Join(case) => return batch.note_decision(ledger, Decision::by_hand(event, None, Some(case), now)),
+            Opening::Join(case) => return batch.note_decision(ledger, answer(Some(Reason::Joined), Some(case))),
             Opening::Wait(lack) if patience.waits_for(lack) => {
-                ledger.wait_for(event, &event.id(), lack, now)?;
-                batch.notes.push(Note::Waits(lack));
+                wait(ledger, batch, event, lack, now)?;
                 return Ok(());
             }
-            Opening::Wait(_) => {
-                let decision = Decision::by_hand(event, Some(Reason::FactsUnknown), None, now);
-                return batch.note_decision(ledger, decision);
-            }
-            Opening::No(reason) => {
-                return batch.note_decision(ledger, Decision::by_hand(event, Some(reason), None, now));
-            }
+            Opening::Wait(_) => return batch.note_decision(ledger, answer(Some(Reason::FactsUnknown), None)),
+            Opening::No(reason) => return batch.note_decision(ledger, answer(Some(reason), None)),
         };
-        // A test is validated on one push; what else a case is about goes on from push to push.
-        let elsewhere = draft.params.kind() != CaseKind::Validate;
-        if elsewhere && let Some(open) = ledger.case_about(draft.params.kind(), &draft.subject, None)? {
-            return batch.note_decision(ledger, Decision::by_hand(event, Some(Reason::Joined), Some(open), now));
+        if draft.subject.signature.is_some()
+            && draft.params.kind() != CaseKind::Validate
+            && let Some(series) = ledger.unchunked(&draft.subject.project, &draft.label)?
+        {
+            // What fails moves between the chunks of a suite.
+            draft.subject.label = series;
+        }
+        // A test is validated on one push; what else a case about one job is about goes on from push to push.
+        let is_about_one_job = !matches!(
+            draft.params.kind(),
+            CaseKind::Fill | CaseKind::Add | CaseKind::Range | CaseKind::Validate
+        );
+        if is_about_one_job && let Some(open) = ledger.case_about(draft.params.kind(), &draft.subject, None)? {
+            return batch.note_decision(ledger, answer(Some(Reason::Joined), Some(open)));
         }
         let cause = Cause::Person {
             name: request.requester.clone().unwrap_or_else(|| "unknown".into()),
@@ -424,11 +447,7 @@ impl Engine {
                 decision.case = Some(case);
                 return batch.note_decision(ledger, decision.because(Reason::Joined));
             }
-            Opening::Wait(lack) => {
-                ledger.wait_for(event, &event.id(), lack, now)?;
-                batch.notes.push(Note::Waits(lack));
-                return Ok(());
-            }
+            Opening::Wait(lack) => return wait(ledger, batch, event, lack, now),
             Opening::Open(draft) => draft,
         };
         let element = each.map(ToString::to_string);
@@ -558,6 +577,23 @@ fn fill<'a>(
             Ok(None)
         }
     }
+}
+
+/// Puts an event aside until what it lacks is there. Two requests about one push are two events.
+fn wait(
+    ledger: &mut dyn Ledger,
+    batch: &mut Batch,
+    event: &Event,
+    lack: Lack,
+    now: Timestamp,
+) -> Result<(), LedgerError> {
+    let what = match event {
+        Event::Request(request) => format!("{}#{}", event.id(), wish::short(&wish::digest(request)?)),
+        _ => event.id(),
+    };
+    ledger.wait_for(event, &what, lack, now)?;
+    batch.notes.push(Note::Waits(lack));
+    Ok(())
 }
 
 /// Why a rule that did not match opens nothing.

@@ -343,6 +343,7 @@ fn targets(case: &CaseRow, view: &View, actions: &[ActionRow], lost_before: Time
                 counts,
                 silent,
                 pending: asked().map(still_to_come).fold(pending, u32::saturating_add),
+                asked: asked().next().is_some(),
                 refused: asked()
                     .find(|action| action.state == ActionState::Refused || is_given_up(action) && action.arrived == 0)
                     .map(|action| action.detail.clone().unwrap_or_else(|| "the CI refused it".into())),

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::storm::Span;
 use crate::event::{
     ActionKey, CaseId, CaseKind, CaseParams, Cause, CausedBy, Duration, Event, Found, JobEvent, JobRequest, Label,
-    Project, PushEvent, PushId, Reason, Revision, RunKey, RunState, Signature, Subject, Target, TaskId, Timestamp,
-    Unable, Verdict, VerdictKind,
+    Project, PushEvent, PushId, Reason, Revision, RunKey, RunState, Signature, Subject, Target, TaskGraph, TaskId,
+    Timestamp, Unable, Verdict, VerdictKind,
 };
 pub use crate::rules::Mode;
 use crate::rules::{Bug, Estimate, Rule};
@@ -262,6 +262,47 @@ pub struct ActionRow {
     pub sent_at: Option<Timestamp>,
 }
 
+/// A label that the history of a project knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownLabel {
+    /// The label, whole.
+    pub label: Label,
+    /// Its platform, when a message told.
+    pub platform: Option<Arc<str>>,
+    /// `test`, `build`, or the task graph's kind, when a message told.
+    pub kind: Option<Arc<str>>,
+    /// The test suite, when a message told.
+    pub suite: Option<Arc<str>>,
+}
+
+/// What there is of a label on a push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct JobsOn {
+    /// Runs that passed and failed.
+    pub counts: Counts,
+    /// Runs that wait or run.
+    pub pending: u32,
+    /// Jobs that cases have asked for and that have not appeared.
+    pub asked: u32,
+    /// Runs that somebody cancelled.
+    pub cancelled: u32,
+    /// Runs that the machinery lost.
+    pub infra: u32,
+}
+
+impl JobsOn {
+    /// Runs that will end: those that wait or run, and those that are asked for.
+    pub fn coming(&self) -> u32 {
+        self.pending.saturating_add(self.asked)
+    }
+
+    /// Whether there is anything that a further run would repeat. What the machinery lost is not there; what somebody
+    /// cancelled was not wanted.
+    pub fn is_there(&self) -> bool {
+        self.counts.total() > 0 || self.coming() > 0 || self.cancelled > 0
+    }
+}
+
 /// What to look at around a subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ViewQuery {
@@ -418,13 +459,15 @@ pub enum Lack {
     Pushes,
     /// Which tests a push adds.
     Tests,
+    /// The task graph of the push.
+    Graph,
     /// The answer to a request of ours that is under way: the run may be its.
     Lineage,
 }
 
 impl Lack {
     /// All of them.
-    pub const ALL: [Lack; 8] = [
+    pub const ALL: [Lack; 9] = [
         Lack::Task,
         Lack::Push,
         Lack::Failures,
@@ -432,6 +475,7 @@ impl Lack {
         Lack::Values,
         Lack::Pushes,
         Lack::Tests,
+        Lack::Graph,
         Lack::Lineage,
     ];
 
@@ -445,6 +489,7 @@ impl Lack {
             Lack::Pushes => "pushes",
             Lack::Tests => "tests",
             Lack::Bugs => "bugs",
+            Lack::Graph => "graph",
             Lack::Lineage => "lineage",
         }
     }
@@ -720,6 +765,45 @@ pub trait Ledger {
     /// Labels that ran one of these groups since a moment, the newest pushes first, a bounded number.
     fn runners(&mut self, project: &Project, groups: Groups<'_>, since: Timestamp) -> Result<Vec<Runner>, LedgerError>;
 
-    /// Remembers a person's request by its digest; false when it is there already.
-    fn first_request(&mut self, digest: &[u8; 32], now: Timestamp) -> Result<bool, LedgerError>;
+    /// Remembers a person's request by its digest; false when the same came after `since` already.
+    fn first_request(&mut self, digest: &[u8; 32], since: Timestamp, now: Timestamp) -> Result<bool, LedgerError>;
+
+    /// Every label that a project's history knows, a bounded number, in order.
+    fn labels_of(&mut self, project: &Project) -> Result<Vec<KnownLabel>, LedgerError>;
+
+    /// What there is of each label on the pushes `first..=last`. Runs that wait since before `lost_before` are lost.
+    fn jobs_between(
+        &mut self,
+        project: &Project,
+        first: PushId,
+        last: PushId,
+        lost_before: Timestamp,
+    ) -> Result<Vec<(Label, PushId, JobsOn)>, LedgerError>;
+
+    /// Pushes around one, itself included, oldest first: so many before it and after it at most.
+    fn pushes_around(
+        &mut self,
+        project: &Project,
+        push: PushId,
+        back: u32,
+        forward: u32,
+    ) -> Result<Vec<PushRow>, LedgerError>;
+
+    /// The label and push of a task that the history knows.
+    fn job_of_task(&mut self, task: &TaskId) -> Result<Option<(Label, PushId)>, LedgerError>;
+
+    /// The label without its chunk, as far as the history knows.
+    fn unchunked(&mut self, project: &Project, label: &Label) -> Result<Option<Label>, LedgerError>;
+
+    /// What can run on a push, when its task graph was fetched.
+    fn graph_of(&mut self, project: &Project, push: PushId) -> Result<Option<TaskGraph>, LedgerError>;
+
+    /// Keeps what can run on a push; the oldest of many such are forgotten.
+    fn record_graph(
+        &mut self,
+        project: &Project,
+        push: PushId,
+        graph: &TaskGraph,
+        now: Timestamp,
+    ) -> Result<(), LedgerError>;
 }

@@ -18,6 +18,7 @@ pub mod opening;
 pub mod settings;
 mod shelter;
 pub mod storm;
+mod wish;
 
 pub use answer::Answer;
 pub use apply::{Discarded, Engine, Note, Patience};

@@ -32,6 +32,8 @@ pub struct EngineSettings {
     pub has_pushlog: bool,
     /// How long what a bug tracker said of a test is good enough; `None`: there is no tracker to ask.
     pub bugs_fresh_for: Option<Duration>,
+    /// Whether the task graph of a push can be asked for.
+    pub has_graphs: bool,
     /// Labels that have to fail newly on one push to be taken for one storm; 0: never.
     pub storm_labels: u32,
     /// How long after the first of them was noticed the others may be.
@@ -53,11 +55,12 @@ impl Default for EngineSettings {
             runs_end_within: Duration::from_secs(24 * 3600),
             history_window: Duration::from_secs(14 * 24 * 3600),
             read_failures: false,
-            read_values: false,
+            read_values: true,
             measured: GlobSet::empty(),
             mode: None,
             has_pushlog: false,
             bugs_fresh_for: None,
+            has_graphs: false,
             storm_labels: 8,
             storm_window: Duration::from_secs(2 * 3600),
             sample: 0.0,

@@ -17,7 +17,9 @@ use tokio::sync::{Semaphore, watch};
 
 use super::pace::TokenBucket;
 use super::{BugQuery, FactError, FactSource, FailureFacts, PushQuery};
-use crate::event::{BackendName, Bug, JobFacts, Measurement, Project, PushEvent, RunKey, TaskId};
+use crate::event::{
+    BackendName, Bug, JobFacts, Measurement, Project, PushEvent, PushId, Revision, RunKey, TaskGraph, TaskId,
+};
 
 /// How a source may be asked.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -60,6 +62,7 @@ enum Question {
     Pushes(Project, PushQuery),
     Added(Project, Arc<str>),
     Bugs(BugQuery),
+    Graph(Project, PushId, Option<Revision>),
     Values(RunKey),
 }
 
@@ -70,6 +73,7 @@ enum Fact {
     Pushes(Arc<Vec<PushEvent>>),
     Added(Arc<Vec<Arc<str>>>),
     Bugs(Arc<Vec<Bug>>),
+    Graph(Arc<TaskGraph>),
     Values(Arc<Vec<Measurement>>),
 }
 
@@ -222,6 +226,10 @@ impl Shared {
                 .map(|f| Fact::Pushes(Arc::new(f))),
             Question::Added(project, node) => self.source.added(project, node).await.map(|f| Fact::Added(Arc::new(f))),
             Question::Bugs(query) => self.source.bugs(query).await.map(|f| Fact::Bugs(Arc::new(f))),
+            Question::Graph(project, push, revision) => {
+                let graph = self.source.graph(project, *push, revision.as_ref()).await;
+                graph.map(|f| Fact::Graph(Arc::new(f)))
+            }
         }
     }
 }
@@ -288,6 +296,8 @@ fn keep_until(question: &Question, answer: &Answer, for_now: Instant) -> Option<
         }
         // Bugs get keywords and whiteboards while they live.
         (Question::Bugs(_), Ok(_)) => Some(Some(for_now)),
+        // It is large, and whoever asked writes it down.
+        (Question::Graph(..), Ok(_)) => None,
         (_, Ok(_)) => Some(None),
         (_, Err(FactError::Absent(_))) => Some(Some(for_now)),
         (_, Err(FactError::Later { .. } | FactError::Malformed(_) | FactError::NoSource(_))) => None,
@@ -336,6 +346,21 @@ impl FactSource for CachedSource {
         }
     }
 
+    async fn graph(
+        &self,
+        project: &Project,
+        push: PushId,
+        revision: Option<&Revision>,
+    ) -> Result<TaskGraph, FactError> {
+        match self
+            .ask(Question::Graph(project.clone(), push, revision.cloned()))
+            .await?
+        {
+            Fact::Graph(graph) => Ok((*graph).clone()),
+            _ => Err(mismatch()),
+        }
+    }
+
     async fn values(&self, run: &RunKey) -> Result<Vec<Measurement>, FactError> {
         match self.ask(Question::Values(run.clone())).await? {
             Fact::Values(values) => Ok((*values).clone()),
@@ -347,8 +372,6 @@ impl FactSource for CachedSource {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{PushId, Revision};
-
     fn push(number: u64) -> PushEvent {
         PushEvent {
             project: Project::from("p"),

@@ -11,6 +11,7 @@ mod cached;
 mod files;
 mod groups;
 mod pace;
+mod perfherder;
 mod pushlog;
 mod queue;
 mod treestatus;
@@ -20,7 +21,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::event::{
-    BackendName, Bug, Duration, JobFacts, Measurement, Project, PushEvent, PushId, Revision, RunKey, Signature, TaskId,
+    BackendName, Bug, Duration, JobFacts, Measurement, Project, PushEvent, PushId, Revision, RunKey, Signature,
+    TaskGraph, TaskId,
 };
 use crate::net::ask::AskError;
 
@@ -28,6 +30,7 @@ pub use bugs::{BugSource, BugSourceError};
 pub use cached::{CacheSettings, CachedSource};
 pub use files::{FilesError, RecordedSource};
 pub use groups::{GroupPage, GroupSource};
+pub use perfherder::{PerfherderError, PerfherderSource};
 pub use pushlog::{PushlogError, PushlogSettings, PushlogSource};
 pub use queue::{QueueSettings, QueueSource};
 pub use treestatus::{Tree, TreeStatusError, TreeStatusSource};
@@ -109,6 +112,16 @@ pub trait FactSource: Send + Sync {
         Err(FactError::NoSource("bugs"))
     }
 
+    /// What can run on a push. Only CI systems with task graphs have an answer.
+    async fn graph(
+        &self,
+        _project: &Project,
+        _push: PushId,
+        _revision: Option<&Revision>,
+    ) -> Result<TaskGraph, FactError> {
+        Err(FactError::NoSource("task graphs"))
+    }
+
     /// What a run measured, from its artifacts; empty where it measured nothing.
     async fn values(&self, _run: &RunKey) -> Result<Vec<Measurement>, FactError> {
         Err(FactError::NoSource("what runs measured"))
@@ -146,6 +159,15 @@ impl FactSource for Sources {
 
     async fn bugs(&self, query: &BugQuery) -> Result<Vec<Bug>, FactError> {
         self.bugs.bugs(query).await
+    }
+
+    async fn graph(
+        &self,
+        project: &Project,
+        push: PushId,
+        revision: Option<&Revision>,
+    ) -> Result<TaskGraph, FactError> {
+        self.tasks.graph(project, push, revision).await
     }
 
     async fn values(&self, run: &RunKey) -> Result<Vec<Measurement>, FactError> {

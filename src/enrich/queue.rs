@@ -10,8 +10,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{FactError, FactSource, FailureFacts, PushQuery, fact_error};
-use crate::event::{BackendName, JobFacts, Measurement, Project, PushEvent, RunKey, TaskId};
+use crate::event::{
+    BackendName, JobFacts, Measurement, Project, PushEvent, PushId, Revision, RunKey, TaskGraph, TaskId,
+};
 use crate::net::Clock;
+use crate::net::ask::AskError;
 use crate::net::taskcluster::{Access, Credentials, Services, SetupError};
 use crate::wire;
 
@@ -26,6 +29,14 @@ const MAX_SUMMARIES: usize = 16;
 
 /// Artifacts of one run that are read for what it measured: one for each framework and harness that it ran.
 const MAX_PERFHERDER: usize = 16;
+/// Everything that can run on a push: an artifact of its decision task.
+const FULL_GRAPH: &str = "public/full-task-graph.json";
+
+/// What was meant to run on it.
+const TARGETS: &str = "public/target-tasks.json";
+
+/// The largest list of what was meant to run that is read, in bytes: gecko's has about 1 MiB.
+const MAX_TARGETS: usize = 64 * 1024 * 1024;
 
 /// A queue service to ask for facts.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -41,6 +52,10 @@ pub struct QueueSettings {
     pub artifact_hosts: Vec<String>,
     /// The largest error summary that is read, in bytes. Recorded ones have up to 20 KB. The same for what a run measured.
     pub max_summary_bytes: usize,
+    /// The largest task graph that is read through, in bytes. It is never held in memory.
+    pub max_task_graph_bytes: u64,
+    /// Index paths of a push's decision task, tried in order, with {project}, {revision} and {push}.
+    pub decision_routes: Vec<String>,
 }
 
 impl Default for QueueSettings {
@@ -51,6 +66,8 @@ impl Default for QueueSettings {
             timeout_seconds: 30,
             artifact_hosts: Vec::new(),
             max_summary_bytes: 16 * 1024 * 1024,
+            max_task_graph_bytes: 1024 * 1024 * 1024,
+            decision_routes: Vec::new(),
         }
     }
 }
@@ -60,6 +77,8 @@ pub struct QueueSource {
     backend: BackendName,
     services: Services,
     max_summary_bytes: usize,
+    max_task_graph_bytes: u64,
+    decision_routes: Vec<String>,
 }
 
 impl QueueSource {
@@ -77,7 +96,39 @@ impl QueueSource {
             backend,
             services,
             max_summary_bytes: settings.max_summary_bytes,
+            max_task_graph_bytes: settings.max_task_graph_bytes,
+            decision_routes: settings.decision_routes,
         })
+    }
+
+    /// The push's decision task, by the index.
+    async fn decision_task(
+        &self,
+        project: &Project,
+        push: PushId,
+        revision: Option<&Revision>,
+    ) -> Result<TaskId, FactError> {
+        for route in &self.decision_routes {
+            if route.contains("{revision}") && revision.is_none() {
+                continue;
+            }
+            let path = route
+                .replace("{project}", project.as_str())
+                .replace("{revision}", revision.map_or("", Revision::as_str))
+                .replace("{push}", &push.to_string());
+            match self.services.find_task(&path).await {
+                Ok(bytes) => {
+                    let entry: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+                    let task = entry.get("taskId").and_then(Value::as_str).map(TaskId::from);
+                    return task.ok_or_else(|| FactError::Malformed(format!("index entry {path} names no task")));
+                }
+                Err(AskError::Absent { .. }) => {}
+                Err(error) => return Err(fact_error(error)),
+            }
+        }
+        Err(FactError::Absent(format!(
+            "decision task of push {push} of {project} in the index"
+        )))
     }
 
     /// The names of those of a run's artifacts that are wanted, at most `max`.
@@ -149,6 +200,45 @@ impl FactSource for QueueSource {
 
     async fn pushes(&self, _project: &Project, _query: &PushQuery) -> Result<Vec<PushEvent>, FactError> {
         Err(FactError::NoSource("pushes"))
+    }
+
+    async fn graph(
+        &self,
+        project: &Project,
+        push: PushId,
+        revision: Option<&Revision>,
+    ) -> Result<TaskGraph, FactError> {
+        let decision = self.decision_task(project, push, revision).await?;
+        let mut reader = wire::task_graph::GraphReader::new(self.max_task_graph_bytes);
+        self.services
+            .artifact_into(decision.as_str(), None, FULL_GRAPH, &mut reader)
+            .await
+            .map_err(fact_error)?;
+        let Some(mut graph) = reader.finish() else {
+            let what = format!("{FULL_GRAPH} of task {decision} is no whole JSON object");
+            return Err(FactError::Malformed(what));
+        };
+        match self
+            .services
+            .artifact(decision.as_str(), None, TARGETS, MAX_TARGETS)
+            .await
+        {
+            Ok(bytes) => {
+                let malformed = |error: &dyn std::fmt::Display| {
+                    FactError::Malformed(format!("{TARGETS} of task {decision}: {error}"))
+                };
+                let text = std::str::from_utf8(&bytes).map_err(|error| malformed(&error))?;
+                for label in wire::task_graph::target_tasks(text).map_err(|error| malformed(&error))? {
+                    if let Some(job) = graph.jobs.get_mut(&label) {
+                        job.targeted = true;
+                    }
+                }
+            }
+            // What could run is known all the same.
+            Err(AskError::Absent { .. }) => {}
+            Err(error) => return Err(fact_error(error)),
+        }
+        Ok(graph)
     }
 
     async fn values(&self, run: &RunKey) -> Result<Vec<Measurement>, FactError> {

@@ -9,6 +9,7 @@ pub mod bug;
 mod case;
 mod delivery;
 mod duration;
+mod graph;
 mod ids;
 mod job;
 mod params;
@@ -23,6 +24,7 @@ pub use bug::Bug;
 pub use case::{CaseKind, Cause, Found, Level, NamedPush, Subject, Target, Unable, Verdict, VerdictKind};
 pub use delivery::Delivery;
 pub use duration::{DurationError, format_duration, parse_duration};
+pub use graph::{GraphJob, TaskGraph};
 pub use ids::{BackendName, CaseId, Label, Project, PushId, Revision, RuleName, RunKey, TaskId};
 pub use job::{CausedBy, Chunk, JobEvent, JobFacts, Measurement, Outcome, RunState, Signature, Worker, series_name};
 pub use params::{

@@ -68,6 +68,8 @@ pub enum Reason {
     Storm,
     /// The rule acted on the same key too short a while ago.
     Throttled,
+    /// Everything that was wanted ran, runs, waits or is asked for.
+    NothingMissing,
     /// It is one of the hours in which the rule opens nothing.
     QuietHours,
     /// The rule waits until events like this one have stopped coming.
@@ -88,7 +90,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Reason; 38] = [
+    pub const ALL: [Reason; 39] = [
         Reason::ConditionFalse,
         Reason::ConditionUnknown,
         Reason::Lineage,
@@ -119,6 +121,7 @@ impl Reason {
         Reason::NotAppeared,
         Reason::Storm,
         Reason::Throttled,
+        Reason::NothingMissing,
         Reason::QuietHours,
         Reason::Debounced,
         Reason::OnceWithin,
@@ -162,6 +165,7 @@ impl Reason {
             Reason::NotAppeared => "not-appeared",
             Reason::Storm => "storm",
             Reason::Throttled => "throttled",
+            Reason::NothingMissing => "nothing-missing",
             Reason::QuietHours => "quiet-hours",
             Reason::Debounced => "debounced",
             Reason::OnceWithin => "once-within",
@@ -206,6 +210,7 @@ impl Reason {
             Reason::NotAppeared => "the CI took the request, and its jobs did not appear",
             Reason::Storm => "many labels fail on one push: one case looks for the cause",
             Reason::Throttled => "the rule acted on the same key a short while ago",
+            Reason::NothingMissing => "everything that was wanted ran, runs, waits or is asked for",
             Reason::QuietHours => "it is one of the hours in which the rule opens nothing",
             Reason::Debounced => "the rule waits until events like this one have stopped coming",
             Reason::OnceWithin => "the subject had a case of this rule a short while ago",

@@ -46,6 +46,9 @@ const fn needed(name: &'static str, shape: Shape, doc: &'static str) -> Key {
 
 const MAX_JOBS: Shape = Shape::Int(1, 10_000);
 const CONFIDENCE: Shape = Shape::Number(0.5, 0.9999);
+const PATTERNS: Shape = Shape::OneOrMore(&Shape::Text);
+/// Parameters that are lists, where one text stands for a list of one.
+const LISTS: [&str; 3] = ["labels", "platforms", "suites"];
 const ROUND_PRICE: Shape = Shape::Number(0.0, 1_000.0);
 
 /// `input:`
@@ -145,6 +148,31 @@ static VALIDATE: Keys = Keys {
     ],
 };
 
+static FILL: Keys = Keys {
+    what: "`fill`",
+    keys: &[
+        needed("kind", Shape::Name, "`fill`."),
+        needed("max_jobs", MAX_JOBS, "Jobs the case may ask for in all."),
+        param("project", Shape::Name, "The tree, for rules that run without an event."),
+        param(
+            "labels",
+            PATTERNS,
+            "Labels to fill in; without any, all builds and tests.",
+        ),
+        param(
+            "gap",
+            Shape::Int(1, 1_000),
+            "A label is filled in only where so many pushes in a row lack it.",
+        ),
+        param(
+            "neighbours",
+            Shape::Int(1, 100),
+            "Pushes on either side whose jobs say what could run.",
+        ),
+        param("input", Shape::Keys(&INPUT), "Extra input for the runs."),
+    ],
+};
+
 static FIND_PERF_CULPRIT: Keys = Keys {
     what: "`find-perf-culprit`",
     keys: &[
@@ -162,6 +190,52 @@ static FIND_PERF_CULPRIT: Keys = Keys {
             "The smallest step worth finding, as a fraction of the level.",
         ),
         param("parallel", Shape::Int(1, 100), "Jobs asked for together at most."),
+        param("input", Shape::Keys(&INPUT), "Extra input for the runs."),
+    ],
+};
+
+static ADD: Keys = Keys {
+    what: "`add`",
+    keys: &[
+        needed("kind", Shape::Name, "`add`."),
+        needed("max_jobs", MAX_JOBS, "Jobs the case may ask for in all."),
+        param(
+            "labels",
+            PATTERNS,
+            "Labels to add; without any, those that the request names.",
+        ),
+        param("platforms", PATTERNS, "Only on these platforms."),
+        param("suites", PATTERNS, "Only of these suites."),
+        param("failed", Shape::Bool, "Only labels that failed on the push."),
+        param(
+            "existing_only",
+            Shape::Bool,
+            "Only labels that ran on the push already, or wait there.",
+        ),
+        param(
+            "times",
+            Shape::Int(1, 100),
+            "Further runs of each label, unless the request says how many.",
+        ),
+        param("input", Shape::Keys(&INPUT), "Extra input for the runs."),
+    ],
+};
+
+static RANGE: Keys = Keys {
+    what: "`range`",
+    keys: &[
+        needed("kind", Shape::Name, "`range`."),
+        needed("max_jobs", MAX_JOBS, "Jobs the case may ask for in all."),
+        param(
+            "back",
+            Shape::Int(0, 1_000),
+            "Pushes to look back for the last one that has the job; 0: 10.",
+        ),
+        param(
+            "times",
+            Shape::Int(1, 100),
+            "Runs wanted on each push in all, those that are there counted.",
+        ),
         param("input", Shape::Keys(&INPUT), "Extra input for the runs."),
     ],
 };
@@ -192,7 +266,7 @@ pub(super) static KINDS: &[KindOfCase] = &[
     KindOfCase {
         kind: CaseKind::FindCulprit,
         params: &FIND_CULPRIT,
-        on: &[EventKind::JobFinished],
+        on: &[EventKind::JobFinished, EventKind::RequestReceived],
         doc: "Which push broke a job, for good or now and then.",
     },
     KindOfCase {
@@ -219,10 +293,25 @@ pub(super) static KINDS: &[KindOfCase] = &[
         on: &[EventKind::PushCreated],
         doc: "The level of performance series after an uplift.",
     },
+    KindOfCase {
+        kind: CaseKind::Fill,
+        params: &FILL,
+        on: &[EventKind::PushCreated, EventKind::RequestReceived, EventKind::Timer],
+        doc: "Run what is missing on a push: the one that a person names, or the newest whose jobs have come.",
+    },
+    KindOfCase {
+        kind: CaseKind::Add,
+        params: &ADD,
+        on: &[EventKind::RequestReceived],
+        doc: "Run more jobs on a push.",
+    },
+    KindOfCase {
+        kind: CaseKind::Range,
+        params: &RANGE,
+        on: &[EventKind::RequestReceived],
+        doc: "Run a job on the pushes before that lack it: what a person's backfill asks for.",
+    },
 ];
-
-/// Case kinds that the language names and this version cannot open.
-const LATER: &[&str] = &["fill", "add", "range"];
 
 /// Reads `open:`.
 pub(super) fn read(node: &Node, kinds: &[EventKind], gathering: &mut Gathering) -> Option<CaseParams> {
@@ -239,21 +328,14 @@ pub(super) fn read(node: &Node, kinds: &[EventKind], gathering: &mut Gathering) 
     };
     let Some(known) = KINDS.iter().find(|known| known.kind.as_str() == word) else {
         let names = KINDS.iter().map(|known| known.kind.as_str());
-        if LATER.contains(&word) {
-            let message = format!("cases of kind `{word}` cannot be opened by this version");
-            gathering
-                .error(Code::NotSupported, kind.span, message)
-                .expected(one_of(names));
-        } else {
-            let message = format!("there is no case kind `{word}`");
-            let note = gathering
-                .error(Code::InvalidValue, kind.span, message)
-                .expected(one_of(names.clone()));
-            match closest(word, names.chain(LATER.iter().copied())) {
-                Some(best) => note.suggest(format!("did you mean `{best}`?")),
-                None => note,
-            };
-        }
+        let message = format!("there is no case kind `{word}`");
+        let note = gathering
+            .error(Code::InvalidValue, kind.span, message)
+            .expected(one_of(names.clone()));
+        match closest(word, names) {
+            Some(best) => note.suggest(format!("did you mean `{best}`?")),
+            None => note,
+        };
         return None;
     };
     if let Some(event) = kinds.iter().find(|event| !known.on.contains(event)) {
@@ -265,6 +347,11 @@ pub(super) fn read(node: &Node, kinds: &[EventKind], gathering: &mut Gathering) 
         gathering
             .error(Code::Conflict, kind.span, message)
             .expected(format!("{allowed} in `on`"));
+    }
+    let is_scheduled = kinds.contains(&EventKind::Timer) && known.on.contains(&EventKind::Timer);
+    if is_scheduled && node.get("project").is_none() {
+        let message = format!("a `{word}` on a schedule needs `project`: no event says where");
+        gathering.error(Code::MissingKey, kind.span, message);
     }
     if !known.params.check(node, gathering) {
         return None;
@@ -334,10 +421,10 @@ fn to_json(node: &Node) -> Json {
                 });
                 Json::Object(parts.collect())
             }
+            (Yaml::Text(text), list) if LISTS.contains(&list) => json!([text]),
             (Yaml::Int(number), _) => json!(number),
             (Yaml::Float(number), _) => json!(number),
             (Yaml::Bool(truth), _) => json!(truth),
-            (Yaml::Text(text), "labels") => json!([text]),
             (Yaml::Text(text), _) => json!(text),
             (Yaml::Null | Yaml::Map(_), _) => continue,
         };

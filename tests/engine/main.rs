@@ -7,3 +7,4 @@ mod opening;
 mod signatures;
 mod storm;
 mod tree;
+mod wishes;

@@ -240,7 +240,7 @@ impl Tree {
             project: Project::from(project),
             push: Some(PushId(push)),
             revision: Tree::revision(push),
-            at: None,
+            at: Some(self.now),
             user: None,
             changesets: vec![Changeset {
                 description: message.into(),
@@ -431,6 +431,35 @@ impl Tree {
             _ => None,
         });
         last.expect("no rule looked at anything")
+    }
+
+    /// Messages come that may still wait for facts.
+    pub fn see_fresh(&mut self, events: impl IntoIterator<Item = Event>) {
+        self.see_with(events, Patience::Fresh);
+    }
+
+    /// The words of the decisions after so many notes.
+    pub fn decided_since(&self, notes: usize) -> Vec<&'static str> {
+        let decided = |note: &Note| match note {
+            Note::Decided(decision) => Some(decision.result.as_str()),
+            _ => None,
+        };
+        self.notes.iter().skip(notes).filter_map(decided).collect()
+    }
+
+    /// What the last decision says for people.
+    pub fn last_detail(&self) -> serde_json::Value {
+        let last = self.notes.iter().rev().find_map(|note| match note {
+            Note::Decided(decision) => Some(decision.detail.clone()),
+            _ => None,
+        });
+        last.expect("nothing was decided")
+    }
+
+    /// Events that were not kept for this reason.
+    pub fn discarded(&self, why: &str) -> usize {
+        let is_such = |note: &&Note| matches!(note, Note::Discarded(reason) if reason.as_str() == why);
+        self.notes.iter().filter(is_such).count()
     }
 
     pub fn waits(&self) -> usize {

@@ -1,8 +1,12 @@
 //! Whether an event opens a case, and about what. Pure: one file for each kind of occasion.
 
+pub mod add;
 pub mod by_hand;
 pub mod failure;
+pub mod field;
+pub mod fill;
 pub mod numbers;
+pub mod range;
 pub mod validate;
 
 use std::sync::Arc;

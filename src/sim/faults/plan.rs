@@ -201,9 +201,9 @@ impl Scenario {
             } else {
                 0.01
             },
-            defects,
             meters: Vec::new(),
-            uplifts: Vec::new(),
+            uplifts: Default::default(),
+            defects,
             seed: random.bits(),
         };
         let is_tight = random.chance(0.5);

@@ -4,7 +4,7 @@ use rusqlite::{Row, params};
 
 use super::{Books, json, sql};
 use crate::engine::ledger::{CaseRow, Lack, LedgerError};
-use crate::event::{Event, Timestamp};
+use crate::event::{Event, TaskGraph, Timestamp};
 
 /// An event in the inbox.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +21,8 @@ pub struct Waiting {
     pub attempts: u32,
     /// Whether its deadline passed and it was applied without the facts.
     pub applied: bool,
+    /// What can run on its push, once that was fetched.
+    pub graph: Option<Box<TaskGraph>>,
 }
 
 /// A verdict that somebody is to be told of.
@@ -82,6 +84,7 @@ impl Books<'_> {
                     since: Timestamp(since),
                     attempts,
                     applied,
+                    graph: None,
                 })
             })
             .collect::<Result<Vec<_>, LedgerError>>()?;

@@ -8,13 +8,14 @@ use serde::{Deserialize, Serialize};
 use super::codec::{StoredTask, TaskColumn, cause_number, cause_of, state_number, state_of};
 use super::{LabelNumber, Names, json, sql};
 use crate::engine::ledger::{
-    ActionRow, ActionState, CaseRow, Counts, Decision, GroupRow, Groups, Held, Lack, Ledger, LedgerError, MayBeOurs,
-    NewAction, PushRow, RunRow, Runner, TestFailure, Values, ValuesQuery, View, ViewQuery,
+    ActionRow, ActionState, CaseRow, Counts, Decision, GroupRow, Groups, Held, JobsOn, KnownLabel, Lack, Ledger,
+    LedgerError, MayBeOurs, NewAction, PushRow, RunRow, Runner, TestFailure, Values, ValuesQuery, View, ViewQuery,
 };
 use crate::event::{
-    ActionKey, BackendName, Bug, CaseId, CaseKind, CausedBy, Duration, Event, JobEvent, JobFacts, Label, Project,
-    PushEvent, PushId, Revision, RunKey, Signature, Subject, TaskId, Timestamp,
+    ActionKey, BackendName, CaseId, CaseKind, CausedBy, Duration, Event, JobEvent, JobFacts, Label, Project, PushEvent,
+    PushId, Revision, RunKey, Signature, Subject, TaskGraph, TaskId, Timestamp,
 };
+use crate::rules::Bug;
 
 /// Closed cases that a view shows: enough to know whether the newest ones explain a failure.
 const CLOSED_SHOWN: u32 = 8;
@@ -61,12 +62,12 @@ impl<'a> Books<'a> {
     }
 
     fn label(&mut self, project: i64, label: &Label, facts: &JobFacts) -> Result<i64, LedgerError> {
-        // Only the chunk tells the series; most messages do not carry it.
+        // Only the chunk tells the series, and only the definition the platform; most messages do not carry them.
         let tells_series = facts.chunk.is_some();
-        let platform = facts.platform.as_deref();
+        let tells_platform = facts.platform.is_some();
         if let Some(known) = self.names.label(project, label)
             && (known.has_series || !tells_series)
-            && (known.has_platform || platform.is_none())
+            && (known.has_platform || !tells_platform)
         {
             return Ok(known.id);
         }
@@ -74,24 +75,32 @@ impl<'a> Books<'a> {
         let (id, has_series, has_platform): (i64, bool, bool) = self
             .tx
             .prepare_cached(
-                "INSERT INTO labels (project, label, series, platform) VALUES (?1, ?2, ?3, ?4)
+                "INSERT INTO labels (project, label, series, platform, kind, suite) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                  ON CONFLICT (project, label) DO UPDATE
                  SET series = CASE WHEN excluded.series <> excluded.label THEN excluded.series ELSE labels.series END,
-                    platform = COALESCE(excluded.platform, labels.platform)
+                    platform = COALESCE(excluded.platform, labels.platform),
+                    kind = COALESCE(excluded.kind, labels.kind), suite = COALESCE(excluded.suite, labels.suite)
                  RETURNING id, series <> label, platform IS NOT NULL",
             )
             .and_then(|mut statement| {
                 let series = facts.series().unwrap_or_else(|| label.clone());
-                statement.query_row(params![project, label.as_str(), series.as_str(), platform], |row| {
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-                })
+                statement.query_row(
+                    params![
+                        project,
+                        label.as_str(),
+                        series.as_str(),
+                        facts.platform.as_deref(),
+                        facts.kind.as_deref(),
+                        facts.suite.as_deref()
+                    ],
+                    |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+                )
             })
             .map_err(sql)?;
-        // A chunk that the label does not end in leaves the label its own series, for good.
-        let has_series = has_series || tells_series;
         let number = LabelNumber {
             id,
-            has_series,
+            // A chunk that the label does not end in leaves the label its own series, for good.
+            has_series: has_series || tells_series,
             has_platform,
         };
         self.names.keep_label(project, label, number);
@@ -258,7 +267,7 @@ fn settle_account(tx: &Transaction<'_>, action: i64) -> Result<(), LedgerError> 
     .map_err(sql)
 }
 
-fn push_row(row: &Row<'_>) -> rusqlite::Result<PushRow> {
+pub(super) fn push_row(row: &Row<'_>) -> rusqlite::Result<PushRow> {
     let backs_out: Option<String> = row.get(4)?;
     Ok(PushRow {
         push: PushId(row.get(0)?),
@@ -973,6 +982,15 @@ impl Ledger for Books<'_> {
         Ok(())
     }
 
+    fn bugs_of(&mut self, subject: &Subject) -> Result<Option<Vec<Bug>>, LedgerError> {
+        if let Some(signature) = &subject.signature
+            && let Some(bugs) = self.bugs_of_test(&signature.test)?
+        {
+            return Ok(Some(bugs));
+        }
+        self.known_bugs(subject)
+    }
+
     fn keep_sample(&mut self, event: &Event, now: Timestamp) -> Result<(), LedgerError> {
         self.add_sample(event, now)
     }
@@ -1006,13 +1024,6 @@ impl Ledger for Books<'_> {
         self.group_runners(project, groups, since)
     }
 
-    fn bugs_of(&mut self, subject: &Subject) -> Result<Option<Vec<Bug>>, LedgerError> {
-        match &subject.signature {
-            Some(signature) => self.known_bugs(&signature.test),
-            None => Ok(None),
-        }
-    }
-
     fn has_bugs_of(&mut self, test: &str, since: Timestamp) -> Result<bool, LedgerError> {
         self.asked_bugs(test, since)
     }
@@ -1031,11 +1042,82 @@ impl Ledger for Books<'_> {
         self.test_failures(project, test, since)
     }
 
-    fn first_request(&mut self, digest: &[u8; 32], now: Timestamp) -> Result<bool, LedgerError> {
+    fn first_request(&mut self, digest: &[u8; 32], since: Timestamp, now: Timestamp) -> Result<bool, LedgerError> {
         self.tx
-            .prepare_cached("INSERT OR IGNORE INTO requests_seen (digest, at) VALUES (?1, ?2)")
-            .and_then(|mut statement| statement.execute(params![digest.as_slice(), now.0]))
-            .map(|inserted| inserted == 1)
+            .prepare_cached(
+                "INSERT INTO requests_seen (digest, at) VALUES (?1, ?3)
+                 ON CONFLICT (digest) DO UPDATE SET at = excluded.at WHERE requests_seen.at < ?2",
+            )
+            .and_then(|mut statement| statement.execute(params![digest.as_slice(), since.0, now.0]))
+            .map(|changed| changed == 1)
             .map_err(sql)
+    }
+
+    fn labels_of(&mut self, project: &Project) -> Result<Vec<KnownLabel>, LedgerError> {
+        self.known_labels(project)
+    }
+
+    fn jobs_between(
+        &mut self,
+        project: &Project,
+        first: PushId,
+        last: PushId,
+        lost_before: Timestamp,
+    ) -> Result<Vec<(Label, PushId, JobsOn)>, LedgerError> {
+        self.jobs_on_pushes(project, first, last, lost_before)
+    }
+
+    fn pushes_around(
+        &mut self,
+        project: &Project,
+        push: PushId,
+        back: u32,
+        forward: u32,
+    ) -> Result<Vec<PushRow>, LedgerError> {
+        self.pushes_near(project, push, back.min(WINDOW_MAX), forward.min(WINDOW_MAX))
+    }
+
+    fn job_of_task(&mut self, task: &TaskId) -> Result<Option<(Label, PushId)>, LedgerError> {
+        self.tx
+            .prepare_cached(
+                "SELECT labels.label, runs.push FROM runs JOIN labels ON labels.id = runs.label
+                 WHERE runs.task = ?1 LIMIT 1",
+            )
+            .and_then(|mut statement| {
+                statement
+                    .query_row([TaskColumn::of(task)], |row| {
+                        Ok((Label::from(row.get::<_, String>(0)?), PushId(row.get(1)?)))
+                    })
+                    .optional()
+            })
+            .map_err(sql)
+    }
+
+    fn unchunked(&mut self, project: &Project, label: &Label) -> Result<Option<Label>, LedgerError> {
+        let project = self.name("project", project.as_str())?;
+        self.tx
+            .prepare_cached("SELECT series FROM labels WHERE project = ?1 AND label = ?2")
+            .and_then(|mut statement| {
+                statement
+                    .query_row(params![project, label.as_str()], |row| {
+                        row.get::<_, String>(0).map(Label::from)
+                    })
+                    .optional()
+            })
+            .map_err(sql)
+    }
+
+    fn graph_of(&mut self, project: &Project, push: PushId) -> Result<Option<TaskGraph>, LedgerError> {
+        self.kept_graph(project, push)
+    }
+
+    fn record_graph(
+        &mut self,
+        project: &Project,
+        push: PushId,
+        graph: &TaskGraph,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        self.keep_graph(project, push, graph, now)
     }
 }

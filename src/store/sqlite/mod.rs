@@ -5,6 +5,8 @@
 
 mod accounts;
 mod admin;
+mod around;
+mod bugs;
 mod cancel;
 mod codec;
 mod inbox;
@@ -38,17 +40,19 @@ use crate::engine::ledger::LedgerError;
 use crate::event::Label;
 
 /// Migrations in order, never edited once landed: a store of version `n` has had the first `n` of them.
-const MIGRATIONS: [&str; 10] = [
+const MIGRATIONS: [&str; 12] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_runs_by_arrival.sql"),
     include_str!("migrations/0003_case_targets.sql"),
     include_str!("migrations/0010_rule_state.sql"),
     include_str!("migrations/0020_traces.sql"),
+    include_str!("migrations/0021_bugs.sql"),
     include_str!("migrations/0040_brakes.sql"),
     include_str!("migrations/0041_cases_by_project.sql"),
     include_str!("migrations/0042_actions_by_push.sql"),
     include_str!("migrations/0050_measurements.sql"),
     include_str!("migrations/0060_tests.sql"),
+    include_str!("migrations/0070_jobs_of_pushes.sql"),
 ];
 
 /// Pages in the write-ahead log (4 KiB each) after which they are moved into the database: the more there are, the
@@ -85,6 +89,7 @@ struct Names {
 struct LabelNumber {
     id: i64,
     has_series: bool,
+    /// Whether its platform is written down, and with it what else messages tell.
     has_platform: bool,
 }
 
@@ -178,6 +183,7 @@ impl SqliteStore {
                  INSERT INTO main.task_groups SELECT * FROM kept.task_groups;
                  INSERT INTO main.group_runs SELECT * FROM kept.group_runs;
                  INSERT INTO main.test_failures SELECT * FROM kept.test_failures;
+                 INSERT INTO main.task_graphs SELECT * FROM kept.task_graphs;
                  INSERT INTO main.runs SELECT * FROM kept.runs;
                  UPDATE main.runs SET action = NULL WHERE action IS NOT NULL;
                  INSERT INTO main.series SELECT * FROM kept.series;

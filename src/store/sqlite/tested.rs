@@ -101,7 +101,7 @@ impl Books<'_> {
     }
 
     /// What a tracker said of a test when it was last asked.
-    pub(super) fn known_bugs(&mut self, test: &str) -> Result<Option<Vec<Bug>>, LedgerError> {
+    pub(super) fn bugs_of_test(&mut self, test: &str) -> Result<Option<Vec<Bug>>, LedgerError> {
         let text: Option<String> = self
             .tx
             .prepare_cached("SELECT bugs FROM bugs_of_tests WHERE test = ?1")
