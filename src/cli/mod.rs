@@ -81,6 +81,8 @@ enum Command {
     Culprit(open::CulpritArgs),
     /// Run an intermittent again until it fails once. Opens a case
     UntilHit(open::UntilHitArgs),
+    /// Is a test stable, on every platform that runs it? Opens a case
+    Validate(open::ValidateArgs),
     /// Run what is missing on a push. Opens a case
     Fill(open::FillArgs),
     /// Run more jobs on a push. Opens a case
@@ -256,6 +258,7 @@ fn run(command: Command, config: &ConfigArgs, out: &mut dyn Write) -> Result<(),
         Command::Report(args) => report::run(&args, config, out),
         Command::Culprit(args) => open::culprit(&args, config, out),
         Command::UntilHit(args) => open::until_hit(&args, config, out),
+        Command::Validate(args) => open::validate(&args, config, out),
         Command::Fill(args) => open::fill(&args, config, out),
         Command::Add(args) => open::add(&args, config, out),
         Command::Range(args) => open::range(&args, config, out),

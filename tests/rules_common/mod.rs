@@ -68,6 +68,7 @@ pub fn push() -> PushEvent {
         description: description.into(),
         files: vec!["dom/a.cpp".into(), "dom/test_a.html".into()],
         parents: vec!["0".into()],
+        added: None,
     };
     PushEvent {
         project: Project::from("autoland"),
