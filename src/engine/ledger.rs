@@ -12,8 +12,7 @@ use super::storm::Span;
 use crate::event::{
     ActionKey, CaseId, CaseKind, CaseParams, Cause, CausedBy, Duration, Event, Found, JobEvent, JobRequest, Label,
     Project, PushEvent, PushId, Reason, Revision, RunKey, RunState, Signature, Subject, Target, TaskGraph, TaskId,
-    Timestamp,
-    Unable, Verdict, VerdictKind,
+    Timestamp, Unable, Verdict, VerdictKind,
 };
 pub use crate::rules::Mode;
 use crate::rules::{Bug, Estimate, Rule};

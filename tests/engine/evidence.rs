@@ -190,7 +190,11 @@ fn on_a_ci_that_takes_everything_and_runs_nothing_a_case_ends_says_so_and_asks_f
     }
     let case = tree.only_case();
     let verdict = case.verdict.expect("it ends");
-    assert!(matches!(verdict.kind.as_str(), "undecided" | "not-possible"), "{}", verdict.kind);
+    assert!(
+        matches!(verdict.kind.as_str(), "undecided" | "not-possible"),
+        "{}",
+        verdict.kind
+    );
     assert!(verdict.why.contains("did not run"), "{}", verdict.why);
     let mut pushes: Vec<u64> = tree.actions(case.id).iter().map(|action| action.push.0).collect();
     let asked = pushes.len();
