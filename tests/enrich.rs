@@ -569,3 +569,43 @@ async fn sources_of_two_kinds_are_one() {
         (2, 1)
     );
 }
+
+#[tokio::test]
+async fn what_a_run_measured_is_in_its_artifacts_each_value_once() {
+    let fake = FakeTaskcluster::start().await;
+    let artifact = |suite: &str, value: f64| {
+        json!({ "framework": {"name": "talos"}, "suites": [
+            {"name": suite, "value": value, "subtests": []}, {"name": "both", "value": 1.0, "subtests": []},
+        ]})
+    };
+    fake.change(|world| {
+        world.add_artifact(TASK, "public/perfherder-data.json", &artifact("a", 10.5).to_string());
+        world.add_artifact(
+            TASK,
+            "public/test_info/perfherder-data-2.json",
+            &artifact("b", 20.0).to_string(),
+        );
+        world.add_artifact(TASK, "public/logs/live.log", "not read");
+    });
+    let values = queue(&fake).values(&run()).await.unwrap();
+    let mut found: Vec<(&str, f64)> = values
+        .iter()
+        .map(|measured| (&*measured.series, measured.value))
+        .collect();
+    found.sort_by(|a, b| a.0.cmp(b.0));
+    assert_eq!(found, [("a", 10.5), ("b", 20.0), ("both", 1.0)]);
+}
+
+#[tokio::test]
+async fn an_artifact_that_is_no_result_says_which_it_is() {
+    let fake = FakeTaskcluster::start().await;
+    fake.change(|world| world.add_artifact(TASK, "public/perfherder-data.json", "{\"suites\": 3}"));
+    let error = queue(&fake).values(&run()).await.unwrap_err();
+    assert!(
+        matches!(&error, FactError::Malformed(why) if why.contains("perfherder-data.json")),
+        "{error}"
+    );
+    let none = FakeTaskcluster::start().await;
+    none.change(|world| world.add_artifact(TASK, "public/logs/live.log", "not read"));
+    assert_eq!(queue(&none).values(&run()).await.unwrap(), Vec::new());
+}

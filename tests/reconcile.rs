@@ -299,7 +299,7 @@ async fn a_source_that_asks_for_patience_is_asked_again_and_one_that_has_nothing
         asked["GET /api/queue/v1/task-group/decision-15/list"], 4,
         "three pages, one of them twice"
     );
-    assert_eq!(found.left_out, 2, "the groups of pushes 12 and 14 have expired");
+    assert_eq!(found.left_out, 3, "the groups of pushes 11, 12 and 14 have expired");
 }
 
 #[tokio::test]

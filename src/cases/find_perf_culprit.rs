@@ -136,34 +136,63 @@ pub(super) fn decide(params: &FindPerfCulpritParams, evidence: &Evidence) -> Ste
             );
         }
     };
+    let so_far = so_far(&step, evidence, &groups);
+    // A step at the oldest push is none in the range: between the two the search has no more to find.
+    let outside = step.no_change + step.pushes.first().copied().unwrap_or(0.0);
+    if step.verdict.is_none() && outside >= params.confidence {
+        return no_change(params, outside);
+    }
     match &step.verdict {
-        None if step.run.is_empty() => Step::wait(step.why),
-        None => ask(&step, evidence, &groups),
-        Some(perf::Verdict::NoChange { probability }) => {
-            let why = format!(
-                "the level did not step by {:.1} % or more, with probability {probability:.3}",
-                100.0 * params.min_shift
-            );
-            Step::end(VerdictKind::NoChange, Some(*probability), why)
+        None if step.run.is_empty() => Step::wait(format!("waits for runs; {so_far}")),
+        None => ask(&step, so_far, evidence, &groups),
+        Some(perf::Verdict::NoChange { probability }) => no_change(params, *probability),
+        Some(perf::Verdict::Undecided { pushes }) => {
+            let why = match evidence.asked >= params.max_jobs {
+                true => format!("the budget of {} jobs is spent; {so_far}", params.max_jobs),
+                false => format!("no value is known from before the likeliest push: look further back; {so_far}"),
+            };
+            Step {
+                asks: Vec::new(),
+                verdict: Some(Verdict {
+                    kind: VerdictKind::Undecided,
+                    pushes: named(pushes, evidence, &groups),
+                    probability: None,
+                    why: why.clone(),
+                }),
+                why,
+            }
         }
-        Some(perf::Verdict::Undecided { pushes }) => Step {
-            asks: Vec::new(),
-            verdict: Some(Verdict {
-                kind: VerdictKind::Undecided,
-                pushes: named(pushes, evidence, &groups),
-                probability: None,
-                why: step.why.clone(),
-            }),
-            why: step.why,
-        },
         Some(perf::Verdict::Culprit { push, probability }) => {
             conclude(params, &step, (*push, *probability), evidence, &groups)
         }
     }
 }
 
+fn no_change(params: &FindPerfCulpritParams, probability: f64) -> Step {
+    let why = format!(
+        "the level did not step by {:.1} % or more in the range, with probability {probability:.3}",
+        100.0 * params.min_shift
+    );
+    Step::end(VerdictKind::NoChange, Some(probability), why)
+}
+
+/// What is thought so far, in the pushes' own numbers.
+fn so_far(step: &perf::Step, evidence: &Evidence, groups: &[Group]) -> String {
+    let likeliest = (1..)
+        .zip(&step.pushes)
+        .max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
+    let Some((number, probability)) = likeliest else {
+        return String::new();
+    };
+    format!(
+        "the likeliest is {} with {probability:.2}, no change with {:.2}",
+        super::names(&named(&[(number, *probability)], evidence, groups)),
+        step.no_change
+    )
+}
+
 /// What the mathematics wants to know, asked where it can be: as near as may be.
-fn ask(step: &perf::Step, evidence: &Evidence, groups: &[Group]) -> Step {
+fn ask(step: &perf::Step, so_far: String, evidence: &Evidence, groups: &[Group]) -> Step {
     let usable: Vec<usize> = (1..=groups.len())
         .filter(|number| {
             groups
@@ -205,7 +234,7 @@ fn ask(step: &perf::Step, evidence: &Evidence, groups: &[Group]) -> Step {
     Step {
         asks,
         verdict: None,
-        why: step.why.clone(),
+        why: so_far,
     }
 }
 

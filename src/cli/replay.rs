@@ -293,6 +293,7 @@ impl Replay {
             sample: 0.0,
             // It holds no artifacts either.
             read_failures: false,
+            read_values: true,
             ..parts::engine_settings(config).map_err(|error| CliError::config(error.to_string()))?
         };
         let pipeline = Pipeline::new(

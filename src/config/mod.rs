@@ -34,7 +34,8 @@ pub use self::sections::{
     TelemetrySection, TopSection, TracesSection, WebSection,
 };
 pub use self::services::{
-    EnrichSection, NotifySection, ReconcileSection, TaskclusterSection, TreestatusSection, WebhookSection,
+    EnrichSection, NotifySection, PerfherderSection, ReconcileSection, TaskclusterSection, TreestatusSection,
+    WebhookSection,
 };
 pub use self::setting::{HttpUrl, JobLimit, PrivateText, ProjectPattern};
 use std::path::Path;
@@ -75,6 +76,8 @@ pub struct Config {
     pub reconcile: ReconcileSection,
     /// `[treestatus]`
     pub treestatus: TreestatusSection,
+    /// `[perfherder]`
+    pub perfherder: PerfherderSection,
     /// `[notify]`
     pub notify: NotifySection,
     /// `[notify.NAME]`: webhooks that rules name.
@@ -163,6 +166,7 @@ impl Config {
             webhook: Section::read(reader, &["backends", "webhook"]),
             reconcile: Section::read(reader, &["reconcile"]),
             treestatus: Section::read(reader, &["treestatus"]),
+            perfherder: Section::read(reader, &["perfherder"]),
             notify: Section::read(reader, &["notify"]),
             hooks: reader
                 .sections_in(&["notify"], "template")

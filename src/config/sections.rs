@@ -105,6 +105,10 @@ section! {
         history_window: Duration [HOUR, 3_650 * DAY] = 14 * DAY;
         /// Whether what failed is read from artifacts before rules see a failure.
         read_failures: bool = false;
+        /// Whether what runs measure is read from artifacts, for cases about performance.
+        read_values: bool = true;
+        /// Labels whose runs' results are always read, so that a case finds a history; `*` stands for any characters.
+        measured: Vec<String> = Vec::new();
         /// Labels that have to fail newly on one push to be taken for one storm, which one case looks into; 0: never.
         storm_labels: u32 [0, 10_000] = 8;
         /// How long after the first of them was noticed the others may be.
@@ -130,6 +134,8 @@ impl EngineSection {
             runs_end_within: self.runs_end_within,
             history_window: self.history_window,
             read_failures: self.read_failures,
+            read_values: self.read_values,
+            measured: globs(&self.measured)?,
             storm_labels: self.storm_labels,
             storm_window: self.storm_window,
             ..EngineSettings::default()

@@ -250,6 +250,20 @@ section! {
 }
 
 section! {
+    /// A Treeherder-compatible service that raises performance alerts.
+    pub struct PerfherderSection {
+        /// The service, as `https://treeherder.mozilla.org`; not set: alerts come as messages only.
+        url: Option<HttpUrl> = None;
+        /// How often it is asked for new alerts.
+        every: Duration [MINUTE, DAY] = 5 * MINUTE;
+        /// How long one exchange may take.
+        timeout: Duration [SECOND, LONGEST_EXCHANGE] = MINUTE;
+        /// The largest page of alerts that is read, in bytes. One recorded summary of 109 alerts has 150 KB.
+        max_page_bytes: usize [1_024, 1024 * MIB] = 16 * MIB;
+    }
+}
+
+section! {
     /// Who learns of verdicts.
     pub struct NotifySection {
         /// Where each verdict is sent. Never shown: such addresses often are secrets.

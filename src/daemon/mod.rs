@@ -1,5 +1,6 @@
 //! The composition root: wires the parts, starts and stops them. The only place that knows them all.
 
+pub mod alerts;
 pub mod intake;
 mod observe;
 pub mod parts;

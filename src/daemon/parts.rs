@@ -9,7 +9,8 @@ use crate::clock::Clock;
 use crate::config::{BackendChoice, Config, NotifySection};
 use crate::engine::settings::EngineSettings;
 use crate::enrich::{
-    CachedSource, FactSource, GroupSource, PushlogSource, QueueSource, RecordedSource, Sources, TreeStatusSource,
+    CachedSource, FactSource, GroupSource, PerfherderSource, PushlogSource, QueueSource, RecordedSource, Sources,
+    TreeStatusSource,
 };
 use crate::event::BackendName;
 use crate::notify::{Hooks, VerdictHook};
@@ -132,6 +133,18 @@ pub fn trees(config: &Config, clock: &Arc<dyn Clock>) -> Result<Option<TreeStatu
         .map_err(wrong("treestatus"))
 }
 
+/// Who raises performance alerts, where somebody does.
+///
+/// # Errors
+/// Its section cannot work.
+pub fn alerts(config: &Config, clock: &Arc<dyn Clock>) -> Result<Option<PerfherderSource>, PartError> {
+    let section = &config.perfherder;
+    let Some(url) = &section.url else { return Ok(None) };
+    PerfherderSource::new(url.as_str(), section.timeout, section.max_page_bytes, net_clock(clock))
+        .map(Some)
+        .map_err(wrong("perfherder"))
+}
+
 /// What the engine is told.
 ///
 /// # Errors
@@ -141,6 +154,7 @@ pub fn engine_settings(config: &Config) -> Result<EngineSettings, PartError> {
         has_pushlog: config.enrich.pushlog_url.is_some(),
         has_graphs: config.taskcluster.root_url.is_some(),
         mode: (!can_ask(config)).then_some(Mode::Shadow),
+        read_values: config.engine.read_values && config.taskcluster.queue().is_some(),
         sample: config.traces.sample,
         ..config.engine.settings(&config.projects).map_err(wrong("projects"))?
     })

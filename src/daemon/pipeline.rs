@@ -268,6 +268,19 @@ impl Pipeline {
         })
     }
 
+    /// Applies events that came by another way than a message, in one transaction.
+    ///
+    /// # Errors
+    /// The store is busy or damaged: nothing was written.
+    pub async fn apply_events(&self, events: Vec<Event>) -> Result<Taken, LedgerError> {
+        let mut reading = Reading::default();
+        for event in &events {
+            *reading.taken.events.entry(event.name()).or_default() += 1;
+        }
+        reading.events = events;
+        self.apply(reading).await
+    }
+
     /// Fetches what events in the inbox lack, and applies them. Returns whether there was anything to do.
     ///
     /// # Errors

@@ -91,6 +91,12 @@ struct Shared {
     missing: Notify,
 }
 
+impl AsRef<Pipeline> for Shared {
+    fn as_ref(&self) -> &Pipeline {
+        &self.pipeline
+    }
+}
+
 /// Runs the daemon until it is told to stop.
 ///
 /// # Errors
@@ -132,6 +138,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         },
     ));
     let trees = parts::trees(&config, &clock)?;
+    let alerts = parts::alerts(&config, &clock)?;
     let readiness = Arc::new(Readiness::default());
     readiness.rules.store(true, Ordering::Relaxed);
     readiness.store.store(true, Ordering::Relaxed);
@@ -231,12 +238,21 @@ pub async fn run(config: Config) -> Result<(), RunError> {
             }
         }
     });
+    let alerts = tokio::spawn({
+        let (shared, stopping, every) = (Arc::clone(&shared), stopping.clone(), config.perfherder.every);
+        async move {
+            if let Some(alerts) = alerts {
+                let clock = Arc::clone(&shared.clock);
+                super::alerts::watch(alerts, shared, clock, every, stopping).await;
+            }
+        }
+    });
     tokio::spawn(stop_on_signal(stop.clone()));
     let mut ended = intake(&shared, bus, bound, &config, stopping).await;
     // The intake may have ended by itself: then everything else ends with it.
     stop.send_replace(true);
     told(service::tell_stopping());
-    for task in [work, reload, watch, watchdog, prune, reconcile, trees] {
+    for task in [work, reload, watch, watchdog, prune, reconcile, trees, alerts] {
         if let Err(error) = task.await {
             let failed = format!("a part of the daemon failed by a defect of it; please report this: {error}");
             ended = ended.and(Err(RunError::Unavailable(failed)));

@@ -97,7 +97,7 @@ impl Engine {
         params: &FindPerfCulpritParams,
     ) -> Result<Opening, LedgerError> {
         let opening = numbers::on_alert(alert, params, self.settings());
-        unless_known(ledger, opening)
+        self.unless_known(ledger, opening)
     }
 
     /// What an uplift leads to under a rule.
@@ -110,7 +110,7 @@ impl Engine {
     ) -> Result<Opening, LedgerError> {
         let since = PushId(push.0.saturating_sub(BACK.into()));
         let known = ledger.labels_since(project, since)?;
-        unless_known(ledger, numbers::baseline(params, project, push, &known))
+        self.unless_known(ledger, numbers::baseline(params, project, push, &known))
     }
 
     /// What a person's wish for a case about numbers leads to; `None` for other kinds.
@@ -121,6 +121,9 @@ impl Engine {
         open: &OpenRequest,
     ) -> Result<Option<Opening>, LedgerError> {
         let Some(push) = request.push else { return Ok(None) };
+        if super::numbers::is_numeric(open.params.kind()) && !self.settings().read_values {
+            return Ok(Some(Opening::No(Reason::NotPossible)));
+        }
         match &open.params {
             CaseParams::FindPerfCulprit(_) if !self.settings().is_linear(&request.project) => {
                 Ok(Some(Opening::No(Reason::NotLinear)))
@@ -145,23 +148,32 @@ impl Engine {
                 let draft = numbers::about_series(params.clone(), project, label, series, push, None);
                 Ok(Some(Opening::Open(Box::new(draft))))
             }
-            CaseParams::Baseline(params) => self.on_uplift(ledger, &request.project, push, params).map(Some),
+            // A person may ask a second time about the same push.
+            CaseParams::Baseline(params) => {
+                let since = PushId(push.0.saturating_sub(BACK.into()));
+                let known = ledger.labels_since(&request.project, since)?;
+                Ok(Some(numbers::baseline(params, &request.project, push, &known)))
+            }
             _ => Ok(None),
         }
     }
-}
 
-/// The opening, unless there is a case about the same already: an open one is joined, one on the same push has said it.
-fn unless_known(ledger: &mut dyn Ledger, opening: Opening) -> Result<Opening, LedgerError> {
-    let Opening::Open(draft) = &opening else {
-        return Ok(opening);
-    };
-    let kind = draft.params.kind();
-    if let Some(open) = ledger.case_about(kind, &draft.subject, None)? {
-        return Ok(Opening::Join(open));
-    }
-    match ledger.case_about(kind, &draft.subject, Some(draft.push))? {
-        Some(_) => Ok(Opening::No(Reason::Explained)),
-        None => Ok(opening),
+    /// The opening, unless nothing can be measured or there is a case about the same already: an open one is joined, one
+    /// on the same push has said it.
+    fn unless_known(&self, ledger: &mut dyn Ledger, opening: Opening) -> Result<Opening, LedgerError> {
+        let Opening::Open(draft) = &opening else {
+            return Ok(opening);
+        };
+        if !self.settings().read_values {
+            return Ok(Opening::No(Reason::NotPossible));
+        }
+        let kind = draft.params.kind();
+        if let Some(open) = ledger.case_about(kind, &draft.subject, None)? {
+            return Ok(Opening::Join(open));
+        }
+        match ledger.case_about(kind, &draft.subject, Some(draft.push))? {
+            Some(_) => Ok(Opening::No(Reason::Explained)),
+            None => Ok(opening),
+        }
     }
 }

@@ -47,7 +47,7 @@ impl Engine {
             count: count.saturating_add(1),
             event: asked.event.clone(),
         };
-        ledger.hold(&held)?;
+        ledger.hold_event(&held)?;
         decision.detail["until"] = serde_json::json!(held.due);
         decision.detail["events"] = held.count.into();
         Ok(Some(Reason::Debounced))

@@ -645,16 +645,14 @@ pub trait Ledger {
     /// How long the runs of a label take on a machine, in the mean; `None` while none has told.
     fn mean_duration(&mut self, project: &Project, label: &Label) -> Result<Option<Duration>, LedgerError>;
 
-    /// The bugs that a subject is known by. `None` where the books have no source of bugs: it is not known then.
-    fn bugs_of(&mut self, _subject: &Subject) -> Result<Option<Vec<Bug>>, LedgerError> {
-        Ok(None)
-    }
+    /// The bugs that a subject is known by. `None` where no source has told of it: it is not known then.
+    fn bugs_of(&mut self, subject: &Subject) -> Result<Option<Vec<Bug>>, LedgerError>;
 
     /// What a rule holds back under a key.
     fn held(&mut self, rule: &str, key: &str) -> Result<Option<Held>, LedgerError>;
 
     /// Holds an event back; replaces what is held under its rule and key.
-    fn hold(&mut self, held: &Held) -> Result<(), LedgerError>;
+    fn hold_event(&mut self, held: &Held) -> Result<(), LedgerError>;
 
     /// Takes out what is due, the most overdue first, at most `limit`.
     fn take_held(&mut self, now: Timestamp, limit: u32) -> Result<Vec<Held>, LedgerError>;

@@ -53,7 +53,7 @@ impl Default for EngineSettings {
             runs_end_within: Duration::from_secs(24 * 3600),
             history_window: Duration::from_secs(14 * 24 * 3600),
             read_failures: false,
-            read_values: false,
+            read_values: true,
             measured: GlobSet::empty(),
             mode: None,
             has_pushlog: false,

@@ -83,6 +83,11 @@ static FIND_CULPRIT: Keys = Keys {
             Shape::Number(0.0, 0.99),
             "Probability, before anything is known, that no push in the range did it.",
         ),
+        param(
+            "min_rate",
+            Shape::Number(0.0, 0.9),
+            "The lowest failure rate worth finding: with `0.1`, a failure that came only once is given up sooner.",
+        ),
         param("input", Shape::Keys(&INPUT), "Extra input for the runs."),
     ],
 };

@@ -180,7 +180,7 @@ impl Belief<'_> {
         let stray = strays.ln_likelihood(counts);
         let regular = (1.0 - strays.share).ln();
         // A rate this unlikely would have to gain e⁶⁴ before ln 2 more or less showed.
-        let far = self.ln.iter().copied().fold(f64::NEG_INFINITY, f64::max) - 2.0 * NEGLIGIBLE;
+        let far = largest(&self.ln) - 2.0 * NEGLIGIBLE;
         for (ln, point) in self.ln.iter_mut().zip(&self.grid.points) {
             let own = regular + failed * point.ln_rate + passed * point.ln_miss;
             let both = if *ln > far {
@@ -199,7 +199,7 @@ impl Belief<'_> {
 
     /// [`Belief::summary`], with the posterior probabilities of the points left in `weights`.
     pub fn weigh(&self, weights: &mut Weights) -> Summary {
-        let top = self.ln.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let top = largest(&self.ln);
         let (mut sum, mut first, mut second) = (0.0, 0.0, 0.0);
         weights.points.clear();
         weights.points.resize(self.ln.len(), 0.0);
@@ -224,7 +224,7 @@ impl Belief<'_> {
 
     /// P(rate > `bound`).
     pub fn above(&self, bound: f64) -> f64 {
-        let top = self.ln.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let top = largest(&self.ln);
         let (mut sum, mut over) = (0.0, 0.0);
         for (ln, point) in self.ln.iter().zip(&self.grid.points) {
             let weight = (ln - top).exp();
@@ -235,6 +235,21 @@ impl Belief<'_> {
         }
         over / sum
     }
+}
+
+/// The largest of some numbers; −∞ for none.
+fn largest(values: &[f64]) -> f64 {
+    // Four side by side: in one row each comparison would wait for the one before it, a fifth of a decision at N=1,024.
+    let larger = |a: f64, b: f64| if b > a { b } else { a };
+    let mut tops = [f64::NEG_INFINITY; 4];
+    let fours = values.chunks_exact(4);
+    let rest = fours.remainder();
+    for four in fours {
+        tops.iter_mut()
+            .zip(four)
+            .for_each(|(top, value)| *top = larger(*top, *value));
+    }
+    tops.iter().chain(rest).copied().fold(f64::NEG_INFINITY, larger)
 }
 
 /// Places with a failure rate of their own: a share of all, their rates Beta(1, 3).

@@ -42,6 +42,7 @@ mod treeherder_requests;
 
 pub use errorsummary::{ErrorSummary, MAX_GROUPS, MAX_SIGNATURES, error_summary};
 pub use jobs_table::{JobRow, job_row};
+pub use perf_alerts::{AlertPage, perf_alerts};
 pub use perfherder::{MAX_MEASUREMENTS, PERFHERDER_PREFIX, is_perfherder_artifact, perfherder_data};
 pub use treeherder_reading::{TreeherderReading, treeherder_reading};
 

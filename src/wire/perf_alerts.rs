@@ -24,6 +24,8 @@ const SET_ASIDE: [u64; 3] = [1, 2, 3];
 struct Page<'a> {
     #[serde(borrow)]
     results: Option<Vec<Summary<'a>>>,
+    #[serde(borrow)]
+    next: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -79,29 +81,67 @@ struct Task<'a> {
     task_id: Option<Text<'a>>,
 }
 
+/// Alerts of a page.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct AlertPage {
+    /// Those that are still to be looked at.
+    pub alerts: Vec<PerfAlert>,
+    /// The highest number of any alert, looked at or not.
+    pub newest: Option<u64>,
+    /// The lowest.
+    pub oldest: Option<u64>,
+    /// Whether there is a page after it.
+    pub has_next: bool,
+}
+
 /// Reads a summary or a page of them.
 pub(super) fn decode(body: &str) -> Result<Decoded, DecodeError> {
-    let body = without_envelope(body)?;
-    let summaries = match read::<Page>(body) {
-        Ok(Page { results: Some(results) }) => results,
-        Ok(Page { results: None }) => vec![read(body)?],
-        Err(error) => return Err(error),
+    let alerts = perf_alerts(without_envelope(body)?)?.alerts;
+    Ok(match alerts.is_empty() {
+        true => Decoded::Ignored(Ignored::NotOfInterest),
+        false => Decoded::Events(
+            alerts
+                .into_iter()
+                .map(|alert| Event::PerfAlert(Box::new(alert)))
+                .collect(),
+        ),
+    })
+}
+
+/// Reads a summary or a page of them, as the service answers.
+///
+/// # Errors
+/// It is not JSON of this form.
+pub fn perf_alerts(text: &str) -> Result<AlertPage, DecodeError> {
+    let page: Page = read(text)?;
+    let has_next = page.next.is_some();
+    let summaries = match page.results {
+        Some(results) => results,
+        None => vec![read(text)?],
     };
-    let mut events = Vec::new();
+    let numbers = || {
+        summaries
+            .iter()
+            .flat_map(|summary| &summary.alerts)
+            .map(|alert| alert.id)
+    };
+    let mut found = AlertPage {
+        alerts: Vec::new(),
+        newest: numbers().max(),
+        oldest: numbers().min(),
+        has_next,
+    };
     for summary in &summaries {
         let at = created(summary.created.as_ref())?;
         for alert in summary.alerts.iter().filter(|alert| !SET_ASIDE.contains(&alert.status)) {
-            if events.len() == MAX_ALERTS {
+            if found.alerts.len() == MAX_ALERTS {
                 let detail = format!("there are more than {MAX_ALERTS} alerts in one message");
                 return Err(error(Unreadable::TooLarge, detail));
             }
-            events.push(Event::PerfAlert(Box::new(event(summary, alert, at)?)));
+            found.alerts.push(event(summary, alert, at));
         }
     }
-    Ok(match events.is_empty() {
-        true => Decoded::Ignored(Ignored::NotOfInterest),
-        false => Decoded::Events(events),
-    })
+    Ok(found)
 }
 
 /// Perfherder writes times in UTC, without saying so.
@@ -113,7 +153,7 @@ fn created(text: Option<&Text<'_>>) -> Result<Option<Timestamp>, DecodeError> {
     }
 }
 
-fn event(summary: &Summary<'_>, alert: &Alert<'_>, at: Option<Timestamp>) -> Result<PerfAlert, DecodeError> {
+fn event(summary: &Summary<'_>, alert: &Alert<'_>, at: Option<Timestamp>) -> PerfAlert {
     let series = &alert.series_signature;
     let test = series.test.as_deref();
     let options = series.extra_options.iter().flatten().map(|option| &**option);
@@ -127,7 +167,7 @@ fn event(summary: &Summary<'_>, alert: &Alert<'_>, at: Option<Timestamp>) -> Res
         .taskcluster_metadata
         .as_ref()
         .and_then(|task| task.task_id.as_deref());
-    Ok(PerfAlert {
+    PerfAlert {
         id: alert.id,
         project: Project::from(&*summary.repository),
         series: id,
@@ -143,5 +183,5 @@ fn event(summary: &Summary<'_>, alert: &Alert<'_>, at: Option<Timestamp>) -> Res
         previous_revision: revision(&summary.prev_push_revision),
         label: alert.label.as_deref().map(Label::from),
         task: task.filter(|task| slug::to_uuid(task).is_some()).map(TaskId::from),
-    })
+    }
 }

@@ -13,7 +13,7 @@ use crate::event::{
     PushEvent, PushId, RequestEvent, RequestKind, Revision, RunKey, RunState, Signature, TaskId, Tick, Timestamp,
     Worker, parse_duration,
 };
-use crate::rules::{EventKind, RuleTest, TestStep};
+use crate::rules::{Bug, EventKind, RuleTest, TestStep};
 
 /// The project of what names none.
 const PROJECT: &str = "autoland";
@@ -33,7 +33,7 @@ const MAX_PUSHES: u64 = 5_000;
 const BEGINNING: Timestamp = Timestamp(1_767_225_600_000);
 
 /// The values that are written for an event.
-type Fields = BTreeMap<String, Json>;
+pub(super) type Fields = BTreeMap<String, Json>;
 
 /// Makes events of what a test writes. Remembers which runs have begun, so that a later state is of the same run.
 pub(super) struct Given<'t> {
@@ -512,6 +512,21 @@ fn causer(word: &str) -> CausedBy {
         "sheriffd" => CausedBy::Sheriffd,
         _ => CausedBy::Unknown,
     }
+}
+
+/// The bugs that are written for an event; `None`: nothing is said of any.
+pub(super) fn bugs(fields: &Fields) -> Option<Vec<Bug>> {
+    let bug = |item: &Json| Bug {
+        id: item["id"].as_u64().unwrap_or_default(),
+        keywords: item["keywords"]
+            .as_array()
+            .map(|items| texts(items))
+            .unwrap_or_default(),
+        whiteboard: item["whiteboard"].as_str().unwrap_or_default().into(),
+        summary: item["summary"].as_str().unwrap_or_default().into(),
+        status: item["status"].as_str().unwrap_or("NEW").into(),
+    };
+    list(fields, "bugs").map(|items| items.iter().map(bug).collect())
 }
 
 fn signature(item: &Json) -> Option<Signature> {

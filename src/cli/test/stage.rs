@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
-use super::given::{BACKEND, Given};
+use super::given::{BACKEND, Fields, Given, bugs};
 use crate::backends::{Backend, Found, Receipt, RequestError};
 use crate::cli::common::deliveries;
 use crate::cli::trace::{Unmatched, unmatched};
@@ -18,6 +18,7 @@ use crate::daemon::pipeline::{Pipeline, PipelineSettings, Reading};
 use crate::dispatch::limits::Limits;
 use crate::dispatch::{DispatchSettings, Dispatcher};
 use crate::engine::ledger::{ActionRow, ActionState, CaseRow, Decision, Ledger as _, LedgerError};
+use crate::engine::opening::Placed;
 use crate::engine::settings::EngineSettings;
 use crate::engine::{Engine, Note};
 use crate::enrich::RecordedSource;
@@ -176,6 +177,7 @@ pub(super) async fn play(rules: &Arc<RuleSet>, test: &RuleTest, engine: &EngineS
                         .ci
                         .takes(label, push, *kind == crate::rules::EventKind::JobFinished)
                 });
+                stage.tell_of_bugs(&event, fields).await?;
                 let moment = stage.happens(vec![event], &mut held).await?;
                 moments.push(moment);
             }
@@ -281,6 +283,8 @@ impl Stage {
             mode: Some(Mode::Live),
             has_pushlog: false,
             read_failures: false,
+            // There is nothing to read, and every run has been looked at at once.
+            read_values: true,
             sample: 0.0,
             ..engine.clone()
         };
@@ -316,6 +320,19 @@ impl Stage {
                     books.record_runs(&history.iter().collect::<Vec<_>>())
                 })
             })
+            .await
+    }
+
+    /// Writes the bugs that the event's failure is known by into the books, where the test names them.
+    async fn tell_of_bugs(&self, event: &Event, fields: &Fields) -> Result<(), LedgerError> {
+        let Event::Job(job) = event else { return Ok(()) };
+        let (Some(placed), Some(bugs)) = (Placed::of(job), bugs(fields)) else {
+            return Ok(());
+        };
+        let subject = placed.subject();
+        self.pipeline
+            .store()
+            .with(move |store| store.transact(|books| books.set_bugs(&subject, &bugs)))
             .await
     }
 

@@ -16,7 +16,7 @@ const MAX_POINTS: usize = 160;
 const MIN_POINTS: usize = 24;
 
 /// Credible culprits up to which it is looked at where the search may end: the work grows with their square.
-const FEW: usize = 64;
+const FEW: usize = 32;
 
 /// Runs that a search takes beyond its entropy.
 const OVERSHOOT: f64 = 0.5;

@@ -15,6 +15,7 @@ use crate::event::{
     ActionKey, BackendName, CaseId, CaseKind, CausedBy, Duration, Event, JobEvent, JobFacts, Label, Project, PushEvent,
     PushId, Revision, RunKey, Signature, Subject, TaskGraph, TaskId, Timestamp,
 };
+use crate::rules::Bug;
 
 /// Closed cases that a view shows: enough to know whether the newest ones explain a failure.
 const CLOSED_SHOWN: u32 = 8;
@@ -856,7 +857,7 @@ impl Ledger for Books<'_> {
         self.find_held(rule, key)
     }
 
-    fn hold(&mut self, held: &Held) -> Result<(), LedgerError> {
+    fn hold_event(&mut self, held: &Held) -> Result<(), LedgerError> {
         self.keep_held(held)
     }
 
@@ -974,6 +975,10 @@ impl Ledger for Books<'_> {
             .and_then(|mut statement| statement.execute(params![what, text, lack.as_str(), now.0, first_try.0]))
             .map_err(sql)?;
         Ok(())
+    }
+
+    fn bugs_of(&mut self, subject: &Subject) -> Result<Option<Vec<Bug>>, LedgerError> {
+        self.known_bugs(subject)
     }
 
     fn keep_sample(&mut self, event: &Event, now: Timestamp) -> Result<(), LedgerError> {

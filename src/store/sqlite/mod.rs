@@ -6,6 +6,7 @@
 mod accounts;
 mod admin;
 mod around;
+mod bugs;
 mod codec;
 mod inbox;
 mod ledger;
@@ -36,12 +37,13 @@ use crate::engine::ledger::LedgerError;
 use crate::event::Label;
 
 /// Migrations in order, never edited once landed: a store of version `n` has had the first `n` of them.
-const MIGRATIONS: [&str; 10] = [
+const MIGRATIONS: [&str; 11] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_runs_by_arrival.sql"),
     include_str!("migrations/0003_case_targets.sql"),
     include_str!("migrations/0010_rule_state.sql"),
     include_str!("migrations/0020_traces.sql"),
+    include_str!("migrations/0021_bugs.sql"),
     include_str!("migrations/0040_brakes.sql"),
     include_str!("migrations/0041_cases_by_project.sql"),
     include_str!("migrations/0042_actions_by_push.sql"),

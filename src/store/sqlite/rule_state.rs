@@ -225,9 +225,9 @@ mod tests {
         let mut store = SqliteStore::open(&path).unwrap();
         store
             .transact(|books| {
-                books.hold(&held("late", 30))?;
-                books.hold(&held("a", 5))?;
-                books.hold(&held("a", 20))?;
+                books.hold_event(&held("late", 30))?;
+                books.hold_event(&held("a", 5))?;
+                books.hold_event(&held("a", 20))?;
                 books.set_last_tick("r", Timestamp(7))?;
                 books.set_last_tick("r", Timestamp(9))
             })
