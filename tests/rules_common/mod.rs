@@ -51,6 +51,7 @@ pub fn job() -> JobEvent {
             groups: Some(vec!["dom/mochitest.ini".into(), "layout/mochitest.ini".into()]),
             classification: Some("not classified".into()),
             values: None,
+            bugs: None,
         },
     }
 }
