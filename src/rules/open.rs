@@ -356,7 +356,7 @@ pub(super) fn read(node: &Node, kinds: &[EventKind], gathering: &mut Gathering) 
     let is_scheduled = kinds.contains(&EventKind::Timer) && known.on.contains(&EventKind::Timer);
     if is_scheduled && node.get("project").is_none() {
         let message = format!("a `{word}` on a schedule needs `project`: no event says where");
-        gathering.error(Code::MissingKey, kind.span, message);
+        gathering.error(Code::Conflict, kind.span, message);
     }
     if !known.params.check(node, gathering) {
         return None;
