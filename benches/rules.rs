@@ -219,6 +219,9 @@ fn main() {
 /// Rows in a transaction, as in a batch of messages.
 const ROWS: usize = 500;
 
+/// What is timed on an event.
+type Work<'a> = &'a dyn Fn(&mut Books<'_>, &Event) -> Result<(), LedgerError>;
+
 /// What it costs to keep why something happened: a decision with its eight clauses, and a sampled event, each written in
 /// transactions of [`ROWS`] into a store on disk; what the commit costs is the batch's anyway.
 fn traces(set: &RuleSet, events: &[Event]) {
@@ -227,7 +230,7 @@ fn traces(set: &RuleSet, events: &[Event]) {
     let rule = &set.rules()[0];
     let mut best = [f64::INFINITY; 3];
     for _ in 0..ROUNDS {
-        let work: [&dyn Fn(&mut Books<'_>, &Event) -> Result<(), LedgerError>; 3] = [
+        let work: [Work<'_>; 3] = [
             &|books, event| {
                 let evaluation = set.evaluate(RuleIndex(0), event, &Constant, Tracing::On);
                 let mut decision = Decision::no(rule, event, Reason::ConditionFalse, Timestamp(0));

@@ -56,12 +56,10 @@ fn is_usable(evidence: &Evidence, index: usize) -> bool {
 /// The candidates.
 fn groups(evidence: &Evidence) -> Vec<Group> {
     let is_measured = |index: &usize| !values(evidence, *index).is_empty();
-    let behind = evidence.seen_on + 1..evidence.pushes.len().min(evidence.seen_on + 1 + BEHIND);
+    let mut behind = evidence.seen_on + 1..evidence.pushes.len().min(evidence.seen_on + 1 + BEHIND);
     let end = match behind.clone().filter(is_measured).nth(MEASURED_BEHIND - 1) {
         Some(measured) => measured,
-        None => evidence
-            .seen_on
-            .max(behind.filter(is_measured).next_back().unwrap_or(0)),
+        None => behind.rfind(is_measured).unwrap_or(evidence.seen_on),
     };
     let start = (end + 1).saturating_sub(perf::MAX_CANDIDATES);
     let mut groups = Vec::new();

@@ -3,16 +3,15 @@
 use std::sync::Arc;
 
 use super::advance::depth;
-use super::apply::{Engine, Note, Patience};
+use super::apply::{Engine, Note};
 use super::batch::Batch;
 use super::facts::HistoryFacts;
 use super::ledger::{CaseRow, Decision, DecisionResult, Lack, Ledger, LedgerError, ViewQuery};
 use super::opening::validate::{self, NewTest};
-use super::opening::{self, Draft, Opening, Placed, by_hand, failure};
+use super::opening::{self, Draft, Opening, Placed, failure};
 use super::wish;
 use crate::event::{
-    Bug, CaseId, CaseKind, CaseParams, Cause, CausedBy, Event, Found, OpenRequest, Project, PushEvent, PushId, Reason,
-    RequestEvent, RequestKind, Timestamp, ValidateParams,
+    Bug, CaseId, CaseKind, CaseParams, Cause, CausedBy, Event, Found, PushEvent, Reason, Timestamp, ValidateParams,
 };
 use crate::rules::{
     Facts, Guard, MAX_ELEMENTS, Matched, Mode, NoFacts, Object, Rule, RuleIndex, RuleSet, Stop, Tracing, Value,
@@ -26,6 +25,10 @@ pub(super) enum Occasion {
     /// The rule held it back, and no further one came.
     Released,
 }
+
+/// What a rule that matches and acts now says: the decision so far, and the elements of its list (one that is `None`
+/// where it has no list).
+type Yes<'a> = (Decision, Vec<Option<Value<'a>>>);
 
 /// A rule that is asked about an event.
 pub(super) struct Asked<'a> {
@@ -187,7 +190,7 @@ impl Engine {
         batch: &mut Batch,
         asked: &Asked<'a>,
         facts: &'a dyn Facts,
-    ) -> Result<Option<(Decision, Vec<Option<Value<'a>>>)>, LedgerError> {
+    ) -> Result<Option<Yes<'a>>, LedgerError> {
         let evaluation = asked.rules.evaluate(asked.index, asked.event, facts, Tracing::On);
         let mut decision = Decision::no(asked.rule, asked.event, Reason::Joined, asked.now);
         decision.detail = serde_json::json!({ "clauses": evaluation.trace });
@@ -278,153 +281,6 @@ impl Engine {
         Ok(())
     }
 
-    /// A person wants a test to be validated on a push.
-    fn validate_by_hand(
-        &mut self,
-        ledger: &mut dyn Ledger,
-        project: &Project,
-        push: PushId,
-        open: &OpenRequest,
-        now: Timestamp,
-    ) -> Result<Opening, LedgerError> {
-        let (CaseParams::Validate(params), Some(signature)) = (&open.params, &open.signature) else {
-            return Ok(Opening::No(Reason::FactsUnknown));
-        };
-        let test = NewTest {
-            project,
-            push,
-            path: &signature.test,
-            group: signature.group.as_deref(),
-            touched: &[],
-        };
-        let runners = validate::runners(ledger, &test, now.minus(self.settings().history_window))?;
-        let draft =
-            validate::draft(&test, params, &runners).unwrap_or_else(|why| validate::hopeless(&test, params, why));
-        if let Some(case) = ledger.case_about(CaseKind::Validate, &draft.subject, Some(push))?
-            && ledger.case(case)?.is_some_and(|case| case.verdict.is_none())
-        {
-            return Ok(Opening::Join(case));
-        }
-        Ok(Opening::Open(Box::new(draft)))
-    }
-
-    /// Fills in what a bug tells of the case that is to be opened about it: the failures of the test that its summary
-    /// names give the job and the push.
-    fn from_bug(
-        &mut self,
-        ledger: &mut dyn Ledger,
-        request: &RequestEvent,
-        open: &OpenRequest,
-        now: Timestamp,
-    ) -> Result<FromBug, LedgerError> {
-        let kind = open.params.kind();
-        let is_about_failures = matches!(kind, CaseKind::FindCulprit | CaseKind::UntilHit | CaseKind::Validate);
-        if open.bug.is_none() || open.label.is_some() || !is_about_failures {
-            return Ok(FromBug::NotWanted);
-        }
-        let Some(signature) = &open.signature else {
-            return Ok(FromBug::Lacks);
-        };
-        let since = now.minus(self.settings().history_window);
-        let failures = ledger.failures_of(&request.project, &signature.test, since)?;
-        let (mut request, mut open) = (request.clone(), open.clone());
-        match by_hand::worst(&failures, kind, request.push) {
-            Some(failure) => {
-                request.push.get_or_insert(failure.push);
-                open.label = Some(failure.label.clone());
-                open.signature = Some(failure.signature.clone());
-                Ok(FromBug::Found((request, open)))
-            }
-            // A test can be validated on a push on which it has not failed yet.
-            None if kind == CaseKind::Validate && request.push.is_some() => Ok(FromBug::Found((request, open))),
-            None => Ok(FromBug::NoFailure),
-        }
-    }
-
-    /// A person opens a case.
-    pub(super) fn open_by_hand(
-        &mut self,
-        ledger: &mut dyn Ledger,
-        batch: &mut Batch,
-        event: &Event,
-        patience: Patience,
-        now: Timestamp,
-    ) -> Result<(), LedgerError> {
-        let Event::Request(request) = event else { return Ok(()) };
-        let RequestKind::Open(open) = &request.kind else {
-            return Ok(());
-        };
-        let from_bug = match self.from_bug(ledger, request, open, now)? {
-            FromBug::NotWanted => None,
-            FromBug::Found(found) => Some(found),
-            FromBug::Lacks if self.settings().bugs_fresh_for.is_some() && patience.waits_for(Lack::Bugs) => {
-                ledger.wait_for(event, &event.id(), Lack::Bugs, now)?;
-                batch.notes.push(Note::Waits(Lack::Bugs));
-                return Ok(());
-            }
-            FromBug::Lacks | FromBug::NoFailure => {
-                let decision = Decision::by_hand(event, Some(Reason::FactsUnknown), None, now);
-                return batch.note_decision(ledger, decision);
-            }
-        };
-        let (request, open) = match &from_bug {
-            Some((request, open)) => (request, open),
-            None => (&**request, &**open),
-        };
-        let (opening, why) = match open.params.kind() {
-            CaseKind::Fill | CaseKind::Add | CaseKind::Range => self.wish_by_hand(ledger, batch, request, open, now)?,
-            CaseKind::Validate if request.push.is_some() => {
-                let push = request.push.unwrap_or_default();
-                (self.validate_by_hand(ledger, &request.project, push, open, now)?, None)
-            }
-            _ => {
-                let about_numbers = self.numbers_by_hand(ledger, request, open)?;
-                let opening = about_numbers.unwrap_or_else(|| by_hand::draft(request, open, self.settings()));
-                (opening, None)
-            }
-        };
-        let answer = |reason, case| {
-            let mut decision = Decision::by_hand(event, reason, case, now);
-            if let Some(why) = &why {
-                decision.detail = serde_json::json!({ "why": why });
-            }
-            decision
-        };
-        let mut draft = match opening {
-            Opening::Open(draft) => draft,
-            Opening::Join(case) => return batch.note_decision(ledger, answer(Some(Reason::Joined), Some(case))),
-            Opening::Wait(lack) if patience.waits_for(lack) => {
-                wait(ledger, batch, event, lack, now)?;
-                return Ok(());
-            }
-            Opening::Wait(_) => return batch.note_decision(ledger, answer(Some(Reason::FactsUnknown), None)),
-            Opening::No(reason) => return batch.note_decision(ledger, answer(Some(reason), None)),
-        };
-        if draft.subject.signature.is_some()
-            && draft.params.kind() != CaseKind::Validate
-            && let Some(series) = ledger.unchunked(&draft.subject.project, &draft.label)?
-        {
-            // What fails moves between the chunks of a suite.
-            draft.subject.label = series;
-        }
-        // A test is validated on one push; what else a case about one job is about goes on from push to push.
-        let is_about_one_job = !matches!(
-            draft.params.kind(),
-            CaseKind::Fill | CaseKind::Add | CaseKind::Range | CaseKind::Validate
-        );
-        if is_about_one_job && let Some(open) = ledger.case_about(draft.params.kind(), &draft.subject, None)? {
-            return batch.note_decision(ledger, answer(Some(Reason::Joined), Some(open)));
-        }
-        let cause = Cause::Person {
-            name: request.requester.clone().unwrap_or_else(|| "unknown".into()),
-        };
-        let mode = if open.shadow { Mode::Shadow } else { Mode::Live };
-        let case = self.new_case(*draft, cause, mode, now);
-        let id = ledger.open_case(&case)?;
-        batch.note_decision(ledger, Decision::by_hand(event, None, Some(id), now))?;
-        self.opened(ledger, batch, CaseRow { id, ..case }, now)
-    }
-
     /// What a rule that matched leads to.
     #[expect(
         clippy::too_many_arguments,
@@ -476,7 +332,7 @@ impl Engine {
     }
 
     /// Tells of a case that was opened, and takes its first step.
-    fn opened(
+    pub(super) fn opened(
         &mut self,
         ledger: &mut dyn Ledger,
         batch: &mut Batch,
@@ -495,7 +351,7 @@ impl Engine {
         self.advance(ledger, id, now, &mut batch.notes)
     }
 
-    fn new_case(&self, draft: Draft, cause: Cause, mode: Mode, now: Timestamp) -> CaseRow {
+    pub(super) fn new_case(&self, draft: Draft, cause: Cause, mode: Mode, now: Timestamp) -> CaseRow {
         let Draft {
             params,
             subject,
@@ -537,18 +393,6 @@ impl Engine {
     }
 }
 
-/// What a bug tells of a case that is to be opened about it.
-enum FromBug {
-    /// The request is about no bug, or says everything itself.
-    NotWanted,
-    /// The request, filled in.
-    Found((RequestEvent, OpenRequest)),
-    /// What the bug is about is not known yet.
-    Lacks,
-    /// The history knows no failure of what it is about.
-    NoFailure,
-}
-
 /// A decision about one element of a rule's list.
 fn named(decision: &Decision, each: Option<&Value<'_>>) -> Decision {
     let mut decision = decision.clone();
@@ -580,7 +424,7 @@ fn fill<'a>(
 }
 
 /// Puts an event aside until what it lacks is there. Two requests about one push are two events.
-fn wait(
+pub(super) fn wait(
     ledger: &mut dyn Ledger,
     batch: &mut Batch,
     event: &Event,

@@ -387,6 +387,9 @@ pub enum Groups<'a> {
     In(&'a str),
 }
 
+/// A label, with its platform where known.
+pub type PlatformLabel = (Label, Option<Arc<str>>);
+
 /// Which numeric results are wanted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ValuesQuery {
@@ -745,7 +748,7 @@ pub trait Ledger {
     fn series_of(&mut self, project: &Project, label: &Label) -> Result<Vec<Arc<str>>, LedgerError>;
 
     /// The labels that ran for this push or a later one, in order, with their platforms where known.
-    fn labels_since(&mut self, project: &Project, push: PushId) -> Result<Vec<(Label, Option<Arc<str>>)>, LedgerError>;
+    fn labels_since(&mut self, project: &Project, push: PushId) -> Result<Vec<PlatformLabel>, LedgerError>;
 
     /// The label of a task, when one of its runs was recorded.
     fn label_of_task(&mut self, task: &TaskId) -> Result<Option<Label>, LedgerError>;

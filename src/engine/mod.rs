@@ -15,6 +15,7 @@ mod facts;
 pub mod ledger;
 mod numbers;
 pub mod opening;
+mod person;
 pub mod settings;
 mod shelter;
 pub mod storm;

@@ -9,7 +9,8 @@ use super::codec::{StoredTask, TaskColumn, cause_number, cause_of, state_number,
 use super::{LabelNumber, Names, json, sql};
 use crate::engine::ledger::{
     ActionRow, ActionState, CaseRow, Counts, Decision, GroupRow, Groups, Held, JobsOn, KnownLabel, Lack, Ledger,
-    LedgerError, MayBeOurs, NewAction, PushRow, RunRow, Runner, TestFailure, Values, ValuesQuery, View, ViewQuery,
+    LedgerError, MayBeOurs, NewAction, PlatformLabel, PushRow, RunRow, Runner, TestFailure, Values, ValuesQuery, View,
+    ViewQuery,
 };
 use crate::event::{
     ActionKey, BackendName, CaseId, CaseKind, CausedBy, Duration, Event, JobEvent, JobFacts, Label, Project, PushEvent,
@@ -951,7 +952,7 @@ impl Ledger for Books<'_> {
         self.read_series_of(project, label)
     }
 
-    fn labels_since(&mut self, project: &Project, push: PushId) -> Result<Vec<(Label, Option<Arc<str>>)>, LedgerError> {
+    fn labels_since(&mut self, project: &Project, push: PushId) -> Result<Vec<PlatformLabel>, LedgerError> {
         self.read_labels_since(project, push)
     }
 

@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension, Row, params};
 
 use super::codec::{StoredTask, TaskColumn, cause_of, state_number};
 use super::{Books, sql};
-use crate::engine::ledger::{LedgerError, ValueRow, Values, ValuesQuery};
+use crate::engine::ledger::{LedgerError, PlatformLabel, ValueRow, Values, ValuesQuery};
 use crate::event::{
     BackendName, CaseId, JobEvent, JobFacts, Label, Measurement, Outcome, Project, PushId, RunKey, RunState, TaskId,
     Timestamp,
@@ -240,7 +240,7 @@ impl Books<'_> {
         &mut self,
         project: &Project,
         push: PushId,
-    ) -> Result<Vec<(Label, Option<Arc<str>>)>, LedgerError> {
+    ) -> Result<Vec<PlatformLabel>, LedgerError> {
         let project = self.name("project", project.as_str())?;
         self.tx
             .prepare_cached(
