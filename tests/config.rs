@@ -201,7 +201,7 @@ path = 3
     sheriffd.toml:6: `broker.max_body_bytes` is 99, but must be a whole number, 1024 to 67108864
     sheriffd.toml:7: `broker.url` is "amqps://***@pulse.example.com", but must be a broker's address, as amqps://pulse.example.com (it must not hold a user or password: set broker.user and broker.password)
     sheriffd.toml:8: `broker.batch_linger` is "5 minutes", but must be a span of time, as "30s", "4h" or "2d", 0s to 10s (there is no unit ` minutes`: write ms, s, m, h or d)
-    sheriffd.toml:9: `broker.sources` is ["pulse"], but must be a list, each one of taskcluster-queue, hgpushes-v1, hgpushes-v2, taskcluster-github, treeherder-requests, own-requests
+    sheriffd.toml:9: `broker.sources` is ["pulse"], but must be a list, each one of taskcluster-queue, hgpushes-v1, hgpushes-v2, taskcluster-github, treeherder-requests, own-requests, own-perf-alerts
     sheriffd.toml:10: there is no setting `brocker`; did you mean `broker`?
     sheriffd.toml:13: `limits.concurrency` is -1, but must be a whole number, 1 to 256
     sheriffd.toml:15: `store.path` is 3, but must be a path

@@ -282,7 +282,13 @@ mod tests {
 
     #[test]
     fn an_event_that_no_source_gives_binds_nothing() {
-        assert_eq!(bindings_for(["perf.alert"], &Source::ALL, &[], "u"), []);
+        assert_eq!(bindings_for(["timer"], &Source::ALL, &[], "u"), []);
+    }
+
+    #[test]
+    fn performance_alerts_are_heard_on_an_exchange_of_our_own() {
+        let bound = bindings_for(["perf.alert"], &Source::ALL, &[Project::from("autoland")], "u");
+        assert_eq!(texts(&bound), ["exchange/u/sheriffd/perf-alerts autoland.#"]);
     }
 
     #[test]

@@ -19,6 +19,10 @@ pub struct RunInput {
     /// Another action than the usual one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
+    /// Test groups (manifests) that the runs are to run, where the job would run others on the push: filled in by the
+    /// case, not by people.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub manifests: Vec<String>,
 }
 
 /// Parameters of `find-culprit`.
