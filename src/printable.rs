@@ -1,24 +1,35 @@
 //! What others wrote, on its way to a terminal or a log: it moves no cursor and begins no line.
 //!
 //! In: text of messages, services and files (labels, failures, words of a CI). Out: the same text, with control characters
-//! shown instead of obeyed. Never: hiding that they were there.
+//! shown instead of obeyed, as JSON escapes them: JSON that holds them stays the same JSON. Never: hiding that they were
+//! there.
 
 use std::fmt;
 use std::io::{self, Write};
 
-/// Writes text on one line: each control character as its escape (`\n`, `\u{1b}`).
+/// Writes text on one line: each control character as its escape (`\n`, `\u001b`).
 ///
 /// # Errors
 /// `out` does not take it.
 pub fn write_line(out: &mut dyn fmt::Write, text: &str) -> fmt::Result {
     for character in text.chars() {
         if is_control(character) {
-            write!(out, "{}", character.escape_default())?;
+            out.write_str(&escape(character))?;
         } else {
             out.write_char(character)?;
         }
     }
     Ok(())
+}
+
+/// A control character as JSON writes it.
+fn escape(control: char) -> String {
+    match control {
+        '\n' => "\\n".to_owned(),
+        '\r' => "\\r".to_owned(),
+        '\t' => "\\t".to_owned(),
+        other => format!("\\u{:04x}", u32::from(other)),
+    }
 }
 
 /// Control characters, and those that turn the direction of what stands around them.
@@ -51,7 +62,7 @@ impl<W: Write> Printable<W> {
             self.inner.write_all(fine.as_bytes())?;
             let mut characters = from.chars();
             if let Some(control) = characters.next() {
-                write!(self.inner, "{}", control.escape_default())?;
+                self.inner.write_all(escape(control).as_bytes())?;
             }
             rest = characters.as_str();
         }
@@ -117,8 +128,8 @@ mod tests {
 
     #[test]
     fn what_would_move_a_cursor_or_turn_the_text_is_shown() {
-        assert_eq!(printed(&[b"a\x1b[2Jb\rc\x07"]), "a\\u{1b}[2Jb\\rc\\u{7}");
-        assert_eq!(printed(&["\u{9b}2J \u{202e}txt".as_bytes()]), "\\u{9b}2J \\u{202e}txt");
+        assert_eq!(printed(&[b"a\x1b[2Jb\rc\x07"]), "a\\u001b[2Jb\\rc\\u0007");
+        assert_eq!(printed(&["\u{9b}2J \u{202e}txt".as_bytes()]), "\\u009b2J \\u202etxt");
         let mut line = String::new();
         write_line(&mut line, "ok\n2026-06-01 ERROR forged").unwrap();
         assert_eq!(line, "ok\\n2026-06-01 ERROR forged");
@@ -126,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_character_that_comes_in_two_pieces_is_one() {
-        assert_eq!(printed(&[b"\xc2", b"\x9bx", b"\xe2\x9c", b"\x93"]), "\\u{9b}x\u{2713}");
+        assert_eq!(printed(&[b"\xc2", b"\x9bx", b"\xe2\x9c", b"\x93"]), "\\u009bx\u{2713}");
         assert_eq!(printed(&[b"a\xffb"]), "a\u{fffd}b");
     }
 

@@ -21,6 +21,8 @@ const MIB: u64 = 1024 * 1024;
 const MEMORY: u64 = 400 * MIB;
 /// Failures of machines in a minute: seen in the wild.
 const EXCEPTIONS: usize = 20_000;
+/// Failures that come with them, each of another label.
+const FAILURES: u64 = 60;
 /// Messages that wait at the start.
 const WAITING: usize = 50_000;
 /// Jobs that may be asked for in an hour.
@@ -87,14 +89,21 @@ async fn twenty_thousand_exceptions_at_once_and_a_rule_that_matches_everything()
                 .lost()
         })
         .collect();
+    // And failures all over the tree, each of which would be hunted.
+    let failures: Vec<Message> = (0..FAILURES)
+        .map(|number| {
+            let push = GREEN.start() + number % 10;
+            tree.job(push, &format!("test-linux64/opt-fails-{number}")).fails()
+        })
+        .collect();
     let bulk = Bulk::at(&node).await;
     bulk.publish(&exceptions).await;
-    bulk.publish(&turns_orange(&tree, LABEL)).await;
+    bulk.publish(&failures).await;
 
     daemon
         .counts(
             "sheriffd_events_received_total{event=\"job.finished\"}",
-            (EXCEPTIONS + 11) as f64,
+            EXCEPTIONS as f64 + FAILURES as f64,
         )
         .await;
     daemon

@@ -186,8 +186,11 @@ async fn a_store_that_is_damaged_inside_takes_nothing_and_acknowledges_nothing()
     daemon.signal("TERM");
     daemon.ends().await;
 
-    // The first pages say that it is a store of ours; behind them everything is overwritten.
+    // The first page says that it is a store of ours; behind it everything is overwritten.
     let path = installation.path("sheriffd.db");
+    Connection::open(&path)
+        .and_then(|books| books.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))
+        .unwrap();
     let mut bytes = std::fs::read(&path).unwrap();
     let from = 4096.min(bytes.len());
     bytes[from..].fill(0xa5);

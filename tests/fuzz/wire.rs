@@ -52,7 +52,7 @@ fn messages_on_the_bus() {
     let settings = settings();
     cases(
         "messages",
-        12_000,
+        8_000,
         |random| {
             let sound = pick(random, &all);
             // The exchange's number, then what the case needs besides the body.
@@ -125,7 +125,7 @@ fn definitions_pushlogs_tables_graphs_and_recordings() {
     let project = Project::from("autoland");
     cases(
         "records",
-        12_000,
+        8_000,
         |random| {
             let sound: &Vec<u8> = pick(random, &all);
             let other: &Vec<u8> = pick(random, &all);
@@ -153,7 +153,7 @@ fn error_summaries() {
     let all = lines("tests/data/errorsummary", ".log");
     cases(
         "errorsummary",
-        12_000,
+        4_000,
         |random| {
             let mut case = Vec::new();
             for _ in 0..=random.below(4) {
