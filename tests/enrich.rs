@@ -551,6 +551,7 @@ async fn sources_of_two_kinds_are_one() {
     let sources = Sources {
         tasks: tasks.clone(),
         pushes: pushes.clone(),
+        bugs: Arc::new(RecordedSource::default()),
     };
     sources.task(&tc(), &task(1)).await.unwrap();
     sources.failures(&run()).await.unwrap();
@@ -568,6 +569,34 @@ async fn sources_of_two_kinds_are_one() {
         (tasks.asked.load(Ordering::SeqCst), pushes.asked.load(Ordering::SeqCst)),
         (2, 1)
     );
+}
+
+// What changesets add.
+
+#[tokio::test]
+async fn the_changeset_itself_says_which_files_it_adds() {
+    let fake = FakeTaskcluster::start().await;
+    let body = json!({"node": "abc", "desc": "d", "files": [
+        {"file": "dom/test_new.html", "status": "added"}, {"file": "dom/a.cpp", "status": "modified"},
+        {"file": "dom/test_old.html", "status": "removed"}]});
+    fake.fail(
+        "GET",
+        "/integration/autoland/json-rev/abc",
+        answers(200, &[], &body.to_string()),
+    );
+    let settings = PushlogSettings {
+        base_url: fake.root_url(),
+        paths: BTreeMap::from([("autoland".to_owned(), "integration/autoland".to_owned())]),
+        timeout_seconds: 2,
+        ..PushlogSettings::default()
+    };
+    let source = PushlogSource::new(settings, system_clock()).unwrap();
+    let cached = CachedSource::new(Arc::new(source), CacheSettings::default());
+    for _ in 0..2 {
+        let added = cached.added(&Project::from("autoland"), "abc").await.unwrap();
+        assert_eq!(added, [Arc::from("dom/test_new.html")]);
+    }
+    assert_eq!(fake.requests().len(), 1, "a changeset never changes");
 }
 
 #[tokio::test]

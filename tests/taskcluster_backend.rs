@@ -626,3 +626,21 @@ async fn doctor_names_missing_credentials_scopes_and_services() {
     drop(fake);
     assert_eq!(ok(backend.check().await), [false, true, false]);
 }
+
+#[tokio::test]
+async fn a_task_that_nobody_needs_is_cancelled_by_a_signed_request_and_a_task_that_is_gone_is_no_error() {
+    let fake = with_recorded_push().await;
+    let backend = backend(&fake);
+    let path = format!("/api/queue/v1/task/{GROUP}/cancel");
+    for (status, ok) in [(200, true), (404, true), (409, true), (403, false)] {
+        fake.fail("POST", &path, answers(status, "{\"status\": {}}"));
+        assert_eq!(backend.cancel(&TaskId::from(GROUP)).await.is_ok(), ok, "{status}");
+    }
+    let asked: Vec<_> = fake
+        .requests()
+        .into_iter()
+        .filter(|request| request.path == path)
+        .collect();
+    assert_eq!(asked.len(), 4, "each once");
+    check_signature(&asked[0], &fake.root_url(), "project/sheriffd", "the-access-token");
+}

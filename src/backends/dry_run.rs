@@ -5,7 +5,7 @@
 use async_trait::async_trait;
 
 use super::{Backend, Finding, Found, Receipt, RequestError};
-use crate::event::{BackendName, JobRequest, Timestamp};
+use crate::event::{BackendName, JobRequest, TaskId, Timestamp};
 
 /// What stands in a receipt for the CI's reference.
 const REFERENCE: &str = "dry-run";
@@ -39,6 +39,10 @@ impl Backend for DryRunBackend {
     /// Asking again has no effect either, so nothing that was asked for counts as done.
     async fn find(&self, _request: &JobRequest, _sent_at: Timestamp) -> Result<Found, RequestError> {
         Ok(Found::NotDone)
+    }
+
+    async fn cancel(&self, _task: &TaskId) -> Result<(), RequestError> {
+        Ok(())
     }
 
     async fn check(&self) -> Vec<Finding> {

@@ -103,6 +103,14 @@ pub trait Backend: Send + Sync {
         )))
     }
 
+    /// Takes back a task of ours that nobody needs any longer: one that waits or runs, or an action task whose jobs are not
+    /// made yet. What has ended already stays as it is, and that is no error. May be asked for more than once.
+    async fn cancel(&self, _task: &TaskId) -> Result<(), RequestError> {
+        Err(RequestError::NotPossible(
+            "this CI cannot be asked to cancel".to_owned(),
+        ))
+    }
+
     /// Says what would not work (credentials, scopes, reachability), for `sheriffd doctor`.
     async fn check(&self) -> Vec<Finding>;
 }

@@ -210,6 +210,7 @@ mod tests {
             times: 0,
             counts: Counts::default(),
             pending,
+            silent: 0,
             asked: false,
             refused: None,
         }

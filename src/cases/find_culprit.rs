@@ -135,6 +135,7 @@ fn problem(params: &FindCulpritParams, evidence: &Evidence) -> culprit::Problem 
                 .collect(),
         ),
         no_culprit_prior: params.no_culprit_prior,
+        min_rate: params.min_rate,
         history: evidence.before,
         tail: after.iter().fold(Counts::default(), |sum, push| sum.plus(push.counts)),
         evidence: (1..)

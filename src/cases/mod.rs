@@ -8,6 +8,7 @@ mod baseline;
 mod find_culprit;
 mod find_perf_culprit;
 mod until_hit;
+mod validate;
 mod wanted;
 
 pub use find_culprit::Gap;
@@ -56,6 +57,8 @@ pub struct TargetEvidence {
     pub counts: Counts,
     /// Runs asked for, waiting or running.
     pub pending: u32,
+    /// Runs that ended and do not tell whether they ran what the case is about.
+    pub silent: u32,
     /// Whether the case has asked for it.
     pub asked: bool,
     /// What the CI said when it refused to run it for good.
@@ -121,7 +124,8 @@ pub struct Evidence {
     pub since_opened: Counts,
     /// Jobs the case has asked for so far; what was refused or never came is not among them.
     pub asked: u32,
-    /// Jobs of its own that the case waits for: those that have not appeared, and those that have not ended.
+    /// Jobs that the case waits for: its own that have not appeared, those that have not ended, and those of other cases
+    /// about the very same job, which tell of it as well.
     pub awaited: u32,
     /// Of those, the ones that have not appeared.
     pub to_come: u32,
@@ -209,9 +213,9 @@ pub fn decide(params: &CaseParams, evidence: &Evidence, now: Timestamp) -> Step 
         CaseParams::FindCulprit(params) => find_culprit::decide(params, evidence),
         CaseParams::UntilHit(params) => until_hit::decide(params, evidence),
         CaseParams::Fill(_) | CaseParams::Add(_) | CaseParams::Range(_) => wanted::decide(params.max_jobs(), evidence),
+        CaseParams::Validate(params) => validate::decide(params, evidence),
         CaseParams::FindPerfCulprit(params) => find_perf_culprit::decide(params, evidence),
         CaseParams::Baseline(params) => baseline::decide(params, evidence),
-        CaseParams::Validate(_) => Step::end(VerdictKind::NotPossible, None, "this version cannot open such a case"),
     };
     if step.verdict.is_none() && age >= MAX_AGE {
         return Step::end(

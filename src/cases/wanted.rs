@@ -140,6 +140,7 @@ mod tests {
             times,
             counts: Counts::new(0, passed),
             pending,
+            silent: 0,
             asked: false,
             refused: None,
         }

@@ -154,6 +154,7 @@ async fn serve(
     let state = WebState {
         reload: None,
         token: None,
+        engine: None,
         store,
         metrics: crate::telemetry::install_metrics().map_err(|error| CliError::unavailable(error.to_string()))?,
         readiness,

@@ -4,6 +4,7 @@
 //! 2 usage, 69 a needed service cannot be reached, 78 the configuration is invalid. Never: a decision of its own.
 
 mod case;
+mod catalog;
 pub mod check;
 mod common;
 mod costs;
@@ -81,6 +82,8 @@ enum Command {
     Culprit(open::CulpritArgs),
     /// Run an intermittent again until it fails once. Opens a case
     UntilHit(open::UntilHitArgs),
+    /// Is a test stable, on every platform that runs it? Opens a case
+    Validate(open::ValidateArgs),
     /// Run what is missing on a push. Opens a case
     Fill(open::FillArgs),
     /// Run more jobs on a push. Opens a case
@@ -91,6 +94,8 @@ enum Command {
     Perf(open::PerfArgs),
     /// Measure performance series on a push until their level is known. Opens a case
     Baseline(open::BaselineArgs),
+    /// Platforms, tests and the build that each test needs, for tools that choose jobs
+    Catalog(catalog::CatalogArgs),
     /// One case with its evidence a line on stdin (JSON), the next step a line on stdout
     Decide,
     /// How many runs the decisions cost and how often they are right, beside rivals and bounds
@@ -256,11 +261,13 @@ fn run(command: Command, config: &ConfigArgs, out: &mut dyn Write) -> Result<(),
         Command::Report(args) => report::run(&args, config, out),
         Command::Culprit(args) => open::culprit(&args, config, out),
         Command::UntilHit(args) => open::until_hit(&args, config, out),
+        Command::Validate(args) => open::validate(&args, config, out),
         Command::Fill(args) => open::fill(&args, config, out),
         Command::Add(args) => open::add(&args, config, out),
         Command::Range(args) => open::range(&args, config, out),
         Command::Perf(args) => open::perf(&args, config, out),
         Command::Baseline(args) => open::baseline(&args, config, out),
+        Command::Catalog(args) => catalog::run(&args, config, out),
         Command::Decide => match decide::run(io::stdin().lock(), out)?.refused {
             0 => Ok(()),
             refused => Err(CliError::no(format!("{refused} lines could not be answered"))),

@@ -34,8 +34,8 @@ pub use self::sections::{
     TelemetrySection, TopSection, TracesSection, WebSection,
 };
 pub use self::services::{
-    EnrichSection, NotifySection, PerfherderSection, ReconcileSection, TaskclusterSection, TreestatusSection,
-    WebhookSection,
+    BugsSection, EnrichSection, NotifySection, PerfherderSection, ReconcileSection, TaskclusterSection,
+    TreestatusSection, WebhookSection,
 };
 pub use self::setting::{HttpUrl, JobLimit, PrivateText, ProjectPattern};
 use std::path::Path;
@@ -72,6 +72,8 @@ pub struct Config {
     pub taskcluster: TaskclusterSection,
     /// `[backends.webhook]`
     pub webhook: WebhookSection,
+    /// `[bugs]`
+    pub bugs: BugsSection,
     /// `[reconcile]`
     pub reconcile: ReconcileSection,
     /// `[treestatus]`
@@ -164,6 +166,7 @@ impl Config {
             dispatch: Section::read(reader, &["dispatch"]),
             taskcluster: Section::read(reader, &["backends", "taskcluster"]),
             webhook: Section::read(reader, &["backends", "webhook"]),
+            bugs: Section::read(reader, &["bugs"]),
             reconcile: Section::read(reader, &["reconcile"]),
             treestatus: Section::read(reader, &["treestatus"]),
             perfherder: Section::read(reader, &["perfherder"]),

@@ -54,6 +54,8 @@ section! {
         /// Actions that run a job again with other environment variables or preferences, tried in order.
         custom_actions: Vec<String> =
             list(&["retrigger-custom", "retrigger-mochitest", "retrigger-mochitest-reftest-with-options"]);
+        /// Actions that run a job on a push with other test manifests than its own, tried in order.
+        manifest_actions: Vec<String> = list(&["backfill-task"]);
         /// Hosts that artifacts may be redirected to, besides those that deployments commonly use.
         artifact_hosts: Vec<String> = Vec::new();
         /// How long one exchange may take.
@@ -99,6 +101,7 @@ impl TaskclusterSection {
             retrigger_actions: self.retrigger_actions.clone(),
             add_actions: self.add_actions.clone(),
             custom_actions: self.custom_actions.clone(),
+            manifest_actions: self.manifest_actions.clone(),
             instance: instance.to_owned(),
             timeout_seconds: self.timeout.as_secs(),
             artifact_hosts: self.artifact_hosts.clone(),
@@ -218,6 +221,36 @@ impl EnrichSection {
             timeout_seconds: self.pushlog_timeout.as_secs(),
             max_bytes: self.max_pushlog_bytes,
         })
+    }
+}
+
+section! {
+    /// A bug tracker that speaks Bugzilla's REST API: asked for the bugs of a failure where a rule's condition wants them.
+    pub struct BugsSection {
+        /// The tracker, as `https://bugzilla.mozilla.org`; not set: `event.bugs` is unknown.
+        url: Option<HttpUrl> = None;
+        /// A key for bugs that are not public, as a reference.
+        api_key: Option<Secret> = None;
+        /// How long its answer about a test is good enough.
+        fresh_for: Duration [MINUTE, DAY] = HOUR;
+        /// How long one exchange may take.
+        timeout: Duration [SECOND, LONGEST_EXCHANGE] = 30 * SECOND;
+        /// Questions a second in the long run.
+        requests_per_second: f64 [0.001, 100.0] = 1.0;
+        /// Questions at once after a pause.
+        burst: u32 [1, 1_000] = 5;
+    }
+}
+
+impl BugsSection {
+    /// How the tracker is asked: as `enrich` says, but slower, and not over many connections.
+    pub fn cache(&self, enrich: &EnrichSection) -> CacheSettings {
+        CacheSettings {
+            per_second: self.requests_per_second,
+            burst: self.burst,
+            concurrent: 2,
+            ..enrich.cache()
+        }
     }
 }
 

@@ -91,6 +91,10 @@ pub fn observe_round(round: &Round, backend: &BackendName) {
         tracing::info!(action = %request.key, push = %request.push, label = %request.label, times = request.times,
             result = outcome.as_str(), detail = outcome.detail(), "a request");
     }
+    for (task, result) in &round.cancelled {
+        metric::CANCELLATIONS.counter(&[result.as_str()]).increment(1);
+        tracing::info!(%task, result = result.as_str(), "a job that nobody needs any longer");
+    }
     for (request, reason) in &round.held {
         metric::ACTIONS_SUPPRESSED.counter(&[reason.as_str()]).increment(1);
         tracing::info!(action = %request.key, push = %request.push, label = %request.label, %reason, "held back");

@@ -9,8 +9,8 @@ use crate::clock::Clock;
 use crate::config::{BackendChoice, Config, NotifySection};
 use crate::engine::settings::EngineSettings;
 use crate::enrich::{
-    CachedSource, FactSource, GroupSource, PerfherderSource, PushlogSource, QueueSource, RecordedSource, Sources,
-    TreeStatusSource,
+    BugSource, CachedSource, FactSource, GroupSource, PerfherderSource, PushlogSource, QueueSource, RecordedSource,
+    Sources, TreeStatusSource,
 };
 use crate::event::BackendName;
 use crate::notify::{Hooks, VerdictHook};
@@ -94,7 +94,21 @@ pub fn facts(config: &Config, clock: &Arc<dyn Clock>) -> Result<Arc<dyn FactSour
         }
         None => Arc::new(RecordedSource::default()),
     };
-    Ok(Arc::new(Sources { tasks, pushes }))
+    let section = &config.bugs;
+    let bugs: Arc<dyn FactSource> = match &section.url {
+        Some(url) => {
+            let tracker = BugSource::new(
+                url.as_str(),
+                section.api_key.as_ref(),
+                section.timeout,
+                net_clock(clock),
+            )
+            .map_err(wrong("bugs"))?;
+            Arc::new(CachedSource::new(Arc::new(tracker), section.cache(&config.enrich)))
+        }
+        None => Arc::new(RecordedSource::default()),
+    };
+    Ok(Arc::new(Sources { tasks, pushes, bugs }))
 }
 
 /// What fetches what was missed. `facts` is where pushes come from.
@@ -152,6 +166,7 @@ pub fn alerts(config: &Config, clock: &Arc<dyn Clock>) -> Result<Option<Perfherd
 pub fn engine_settings(config: &Config) -> Result<EngineSettings, PartError> {
     Ok(EngineSettings {
         has_pushlog: config.enrich.pushlog_url.is_some(),
+        bugs_fresh_for: config.bugs.url.is_some().then_some(config.bugs.fresh_for),
         has_graphs: config.taskcluster.root_url.is_some(),
         mode: (!can_ask(config)).then_some(Mode::Shadow),
         read_values: config.engine.read_values && config.taskcluster.queue().is_some(),

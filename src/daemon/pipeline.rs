@@ -13,9 +13,10 @@ use crate::dispatch::limits::Brakes;
 use crate::dispatch::{Dispatcher, Round};
 use crate::engine::ledger::{Lack, Ledger as _, LedgerError};
 use crate::engine::{Engine, Note, Patience};
-use crate::enrich::{FactError, FactSource, PushQuery};
+use crate::enrich::{BugQuery, FactError, FactSource, PushQuery};
 use crate::event::{
-    BackendName, Delivery, Duration, Event, JobEvent, PerfAlert, PushEvent, PushId, RequestEvent, Timestamp,
+    BackendName, Delivery, Duration, Event, JobEvent, PerfAlert, PushEvent, PushId, RequestEvent, RequestKind,
+    Signature, Timestamp, bug,
 };
 use crate::store::Handle;
 use crate::store::sqlite::{Books, Waiting};
@@ -29,6 +30,10 @@ const FETCH_LEASE: Duration = Duration::from_secs(120);
 const KEPT_WAITING: Duration = Duration::from_secs(24 * 3600);
 /// Pushes before an event's that are asked for together: the deepest look back that the shipped rules make, and more.
 const PUSHES_BACK: u64 = 50;
+/// Changesets of one push that are asked for what they add: a push with more merges others.
+const CHANGESETS_ASKED: usize = 50;
+/// Failing tests of one run whose bugs are asked for: as many as get a case of their own.
+const SIGNATURES_ASKED: usize = crate::engine::opening::SIGNATURES_EACH;
 /// Cases that are woken in one transaction.
 const WOKEN_TOGETHER: u32 = 50;
 /// The reason kept with a message that was read and that the store does not take.
@@ -447,7 +452,20 @@ async fn fetch(facts: &dyn FactSource, backend: &BackendName, waiting: &mut Wait
     };
     match waiting.lack {
         // The task graph is of use to requests only.
-        Lack::Lineage | Lack::Graph => Ok(Vec::new()),
+        Lack::Lineage | Lack::Tests | Lack::Graph => Ok(Vec::new()),
+        Lack::Bugs => {
+            let signatures = job.facts.signatures.as_deref().unwrap_or_default();
+            let tests: Vec<Arc<str>> = signatures.iter().map(|signature| Arc::clone(&signature.test)).collect();
+            let tests = tests.get(..SIGNATURES_ASKED.min(tests.len())).unwrap_or_default();
+            let texts = tests.iter().map(|test| bug::bare(test).into()).collect();
+            let found = facts.bugs(&BugQuery::About(texts)).await?;
+            let about = |test: &Arc<str>| {
+                let bugs = found.iter().filter(|bug| bug.is_about(test)).cloned().collect();
+                (Arc::clone(test), bugs)
+            };
+            job.facts.bugs = Some(tests.iter().map(about).collect());
+            Ok(Vec::new())
+        }
         Lack::Push | Lack::Pushes => {
             let (Some(project), Some(revision)) = (&job.facts.project, &job.facts.revision) else {
                 return Err(FactError::Absent(format!("revision of run {}", job.run)));
@@ -494,12 +512,46 @@ async fn fetch(facts: &dyn FactSource, backend: &BackendName, waiting: &mut Wait
     }
 }
 
+/// Asks for what a push holds, where its message does not say, and for what its changesets add.
+async fn fetch_for_push(facts: &dyn FactSource, push: &mut PushEvent, lack: Lack) -> Result<Vec<Event>, FactError> {
+    if matches!(lack, Lack::Push | Lack::Tests) && push.changesets.is_empty() {
+        let found = facts
+            .pushes(&push.project, &PushQuery::Revision(push.revision.clone()))
+            .await?;
+        if let Some(found) = found.into_iter().find(|found| found.revision == push.revision) {
+            push.changesets = found.changesets;
+            push.push = push.push.or(found.push);
+        }
+    }
+    if lack != Lack::Tests {
+        return Ok(Vec::new());
+    }
+    let project = push.project.clone();
+    for changeset in push.unknown_additions().take(CHANGESETS_ASKED) {
+        changeset.added = Some(facts.added(&project, &changeset.node).await?);
+    }
+    Ok(Vec::new())
+}
+
 /// Asks for what a request lacks. Returns events that are to be applied before it.
 async fn fetch_for_request(
     facts: &dyn FactSource,
-    request: &RequestEvent,
+    request: &mut RequestEvent,
     lack: Lack,
 ) -> Result<Vec<Event>, FactError> {
+    if let (Lack::Bugs, RequestKind::Open(open)) = (lack, &mut request.kind) {
+        let Some(number) = open.bug else { return Ok(Vec::new()) };
+        let found = facts.bugs(&BugQuery::Numbered(number)).await?;
+        let bug = found.iter().find(|bug| bug.id == number);
+        let Some(test) = bug.and_then(|bug| bug.test()) else {
+            return Err(FactError::Absent(format!("test named in the summary of bug {number}")));
+        };
+        open.signature = Some(Signature {
+            group: None,
+            test: test.into(),
+        });
+        return Ok(Vec::new());
+    }
     let query = match (lack, &request.revision, request.push) {
         (Lack::Push, _, Some(push)) => PushQuery::Range { from: push, to: push },
         (Lack::Push, Some(revision), None) => PushQuery::Revision(revision.clone()),
@@ -507,19 +559,6 @@ async fn fetch_for_request(
     };
     let pushes = facts.pushes(&request.project, &query).await?;
     Ok(pushes.into_iter().map(|push| Event::Push(Box::new(push))).collect())
-}
-
-/// Asks for what is in a push, where its message does not say.
-async fn fetch_for_push(facts: &dyn FactSource, push: &mut PushEvent, lack: Lack) -> Result<Vec<Event>, FactError> {
-    if lack == Lack::Push && push.changesets.is_empty() {
-        let query = PushQuery::Revision(push.revision.clone());
-        let mut found = facts.pushes(&push.project, &query).await?;
-        if let Some(known) = found.pop() {
-            push.changesets = known.changesets;
-            push.push = push.push.or(known.push);
-        }
-    }
-    Ok(Vec::new())
 }
 
 /// Asks for what an alert lacks. Returns events that are to be applied before it.

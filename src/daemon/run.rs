@@ -168,6 +168,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         rules: shown,
         reload: Some(Arc::clone(&reloader) as Arc<dyn Reload>),
         token: config.web.token.clone(),
+        engine: Some(Arc::new(parts::engine_settings(&config)?)),
     };
     let address = crate::web::serve(config.web.listen, state)
         .await

@@ -9,6 +9,7 @@
 
 mod appear;
 mod breaker;
+mod cancel;
 mod claim;
 pub mod limits;
 mod rate;
@@ -18,10 +19,11 @@ use std::sync::Arc;
 use crate::backends::{Backend, Found, Receipt, RequestError};
 use crate::clock::Clock;
 use crate::engine::ledger::{Ledger as _, LedgerError};
-use crate::event::{ActionKey, Duration, JobRequest, Reason, Timestamp};
+use crate::event::{ActionKey, Duration, JobRequest, Reason, TaskId, Timestamp};
 use crate::store::Handle;
 use crate::store::sqlite::{Books, Due, PauseScope};
 use breaker::Answered;
+pub use cancel::Cancelled;
 use claim::{Claimed, ROUND};
 use limits::Brakes;
 
@@ -106,6 +108,8 @@ pub struct Round {
     pub done: Vec<(JobRequest, String, Outcome, Duration)>,
     /// Requests that were held back or given up, for a new reason.
     pub held: Vec<(JobRequest, Reason)>,
+    /// Tasks that the CI was asked to cancel, and what came of it.
+    pub cancelled: Vec<(TaskId, Cancelled)>,
 }
 
 /// Sends what is in the outbox.
@@ -141,6 +145,7 @@ impl Dispatcher {
         self.send_queued(brakes, &mut round).await?;
         self.look_for_doubtful(&mut round).await?;
         self.look_for_missing(&mut round).await?;
+        round.cancelled = cancel::round(&self.store, self.backend.as_ref(), self.clock.now()).await?;
         Ok(round)
     }
 

@@ -8,7 +8,8 @@ use super::ledger::{ActionRow, ActionState, CaseRow, Ledger, LedgerError, NewAct
 use super::storm;
 use crate::cases::{self, Step};
 use crate::event::{
-    ActionKey, CaseId, CaseKind, CaseParams, Found, JobRequest, Label, Level, Reason, Timestamp, Verdict, VerdictKind,
+    ActionKey, CaseId, CaseKind, CaseParams, Found, JobRequest, Label, Level, PushId, Reason, RunInput, Timestamp,
+    Verdict, VerdictKind,
 };
 
 /// Searches of a project that are looked at for those of a storm.
@@ -107,6 +108,15 @@ impl Engine {
             close(&mut case, verdict, now);
         }
         ledger.save_case(&case)?;
+        if case
+            .verdict
+            .as_ref()
+            .is_some_and(|verdict| verdict.kind == VerdictKind::Hit)
+            && !case.is_shadow()
+        {
+            // It is caught: what still waits or runs would only take machines.
+            ledger.cancel_rest(id, now)?;
+        }
         if !established.is_empty() {
             if case.verdict.is_none() {
                 ledger.tell_progress(case.id, now)?;
@@ -206,6 +216,27 @@ impl Engine {
     }
 }
 
+/// The group that the case is about, where the label's runs on the push are known to have run others: chunks move from
+/// push to push.
+fn manifests(case: &CaseRow, view: &View, label: &Label, push: PushId) -> Vec<String> {
+    let Some(group) = case
+        .subject
+        .signature
+        .as_ref()
+        .and_then(|signature| signature.group.as_ref())
+    else {
+        return Vec::new();
+    };
+    let mut known = view
+        .runs
+        .iter()
+        .filter(|run| run.push == push && run.label == *label)
+        .filter_map(|run| run.groups.as_ref())
+        .peekable();
+    let moved = known.peek().is_some() && known.all(|groups| !groups.contains(group));
+    if moved { vec![group.to_string()] } else { Vec::new() }
+}
+
 /// Pushes that a case looks back.
 pub(super) fn depth(params: &CaseParams) -> u32 {
     params.max_depth().unwrap_or(BACK)
@@ -301,7 +332,10 @@ fn requests(case: &CaseRow, view: &View, evidence: &cases::Evidence, step: &Step
                 times: ask.times,
                 existing,
                 group: row.group.clone(),
-                input: case.params.input().clone(),
+                input: RunInput {
+                    manifests: manifests(case, view, label, row.push),
+                    ..case.params.input().clone()
+                },
                 why: format!("{} {}: {}", case.params.kind(), case.subject, step.why),
             })
         })

@@ -11,7 +11,7 @@ use super::opening::{self, Placed};
 use super::settings::EngineSettings;
 use super::wish::{REPEATS_WITHIN, digest};
 use crate::event::{
-    CaseKind, CausedBy, Event, JobEvent, JobRequest, Level, Outcome, Reason, RequestKind, TaskId, Timestamp,
+    CaseKind, CausedBy, Event, JobEvent, JobRequest, Level, Outcome, PushEvent, Reason, RequestKind, TaskId, Timestamp,
 };
 use crate::rules::{RuleIndex, RuleSet};
 
@@ -190,6 +190,14 @@ impl Engine {
             return self.open_by_hand(ledger, batch, &event, patience, now);
         }
         let candidates = self.rules.candidates(&event);
+        if let Event::Push(push) = &event
+            && patience.waits_for(Lack::Tests)
+            && self.lacks_tests(push, &candidates)
+        {
+            ledger.wait_for(&event, &event.id(), Lack::Tests, now)?;
+            batch.notes.push(Note::Waits(Lack::Tests));
+            return Ok(());
+        }
         if candidates.is_empty() && !matches!(event, Event::Push(_)) {
             batch.notes.push(Note::Discarded(Discarded::NoCaseKind));
         }
@@ -233,6 +241,16 @@ impl Engine {
             self.consider_other(ledger, batch, &event, rule, Occasion::Message, now)?;
         }
         Ok(())
+    }
+
+    /// Whether a rule would validate the tests of a push, and it is not known whether there are any.
+    fn lacks_tests(&self, push: &PushEvent, candidates: &[RuleIndex]) -> bool {
+        let is_wanted = |index: &RuleIndex| {
+            self.rules
+                .rule(*index)
+                .is_some_and(|rule| rule.open.kind() == CaseKind::Validate)
+        };
+        self.settings.has_pushlog && push.tests_added().is_none() && candidates.iter().any(is_wanted)
     }
 
     fn apply_job(
@@ -308,7 +326,16 @@ impl Engine {
             return Ok(());
         };
         batch.write(ledger)?;
+        for (test, bugs) in job.facts.bugs.iter().flatten() {
+            ledger.record_bugs(test, bugs, now)?;
+        }
         ledger.record_runs(&[job])?;
+        if patience.waits_for(Lack::Bugs) && self.lacks_bugs(ledger, job, &candidates, now)? {
+            let what = format!("{}:{}", job.run, job.state.as_str());
+            ledger.wait_for(&event, &what, Lack::Bugs, now)?;
+            batch.notes.push(Note::Waits(Lack::Bugs));
+            return Ok(());
+        }
         if patience.waits_for(Lack::Pushes) && self.has_holes(ledger, &placed, &candidates, now)? {
             let what = format!("{}:{}", job.run, job.state.as_str());
             ledger.wait_for(&event, &what, Lack::Pushes, now)?;
@@ -441,6 +468,30 @@ impl Engine {
         Ok(None)
     }
 
+    /// Whether a rule's condition asks for the bugs of a failure, and nobody was asked about them lately.
+    fn lacks_bugs(
+        &self,
+        ledger: &mut dyn Ledger,
+        job: &JobEvent,
+        candidates: &[RuleIndex],
+        now: Timestamp,
+    ) -> Result<bool, LedgerError> {
+        let asks = |index: &RuleIndex| self.rules.rule(*index).is_some_and(|rule| rule.asks_bugs());
+        let Some(fresh_for) = self.settings.bugs_fresh_for.filter(|_| candidates.iter().any(asks)) else {
+            return Ok(false);
+        };
+        if job.facts.bugs.is_some() {
+            return Ok(false);
+        }
+        let signatures = job.facts.signatures.as_deref().unwrap_or_default();
+        for signature in signatures.iter().take(opening::SIGNATURES_EACH) {
+            if !ledger.has_bugs_of(&signature.test, now.minus(fresh_for))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Whether a search for a culprit would look at pushes that no message told of. Where a pushlog can be asked,
     /// pushes are numbered without gaps.
     fn has_holes(
@@ -469,7 +520,7 @@ impl Engine {
             project: placed.project.clone(),
             label: placed.label.clone(),
             series: placed.job.facts.series().unwrap_or_else(|| placed.label.clone()),
-            spans_series: placed.subject().signature.is_some(),
+            spans_series: placed.subjects().iter().any(|subject| subject.signature.is_some()),
             also: Vec::new(),
             around: placed.push,
             back,

@@ -7,9 +7,13 @@ use super::apply::{Engine, Note, Patience};
 use super::batch::Batch;
 use super::facts::HistoryFacts;
 use super::ledger::{CaseRow, Decision, DecisionResult, Lack, Ledger, LedgerError, ViewQuery};
+use super::opening::validate::{self, NewTest};
 use super::opening::{self, Draft, Opening, Placed, by_hand, failure};
 use super::wish;
-use crate::event::{CaseId, CaseKind, CaseParams, Cause, CausedBy, Event, Found, Reason, RequestKind, Timestamp};
+use crate::event::{
+    Bug, CaseId, CaseKind, CaseParams, Cause, CausedBy, Event, Found, OpenRequest, Project, PushEvent, PushId, Reason,
+    RequestEvent, RequestKind, Timestamp, ValidateParams,
+};
 use crate::rules::{
     Facts, Guard, MAX_ELEMENTS, Matched, Mode, NoFacts, Object, Rule, RuleIndex, RuleSet, Stop, Tracing, Value,
 };
@@ -60,7 +64,12 @@ impl Engine {
             ..self.query(placed, depth(&rule.open), now)
         };
         let view = ledger.view(&query)?;
-        let bugs = ledger.bugs_of(&placed.subject())?;
+        let mut bugs: Option<Vec<Bug>> = None;
+        for subject in placed.subjects() {
+            if let Some(known) = ledger.bugs_of(&subject)? {
+                bugs.get_or_insert_default().extend(known);
+            }
+        }
         let facts = HistoryFacts::new(placed, &view, bugs, self.settings(), now);
         let asked = Asked {
             rules: &rules,
@@ -73,35 +82,45 @@ impl Engine {
         let Some((decision, elements)) = self.ask(ledger, batch, &asked, &facts)? else {
             return Ok(());
         };
-        for (at, each) in elements.iter().enumerate() {
-            // What the element before it opened is in the books.
-            let later = if at > 0 { Some(ledger.view(&query)?) } else { None };
-            let view = later.as_ref().unwrap_or(&view);
+        let mut is_first = true;
+        for each in &elements {
             let each = each.as_ref();
-            let mut decision = named(&decision, each);
+            let decision = named(&decision, each);
             let Some(params) = fill(ledger, batch, &asked, &facts, each, &decision)? else {
                 continue;
             };
-            let subject = match each {
-                Some(Value::Object(Object::Signature(signature))) => placed.subject_with(Some((*signature).clone())),
-                _ => placed.subject(),
+            let subjects = match each {
+                Some(Value::Object(Object::Signature(signature))) => {
+                    vec![placed.subject_with(Some((*signature).clone()))]
+                }
+                _ => placed.subjects(),
             };
-            let wanted = failure::Wanted {
-                params: &params,
-                subject: &subject,
-                relaxed: &rule.relaxed,
-            };
-            let (mut opening, around) = failure::consider(placed, wanted, view, self.settings(), now);
-            explain_pushes(&mut decision.detail, &around);
-            if let Opening::Open(draft) = &mut opening
-                && !rule.relaxed.contains(&Guard::Storm)
-                && let Some((reason, head)) = self.shelter(ledger, batch, draft, now)?
-            {
-                decision.case = Some(head);
-                batch.note_decision(ledger, decision.because(reason))?;
-                continue;
+            for subject in &subjects {
+                // What was opened about the one before it is in the books.
+                let later = if is_first { None } else { Some(ledger.view(&query)?) };
+                is_first = false;
+                let view = later.as_ref().unwrap_or(&view);
+                let mut decision = decision.clone();
+                if subjects.len() > 1 {
+                    decision.detail["signature"] = subject.signature.as_ref().map(ToString::to_string).into();
+                }
+                let wanted = failure::Wanted {
+                    params: &params,
+                    subject,
+                    relaxed: &rule.relaxed,
+                };
+                let (mut opening, around) = failure::consider(placed, wanted, view, self.settings(), now);
+                explain_pushes(&mut decision.detail, &around);
+                if let Opening::Open(draft) = &mut opening
+                    && !rule.relaxed.contains(&Guard::Storm)
+                    && let Some((reason, head)) = self.shelter(ledger, batch, draft, now)?
+                {
+                    decision.case = Some(head);
+                    batch.note_decision(ledger, decision.because(reason))?;
+                    continue;
+                }
+                self.conclude(ledger, batch, &asked, &facts, each, decision, opening)?;
             }
-            self.conclude(ledger, batch, &asked, &facts, each, decision, opening)?;
         }
         Ok(())
     }
@@ -135,6 +154,10 @@ impl Engine {
             let Some(params) = fill(ledger, batch, &asked, &NoFacts, each, &decision)? else {
                 continue;
             };
+            if let (Event::Push(push), CaseParams::Validate(params)) = (event, &params) {
+                self.validate_tests(ledger, batch, (&asked, each), push, params, decision)?;
+                continue;
+            }
             let opening = match (event, &params) {
                 (Event::PerfAlert(alert), CaseParams::FindPerfCulprit(params)) => {
                     self.on_alert(ledger, alert, params)?
@@ -201,6 +224,123 @@ impl Engine {
         Ok(Some((decision, elements)))
     }
 
+    /// A rule wants the tests that a push adds to be validated: a case for each, or for the one that the rule's list
+    /// names.
+    fn validate_tests(
+        &mut self,
+        ledger: &mut dyn Ledger,
+        batch: &mut Batch,
+        (asked, each): (&Asked<'_>, Option<&Value<'_>>),
+        push: &PushEvent,
+        params: &ValidateParams,
+        mut decision: Decision,
+    ) -> Result<(), LedgerError> {
+        let (Some(number), Some(added)) = (push.push, push.tests_added()) else {
+            return batch.note_decision(ledger, decision.because(Reason::FactsUnknown));
+        };
+        decision.detail["testsAdded"] = added.len().into();
+        let tests: Vec<&str> = match each {
+            Some(Value::Text(path)) => vec![path.as_ref()],
+            _ => added.iter().map(|path| &***path).collect(),
+        };
+        if tests.is_empty() {
+            return batch.note_decision(ledger, decision.because(Reason::ConditionFalse));
+        }
+        if added.len() > validate::MOST_TESTS {
+            return batch.note_decision(ledger, decision.because(Reason::TooMany));
+        }
+        let touched: Vec<Arc<str>> = push.changesets.iter().flat_map(|set| set.files.clone()).collect();
+        for path in tests {
+            let test = NewTest {
+                project: &push.project,
+                push: number,
+                path,
+                group: None,
+                touched: &touched,
+            };
+            let mut decision = decision.clone();
+            decision.detail["test"] = path.into();
+            let since = asked.now.minus(self.settings().history_window);
+            let runners = validate::runners(ledger, &test, since)?;
+            let opening = match validate::draft(&test, params, &runners) {
+                Ok(draft) => {
+                    // A case is about the test on this push, however often the push is told of.
+                    let known = ledger.case_about(CaseKind::Validate, &draft.subject, Some(number))?;
+                    known.map_or_else(|| Opening::Open(Box::new(draft)), Opening::Join)
+                }
+                Err(why) => {
+                    decision.detail["why"] = why.into();
+                    Opening::No(Reason::NotPossible)
+                }
+            };
+            self.conclude(ledger, batch, asked, &NoFacts, each, decision, opening)?;
+        }
+        Ok(())
+    }
+
+    /// A person wants a test to be validated on a push.
+    fn validate_by_hand(
+        &mut self,
+        ledger: &mut dyn Ledger,
+        project: &Project,
+        push: PushId,
+        open: &OpenRequest,
+        now: Timestamp,
+    ) -> Result<Opening, LedgerError> {
+        let (CaseParams::Validate(params), Some(signature)) = (&open.params, &open.signature) else {
+            return Ok(Opening::No(Reason::FactsUnknown));
+        };
+        let test = NewTest {
+            project,
+            push,
+            path: &signature.test,
+            group: signature.group.as_deref(),
+            touched: &[],
+        };
+        let runners = validate::runners(ledger, &test, now.minus(self.settings().history_window))?;
+        let draft =
+            validate::draft(&test, params, &runners).unwrap_or_else(|why| validate::hopeless(&test, params, why));
+        if let Some(case) = ledger.case_about(CaseKind::Validate, &draft.subject, Some(push))?
+            && ledger.case(case)?.is_some_and(|case| case.verdict.is_none())
+        {
+            return Ok(Opening::Join(case));
+        }
+        Ok(Opening::Open(Box::new(draft)))
+    }
+
+    /// Fills in what a bug tells of the case that is to be opened about it: the failures of the test that its summary
+    /// names give the job and the push.
+    fn from_bug(
+        &mut self,
+        ledger: &mut dyn Ledger,
+        request: &RequestEvent,
+        open: &OpenRequest,
+        now: Timestamp,
+    ) -> Result<FromBug, LedgerError> {
+        let kind = open.params.kind();
+        let is_about_failures = matches!(kind, CaseKind::FindCulprit | CaseKind::UntilHit | CaseKind::Validate);
+        if open.bug.is_none() || open.label.is_some() || !is_about_failures {
+            return Ok(FromBug::NotWanted);
+        }
+        let Some(signature) = &open.signature else {
+            return Ok(FromBug::Lacks);
+        };
+        let since = now.minus(self.settings().history_window);
+        let failures = ledger.failures_of(&request.project, &signature.test, since)?;
+        let (mut request, mut open) = (request.clone(), open.clone());
+        match by_hand::worst(&failures, kind, request.push) {
+            Some(failure) => {
+                request.push.get_or_insert(failure.push);
+                open.label = Some(failure.label.clone());
+                open.signature = Some(failure.signature.clone());
+                Ok(FromBug::Found((request, open)))
+            }
+            // A test can be validated on a push on which it has not failed yet.
+            None if kind == CaseKind::Validate && request.push.is_some() => Ok(FromBug::Found((request, open))),
+            None => Ok(FromBug::NoFailure),
+        }
+    }
+
     /// A person opens a case.
     pub(super) fn open_by_hand(
         &mut self,
@@ -214,8 +354,29 @@ impl Engine {
         let RequestKind::Open(open) = &request.kind else {
             return Ok(());
         };
+        let from_bug = match self.from_bug(ledger, request, open, now)? {
+            FromBug::NotWanted => None,
+            FromBug::Found(found) => Some(found),
+            FromBug::Lacks if self.settings().bugs_fresh_for.is_some() && patience.waits_for(Lack::Bugs) => {
+                ledger.wait_for(event, &event.id(), Lack::Bugs, now)?;
+                batch.notes.push(Note::Waits(Lack::Bugs));
+                return Ok(());
+            }
+            FromBug::Lacks | FromBug::NoFailure => {
+                let decision = Decision::by_hand(event, Some(Reason::FactsUnknown), None, now);
+                return batch.note_decision(ledger, decision);
+            }
+        };
+        let (request, open) = match &from_bug {
+            Some((request, open)) => (request, open),
+            None => (&**request, &**open),
+        };
         let (opening, why) = match open.params.kind() {
             CaseKind::Fill | CaseKind::Add | CaseKind::Range => self.wish_by_hand(ledger, batch, request, open, now)?,
+            CaseKind::Validate if request.push.is_some() => {
+                let push = request.push.unwrap_or_default();
+                (self.validate_by_hand(ledger, &request.project, push, open, now)?, None)
+            }
             _ => {
                 let about_numbers = self.numbers_by_hand(ledger, request, open)?;
                 let opening = about_numbers.unwrap_or_else(|| by_hand::draft(request, open, self.settings()));
@@ -240,12 +401,17 @@ impl Engine {
             Opening::No(reason) => return batch.note_decision(ledger, answer(Some(reason), None)),
         };
         if draft.subject.signature.is_some()
+            && draft.params.kind() != CaseKind::Validate
             && let Some(series) = ledger.unchunked(&draft.subject.project, &draft.label)?
         {
             // What fails moves between the chunks of a suite.
             draft.subject.label = series;
         }
-        let is_about_one_job = !matches!(draft.params.kind(), CaseKind::Fill | CaseKind::Add | CaseKind::Range);
+        // A test is validated on one push; what else a case about one job is about goes on from push to push.
+        let is_about_one_job = !matches!(
+            draft.params.kind(),
+            CaseKind::Fill | CaseKind::Add | CaseKind::Range | CaseKind::Validate
+        );
         if is_about_one_job && let Some(open) = ledger.case_about(draft.params.kind(), &draft.subject, None)? {
             return batch.note_decision(ledger, answer(Some(Reason::Joined), Some(open)));
         }
@@ -369,6 +535,18 @@ impl Engine {
             storm,
         }
     }
+}
+
+/// What a bug tells of a case that is to be opened about it.
+enum FromBug {
+    /// The request is about no bug, or says everything itself.
+    NotWanted,
+    /// The request, filled in.
+    Found((RequestEvent, OpenRequest)),
+    /// What the bug is about is not known yet.
+    Lacks,
+    /// The history knows no failure of what it is about.
+    NoFailure,
 }
 
 /// A decision about one element of a rule's list.

@@ -219,8 +219,60 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::settings::EngineSettings;
     use crate::event::Duration;
-    use crate::rules::By;
+    use crate::rules::{By, RuleSet};
+    use crate::store::sqlite::SqliteStore;
+
+    /// An engine that a daemon has after a start.
+    fn started() -> Engine {
+        let rules = "version: 1\nrules:\n  - name: r\n    description: For a test.\n    on: job.finished\n    open: { kind: \
+                     until-hit, max_jobs: 1 }\n";
+        let rules = RuleSet::parse(&[("rules.yaml", rules)])
+            .unwrap()
+            .scheduled("*/30 * * * *");
+        Engine::new(Arc::new(rules), EngineSettings::default())
+    }
+
+    /// The minutes for which rules ran when the engine looked at the clock.
+    fn ran(engine: &mut Engine, store: &mut SqliteStore, now: &str) -> Vec<String> {
+        let now = Timestamp::parse(now).unwrap();
+        let notes = store.transact(|books| engine.wake(books, now, 10)).unwrap();
+        let event = |note: &Note| match note {
+            Note::Decided(decision) => Some(decision.event.clone()),
+            _ => None,
+        };
+        notes.iter().filter_map(event).collect()
+    }
+
+    #[test]
+    fn a_scheduled_rule_runs_in_its_minutes_once_each_and_once_for_all_that_it_missed() {
+        let mut store = SqliteStore::in_memory().unwrap();
+        let mut engine = started();
+        let none: [String; 0] = [];
+        assert_eq!(
+            ran(&mut engine, &mut store, "2026-06-01T10:00:30Z"),
+            none,
+            "it begins now"
+        );
+        assert_eq!(ran(&mut engine, &mut store, "2026-06-01T10:29:59Z"), none);
+        let half_past = ["timer/r/2026-06-01T10:30:00Z"];
+        assert_eq!(ran(&mut engine, &mut store, "2026-06-01T10:30:01Z"), half_past);
+        assert_eq!(ran(&mut engine, &mut store, "2026-06-01T10:30:02Z"), none);
+        let mut restarted = started();
+        assert_eq!(
+            ran(&mut restarted, &mut store, "2026-06-01T10:30:20Z"),
+            none,
+            "a restart doubles nothing"
+        );
+        let late = ["timer/r/2026-06-01T14:00:00Z"];
+        assert_eq!(
+            ran(&mut started(), &mut store, "2026-06-01T14:10:00Z"),
+            late,
+            "seven were missed"
+        );
+        assert_eq!(ran(&mut started(), &mut store, "2026-06-01T14:29:00Z"), none);
+    }
 
     #[test]
     fn a_burst_is_over_when_it_is_quiet_and_at_the_latest_after_the_longest_wait() {

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use super::ledger::{ActionRow, ActionState, CaseRow, Counts, PushRow, RunRow, View};
 use super::settings::EngineSettings;
 use crate::cases::{Evidence, Numbers, PushEvidence, TargetEvidence};
-use crate::event::{CausedBy, Label, Outcome, PushId, Reason, RunKey, RunState, Signature, Timestamp};
+use crate::event::{
+    ActionKey, CaseId, CaseKind, CausedBy, Label, Outcome, PushId, Reason, RunKey, RunState, Signature, Timestamp,
+    test_path,
+};
 
 /// What one run says of a subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +49,27 @@ fn says(run: &RunRow, signature: Option<&Signature>, is_chunked: bool, lost_befo
         (true, Some(_)) => Says::Nothing,
         (false, _) if ran_group || (!is_chunked && run.groups.is_none()) => Says::Passed,
         (false, _) => Says::Nothing,
+    }
+}
+
+/// What a run says of a test: like [`says`], but the test's name may be written in the ways of its harness, and a green
+/// run counts only if it is known to have run the test's group.
+fn says_of_test(run: &RunRow, test: &Signature, lost_before: Timestamp) -> Says {
+    let ran_group = match (&test.group, &run.groups) {
+        (Some(group), Some(groups)) => groups.contains(group),
+        _ => false,
+    };
+    let failed = |signatures: &[Signature]| {
+        signatures
+            .iter()
+            .any(|signature| test_path::is_named(&signature.test, &test.test))
+    };
+    match (says(run, None, false, lost_before), &run.signatures) {
+        (Says::Failed, None) => Says::Nothing,
+        (Says::Failed, Some(signatures)) if failed(signatures) => Says::Failed,
+        (Says::Failed | Says::Passed, _) if ran_group => Says::Passed,
+        (Says::Failed | Says::Passed, _) => Says::Nothing,
+        (other, _) => other,
     }
 }
 
@@ -177,6 +201,22 @@ fn with_inferred_arrivals(action: &ActionRow, view: &View) -> ActionRow {
     action
 }
 
+/// Requests of other open cases of the kind about other failures of the very same job: their runs tell of this one as
+/// well. What is only decided in shadow will not come.
+fn shared(case: &CaseRow, view: &View) -> Vec<ActionRow> {
+    let is_sibling = |id: CaseId| {
+        view.open.iter().any(|other| {
+            other.id == id
+                && id != case.id
+                && other.label == case.label
+                && other.params.kind() == case.params.kind()
+                && (case.is_shadow() || !other.is_shadow())
+        })
+    };
+    let requests = view.actions.iter().filter(|action| is_sibling(action.key.case));
+    requests.map(|action| with_inferred_arrivals(action, view)).collect()
+}
+
 /// Gathers what bears on an open case. `view` is taken around the case's push.
 pub fn of_case(
     case: &CaseRow,
@@ -190,7 +230,9 @@ pub fn of_case(
         .iter()
         .map(|action| with_inferred_arrivals(action, view))
         .collect();
-    let mut pushes = pushes(view, &tally, &actions);
+    let shared = shared(case, view);
+    let on_the_way: Vec<ActionRow> = actions.iter().chain(&shared).cloned().collect();
+    let mut pushes = pushes(view, &tally, &on_the_way);
     if case.subject.series.is_some() {
         count_shared(&mut pushes, case, view);
     }
@@ -199,7 +241,10 @@ pub fn of_case(
         .position(|push| push.push == case.push)
         .unwrap_or(pushes.len().saturating_sub(1));
     let lost_before = now.minus(settings.runs_end_within);
-    let is_own = |run: &&RunRow| run.action.is_some_and(|action| action.case == case.id);
+    let is_own = |run: &&RunRow| {
+        let is_awaited = |action: ActionKey| action.case == case.id || shared.iter().any(|other| other.key == action);
+        run.action.is_some_and(is_awaited)
+    };
     let own_running = view
         .runs
         .iter()
@@ -238,7 +283,10 @@ pub fn of_case(
                 _ => action.times,
             })
             .sum(),
-        awaited: to_come.saturating_add(own_running as u32),
+        awaited: shared
+            .iter()
+            .map(still_to_come)
+            .fold(to_come.saturating_add(own_running as u32), u32::saturating_add),
         to_come,
         last_step: actions.iter().map(|action| action.key.step).max().unwrap_or(0),
         opened_at: case.opened_at,
@@ -259,19 +307,30 @@ fn count_shared(pushes: &mut [PushEvidence], case: &CaseRow, view: &View) {
     }
 }
 
-/// What is known of the jobs that a case is about besides its label: each as a whole.
+/// What is known of the jobs that a case is about besides its label: each as a whole, or, where the case is about a
+/// test, as far as the test goes.
 fn targets(case: &CaseRow, view: &View, actions: &[ActionRow], lost_before: Timestamp) -> Vec<TargetEvidence> {
+    let test = case.subject.signature.as_ref();
+    let test = test.filter(|_| case.params.kind() == CaseKind::Validate);
     case.targets
         .iter()
         .map(|target| {
+            let mut silent = 0;
             let mut counts = Counts::default();
             let mut pending = 0;
             let on_target = |label: &Label, push: PushId| *label == target.label && push == target.push;
             for run in view.runs.iter().filter(|run| on_target(&run.label, run.push)) {
-                match says(run, None, false, lost_before) {
+                let said = match test {
+                    Some(test) => says_of_test(run, test, lost_before),
+                    None => says(run, None, false, lost_before),
+                };
+                match said {
                     Says::Failed => counts.failed += 1,
                     Says::Passed => counts.passed += 1,
                     Says::Pending => pending += 1,
+                    Says::Nothing if matches!(run.state.outcome(), Some(Outcome::Passed | Outcome::Failed)) => {
+                        silent += 1;
+                    }
                     Says::Nothing => {}
                 }
             }
@@ -282,6 +341,7 @@ fn targets(case: &CaseRow, view: &View, actions: &[ActionRow], lost_before: Time
                 push: target.push,
                 times: target.times,
                 counts,
+                silent,
                 pending: asked().map(still_to_come).fold(pending, u32::saturating_add),
                 asked: asked().next().is_some(),
                 refused: asked()

@@ -353,6 +353,43 @@ pub struct View {
 /// A label, with its platform where known.
 pub type PlatformLabel = (Label, Option<Arc<str>>);
 
+/// A label that is known to run a test group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Runner {
+    /// The label, whole.
+    pub label: Label,
+    /// The label without its chunk.
+    pub series: Label,
+    /// The platform; `unknown` where no message told.
+    pub platform: Arc<str>,
+    /// The group.
+    pub group: Arc<str>,
+    /// The newest push on which it ran it.
+    pub push: PushId,
+}
+
+/// A failure of a test, as the books remember it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TestFailure {
+    /// The label, whole.
+    pub label: Label,
+    /// The label without its chunk.
+    pub series: Label,
+    /// The push.
+    pub push: PushId,
+    /// What failed, as results name it.
+    pub signature: Signature,
+}
+
+/// Which test groups are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Groups<'a> {
+    /// The group of this name.
+    Named(&'a str),
+    /// Every group whose manifest lies in this folder itself.
+    In(&'a str),
+}
+
 /// Which numeric results are wanted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ValuesQuery {
@@ -417,10 +454,14 @@ pub enum Lack {
     Push,
     /// What failed in the run, from its artifacts.
     Failures,
+    /// The bugs that a failure is known by, or what a bug is about.
+    Bugs,
     /// What the run measured, from its artifacts.
     Values,
     /// Pushes before the event's that no message told of.
     Pushes,
+    /// Which tests a push adds.
+    Tests,
     /// The task graph of the push.
     Graph,
     /// The answer to a request of ours that is under way: the run may be its.
@@ -429,12 +470,14 @@ pub enum Lack {
 
 impl Lack {
     /// All of them.
-    pub const ALL: [Lack; 7] = [
+    pub const ALL: [Lack; 9] = [
         Lack::Task,
         Lack::Push,
         Lack::Failures,
+        Lack::Bugs,
         Lack::Values,
         Lack::Pushes,
+        Lack::Tests,
         Lack::Graph,
         Lack::Lineage,
     ];
@@ -447,6 +490,8 @@ impl Lack {
             Lack::Failures => "failures",
             Lack::Values => "values",
             Lack::Pushes => "pushes",
+            Lack::Tests => "tests",
+            Lack::Bugs => "bugs",
             Lack::Graph => "graph",
             Lack::Lineage => "lineage",
         }
@@ -648,8 +693,18 @@ pub trait Ledger {
     /// How long the runs of a label take on a machine, in the mean; `None` while none has told.
     fn mean_duration(&mut self, project: &Project, label: &Label) -> Result<Option<Duration>, LedgerError>;
 
-    /// The bugs that a subject is known by. `None` where no source has told of it: it is not known then.
+    /// The bugs that a subject is known by. `None` where nobody was asked, as where its test is not known.
     fn bugs_of(&mut self, subject: &Subject) -> Result<Option<Vec<Bug>>, LedgerError>;
+
+    /// Whether somebody was asked about the bugs of this test since a moment.
+    fn has_bugs_of(&mut self, test: &str, since: Timestamp) -> Result<bool, LedgerError>;
+
+    /// Remembers the bugs that a test is known by.
+    fn record_bugs(&mut self, test: &str, bugs: &[Bug], now: Timestamp) -> Result<(), LedgerError>;
+
+    /// Where this test failed since a moment, the newest pushes first, a bounded number.
+    fn failures_of(&mut self, project: &Project, test: &str, since: Timestamp)
+    -> Result<Vec<TestFailure>, LedgerError>;
 
     /// What a rule holds back under a key.
     fn held(&mut self, rule: &str, key: &str) -> Result<Option<Held>, LedgerError>;
@@ -668,6 +723,10 @@ pub trait Ledger {
 
     /// Puts a request into the outbox. Returns false, and does nothing, when the key is there already.
     fn add_action(&mut self, action: &NewAction, now: Timestamp) -> Result<bool, LedgerError>;
+
+    /// Puts aside, to be cancelled at the CI, what a case has asked for and nobody needs any longer: its jobs that wait or
+    /// run, and the tasks of the CI that have not made all of its jobs yet. Nothing that the case did not cause.
+    fn cancel_rest(&mut self, case: CaseId, now: Timestamp) -> Result<u32, LedgerError>;
 
     /// Marks actions that were sent before `before`, are in doubt, and whose jobs did not all come as overdue. Those that
     /// were accepted are the dispatcher's: it looks for their jobs at the CI first.
@@ -705,6 +764,9 @@ pub trait Ledger {
 
     /// Remembers what a rule made of an event.
     fn note_decision(&mut self, decision: &Decision) -> Result<(), LedgerError>;
+
+    /// Labels that ran one of these groups since a moment, the newest pushes first, a bounded number.
+    fn runners(&mut self, project: &Project, groups: Groups<'_>, since: Timestamp) -> Result<Vec<Runner>, LedgerError>;
 
     /// Remembers a person's request by its digest; false when the same came after `since` already.
     fn first_request(&mut self, digest: &[u8; 32], since: Timestamp, now: Timestamp) -> Result<bool, LedgerError>;

@@ -30,6 +30,8 @@ pub struct EngineSettings {
     pub mode: Option<Mode>,
     /// Whether a pushlog can be asked for pushes that no message told of; pushes are numbered without gaps then.
     pub has_pushlog: bool,
+    /// How long what a bug tracker said of a test is good enough; `None`: there is no tracker to ask.
+    pub bugs_fresh_for: Option<Duration>,
     /// Whether the task graph of a push can be asked for.
     pub has_graphs: bool,
     /// Labels that have to fail newly on one push to be taken for one storm; 0: never.
@@ -57,6 +59,7 @@ impl Default for EngineSettings {
             measured: GlobSet::empty(),
             mode: None,
             has_pushlog: false,
+            bugs_fresh_for: None,
             has_graphs: false,
             storm_labels: 8,
             storm_window: Duration::from_secs(2 * 3600),

@@ -16,9 +16,9 @@ use serde::Deserialize;
 use tokio::sync::{Semaphore, watch};
 
 use super::pace::TokenBucket;
-use super::{FactError, FactSource, FailureFacts, PushQuery};
+use super::{BugQuery, FactError, FactSource, FailureFacts, PushQuery};
 use crate::event::{
-    BackendName, JobFacts, Measurement, Project, PushEvent, PushId, Revision, RunKey, TaskGraph, TaskId,
+    BackendName, Bug, JobFacts, Measurement, Project, PushEvent, PushId, Revision, RunKey, TaskGraph, TaskId,
 };
 
 /// How a source may be asked.
@@ -60,6 +60,8 @@ enum Question {
     Task(BackendName, TaskId),
     Failures(RunKey),
     Pushes(Project, PushQuery),
+    Added(Project, Arc<str>),
+    Bugs(BugQuery),
     Graph(Project, PushId, Option<Revision>),
     Values(RunKey),
 }
@@ -69,6 +71,8 @@ enum Fact {
     Task(Arc<JobFacts>),
     Failures(Arc<FailureFacts>),
     Pushes(Arc<Vec<PushEvent>>),
+    Added(Arc<Vec<Arc<str>>>),
+    Bugs(Arc<Vec<Bug>>),
     Graph(Arc<TaskGraph>),
     Values(Arc<Vec<Measurement>>),
 }
@@ -220,6 +224,8 @@ impl Shared {
                 .pushes(project, query)
                 .await
                 .map(|f| Fact::Pushes(Arc::new(f))),
+            Question::Added(project, node) => self.source.added(project, node).await.map(|f| Fact::Added(Arc::new(f))),
+            Question::Bugs(query) => self.source.bugs(query).await.map(|f| Fact::Bugs(Arc::new(f))),
             Question::Graph(project, push, revision) => {
                 let graph = self.source.graph(project, *push, revision.as_ref()).await;
                 graph.map(|f| Fact::Graph(Arc::new(f)))
@@ -288,6 +294,8 @@ fn keep_until(question: &Question, answer: &Answer, for_now: Instant) -> Option<
             let all_landed = pushes.iter().any(|push| push.push == Some(*to));
             Some((!all_landed).then_some(for_now))
         }
+        // Bugs get keywords and whiteboards while they live.
+        (Question::Bugs(_), Ok(_)) => Some(Some(for_now)),
         // It is large, and whoever asked writes it down.
         (Question::Graph(..), Ok(_)) => None,
         (_, Ok(_)) => Some(None),
@@ -320,6 +328,20 @@ impl FactSource for CachedSource {
     async fn pushes(&self, project: &Project, query: &PushQuery) -> Result<Vec<PushEvent>, FactError> {
         match self.ask(Question::Pushes(project.clone(), query.clone())).await? {
             Fact::Pushes(pushes) => Ok((*pushes).clone()),
+            _ => Err(mismatch()),
+        }
+    }
+
+    async fn added(&self, project: &Project, node: &str) -> Result<Vec<Arc<str>>, FactError> {
+        match self.ask(Question::Added(project.clone(), node.into())).await? {
+            Fact::Added(files) => Ok((*files).clone()),
+            _ => Err(mismatch()),
+        }
+    }
+
+    async fn bugs(&self, query: &BugQuery) -> Result<Vec<Bug>, FactError> {
+        match self.ask(Question::Bugs(query.clone())).await? {
+            Fact::Bugs(bugs) => Ok((*bugs).clone()),
             _ => Err(mismatch()),
         }
     }

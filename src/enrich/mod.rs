@@ -6,6 +6,7 @@
 //! A daemon asks [`QueueSource`] and [`PushlogSource`], each behind a [`CachedSource`], put together by [`Sources`];
 //! a replay asks a [`RecordedSource`].
 
+mod bugs;
 mod cached;
 mod files;
 mod groups;
@@ -20,11 +21,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::event::{
-    BackendName, Duration, JobFacts, Measurement, Project, PushEvent, PushId, Revision, RunKey, Signature, TaskGraph,
-    TaskId,
+    BackendName, Bug, Duration, JobFacts, Measurement, Project, PushEvent, PushId, Revision, RunKey, Signature,
+    TaskGraph, TaskId,
 };
 use crate::net::ask::AskError;
 
+pub use bugs::{BugSource, BugSourceError};
 pub use cached::{CacheSettings, CachedSource};
 pub use files::{FilesError, RecordedSource};
 pub use groups::{GroupPage, GroupSource};
@@ -78,6 +80,15 @@ pub enum PushQuery {
     },
 }
 
+/// Which bugs are wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum BugQuery {
+    /// The bug with this number.
+    Numbered(u64),
+    /// Bugs whose summary holds one of these texts.
+    About(Vec<Arc<str>>),
+}
+
 /// Where facts come from: the queue service, a pushlog, a file, a simulated CI.
 #[async_trait]
 pub trait FactSource: Send + Sync {
@@ -90,6 +101,16 @@ pub trait FactSource: Send + Sync {
 
     /// Pushes of a project.
     async fn pushes(&self, project: &Project, query: &PushQuery) -> Result<Vec<PushEvent>, FactError>;
+
+    /// The files that a changeset adds.
+    async fn added(&self, _project: &Project, _node: &str) -> Result<Vec<Arc<str>>, FactError> {
+        Err(FactError::NoSource("what changesets add"))
+    }
+
+    /// Bugs of a tracker.
+    async fn bugs(&self, _query: &BugQuery) -> Result<Vec<Bug>, FactError> {
+        Err(FactError::NoSource("bugs"))
+    }
 
     /// What can run on a push. Only CI systems with task graphs have an answer.
     async fn graph(
@@ -114,6 +135,8 @@ pub struct Sources {
     pub tasks: Arc<dyn FactSource>,
     /// Where pushes come from.
     pub pushes: Arc<dyn FactSource>,
+    /// Where bugs come from.
+    pub bugs: Arc<dyn FactSource>,
 }
 
 #[async_trait]
@@ -128,6 +151,14 @@ impl FactSource for Sources {
 
     async fn pushes(&self, project: &Project, query: &PushQuery) -> Result<Vec<PushEvent>, FactError> {
         self.pushes.pushes(project, query).await
+    }
+
+    async fn added(&self, project: &Project, node: &str) -> Result<Vec<Arc<str>>, FactError> {
+        self.pushes.added(project, node).await
+    }
+
+    async fn bugs(&self, query: &BugQuery) -> Result<Vec<Bug>, FactError> {
+        self.bugs.bugs(query).await
     }
 
     async fn graph(

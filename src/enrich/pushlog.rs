@@ -5,6 +5,7 @@
 //! configured one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -88,8 +89,9 @@ impl PushlogSource {
         })
     }
 
-    /// The address of a question. The project's name comes from messages: it can only ever be a path at the server.
-    fn url(&self, project: &Project, query: &[(&str, &str)]) -> Result<Url, FactError> {
+    /// The address of a question about a repository. The project's name comes from messages: it can only ever be a path
+    /// at the server.
+    fn url(&self, project: &Project, page: &[&str], query: &[(&str, &str)]) -> Result<Url, FactError> {
         let path = self
             .paths
             .get(project.as_str())
@@ -103,22 +105,29 @@ impl PushlogSource {
             .map_err(|()| absent())?
             .pop_if_empty()
             .extend(path.split('/'))
-            .push("json-pushes");
-        url.query_pairs_mut()
-            .append_pair("version", "2")
-            .append_pair("full", "1")
-            .extend_pairs(query);
+            .extend(page);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
         Ok(url)
+    }
+
+    async fn text(&self, what: &str, url: Url) -> Result<String, FactError> {
+        let request = Request::new(Method::GET, url);
+        let outcome: Result<_, SendError> = http::exchange(&self.client, request, self.max_bytes, (self.clock)()).await;
+        let body = settle(what, outcome).map_err(fact_error)?;
+        String::from_utf8(body).map_err(|error| FactError::Malformed(format!("{what}: {error}")))
     }
 
     async fn ask(&self, project: &Project, query: &[(&str, &str)]) -> Result<Vec<PushEvent>, FactError> {
         let question: Vec<String> = query.iter().map(|(name, value)| format!("{name} {value}")).collect();
         let what = format!("the pushlog of {project} for {}", http::quote(&question.join(", ")));
-        let request = Request::new(Method::GET, self.url(project, query)?);
-        let outcome: Result<_, SendError> = http::exchange(&self.client, request, self.max_bytes, (self.clock)()).await;
-        let body = settle(&what, outcome).map_err(fact_error)?;
-        let text = std::str::from_utf8(&body).map_err(|error| FactError::Malformed(format!("{what}: {error}")))?;
-        wire::pushlog::pushes(text, project).map_err(|error| FactError::Malformed(format!("{what}: {error}")))
+        let query: Vec<(&str, &str)> = [("version", "2"), ("full", "1")]
+            .into_iter()
+            .chain(query.iter().copied())
+            .collect();
+        let text = self.text(&what, self.url(project, &["json-pushes"], &query)?).await?;
+        wire::pushlog::pushes(&text, project).map_err(|error| FactError::Malformed(format!("{what}: {error}")))
     }
 }
 
@@ -167,5 +176,11 @@ impl FactSource for PushlogSource {
                 Ok(pushes)
             }
         }
+    }
+
+    async fn added(&self, project: &Project, node: &str) -> Result<Vec<Arc<str>>, FactError> {
+        let what = format!("changeset {} of {project}", http::quote(node));
+        let text = self.text(&what, self.url(project, &["json-rev", node], &[])?).await?;
+        wire::pushlog::added_files(&text).map_err(|error| FactError::Malformed(format!("{what}: {error}")))
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Label, Project, PushId, Revision, RunKey, TaskId, Timestamp};
+use super::{Bug, Label, Project, PushId, Revision, RunKey, TaskId, Timestamp};
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -203,6 +203,9 @@ pub struct JobFacts {
     pub values: Option<Vec<Measurement>>,
     /// The sheriffs' classification of the failure: `not classified`, `intermittent`, `infra`, ….
     pub classification: Option<Arc<str>>,
+    /// The bugs that a tracker names for what failed, by test. `None`: it was not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bugs: Option<Vec<(Arc<str>, Vec<Bug>)>>,
 }
 
 impl JobFacts {
@@ -230,7 +233,8 @@ impl JobFacts {
             signatures,
             groups,
             values,
-            classification
+            classification,
+            bugs
         );
         if self.caused_by == CausedBy::Unknown {
             self.caused_by = other.caused_by;

@@ -5,6 +5,7 @@
 //! Never: I/O, clocks, wire names. Values are made at the border by parsing and trusted inside.
 
 mod action;
+pub mod bug;
 mod case;
 mod delivery;
 mod duration;
@@ -15,9 +16,11 @@ mod params;
 mod push;
 mod reason;
 mod request;
+pub mod test_path;
 mod time;
 
 pub use action::{ActionKey, JobRequest};
+pub use bug::Bug;
 pub use case::{CaseKind, Cause, Found, Level, NamedPush, Subject, Target, Unable, Verdict, VerdictKind};
 pub use delivery::Delivery;
 pub use duration::{DurationError, format_duration, parse_duration};

@@ -19,6 +19,10 @@ pub struct RunInput {
     /// Another action than the usual one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
+    /// Test groups (manifests) that the runs are to run, where the job would run others on the push: filled in by the
+    /// case, not by people.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub manifests: Vec<String>,
 }
 
 /// Parameters of `find-culprit`.
@@ -37,6 +41,9 @@ pub struct FindCulpritParams {
     pub max_jobs: u32,
     /// Prior probability that the range holds no culprit, 0 to 0.99.
     pub no_culprit_prior: f64,
+    /// The lowest failure rate from the culprit on that is worth finding, 0 to 0.9: with 0, a failure that came only once
+    /// on a young history may take all the jobs of the case.
+    pub min_rate: f64,
     /// Extra input for the runs.
     pub input: RunInput,
 }
@@ -50,6 +57,7 @@ impl Default for FindCulpritParams {
             round_price: 4.0,
             max_jobs: 40,
             no_culprit_prior: 0.4,
+            min_rate: 0.0,
             input: RunInput::default(),
         }
     }
@@ -421,6 +429,7 @@ impl CaseParams {
                 parallel(p.parallel),
                 price(p.round_price),
                 ("no_culprit_prior", p.no_culprit_prior, 0.0, 0.99, "0 to 0.99"),
+                ("min_rate", p.min_rate, 0.0, 0.9, "0 to 0.9"),
             ],
             CaseParams::UntilHit(p) => vec![
                 ("batch", p.batch.unwrap_or(1).into(), 1.0, 100.0, "auto, or 1 to 100"),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Project, PushId, Revision, Timestamp};
+use super::{Project, PushId, Revision, Timestamp, test_path};
 
 /// One changeset of a push.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
@@ -19,6 +19,9 @@ pub struct Changeset {
     pub files: Vec<Arc<str>>,
     /// Hashes of its parents; two or more mean a merge.
     pub parents: Vec<Arc<str>>,
+    /// Those of its files that it adds; `None`: not known, as pushlogs do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub added: Option<Vec<Arc<str>>>,
 }
 
 impl Changeset {
@@ -58,4 +61,34 @@ pub struct PushEvent {
     pub user: Option<Arc<str>>,
     /// What it holds; empty where the message does not say.
     pub changesets: Vec<Changeset>,
+}
+
+impl PushEvent {
+    /// Whether the changeset may add tests, and does not say whether it does.
+    fn is_open_question(changeset: &Changeset) -> bool {
+        changeset.added.is_none() && changeset.files.iter().any(|file| test_path::is_test(file))
+    }
+
+    /// The changesets that may add tests and do not say whether they do.
+    pub fn unknown_additions(&mut self) -> impl Iterator<Item = &mut Changeset> {
+        self.changesets
+            .iter_mut()
+            .filter(|changeset| PushEvent::is_open_question(changeset))
+    }
+
+    /// The tests that the push adds, each once, in order; `None` while that is not known. A test that is there only
+    /// because of a merge was new elsewhere, and is not counted.
+    pub fn tests_added(&self) -> Option<Vec<&Arc<str>>> {
+        let own = || self.changesets.iter().filter(|changeset| changeset.parents.len() < 2);
+        if self.changesets.is_empty() || own().any(PushEvent::is_open_question) {
+            return None;
+        }
+        let mut tests: Vec<&Arc<str>> = own()
+            .flat_map(|changeset| changeset.added.iter().flatten())
+            .filter(|file| test_path::is_test(file))
+            .collect();
+        tests.sort();
+        tests.dedup();
+        Some(tests)
+    }
 }

@@ -283,6 +283,13 @@ impl Services {
             .await
     }
 
+    /// Cancels a task (`queue.cancelTask`). Asking again for the same does no harm.
+    pub async fn cancel_task(&self, task: &str) -> Result<Answer, SendError> {
+        let path = ["api", "queue", "v1", "task", task, "cancel"];
+        self.act(Method::POST, &path, &Value::Object(serde_json::Map::new()))
+            .await
+    }
+
     async fn get<E: fmt::Display>(&self, what: &str, url: Result<String, E>) -> Result<Vec<u8>, AskError> {
         self.get_up_to(what, url, MAX_API_ANSWER).await
     }

@@ -38,7 +38,6 @@ codes! {
     OutOfRange = "out-of-range", "A number is outside its range.";
     DuplicateName = "duplicate-name", "Two rules, budgets or lists have the same name.";
     UnknownName = "unknown-name", "A budget, list or rule that is named does not exist.";
-    NotSupported = "not-supported-yet", "The case kind belongs to the language, but rules cannot open it in this version.";
     Conflict = "conflict", "Two parts of a rule cannot go together.";
     UnknownField = "unknown-field", "The event has no such field.";
     ExprSyntax = "expression-syntax", "The expression cannot be read.";

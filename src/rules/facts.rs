@@ -3,26 +3,10 @@
 //! In: questions about an event's subject. Out: answers from history, bugs and estimates, or *not known yet*.
 //! Never: fetching: the engine answers from what it has loaded.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
+pub use crate::event::Bug;
 use crate::event::{Duration, Event};
-
-/// A bug that a failure is known by.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Bug {
-    /// Its number.
-    pub id: u64,
-    /// Its keywords: `intermittent-failure`, `sheriffd-hunt`.
-    pub keywords: Vec<Arc<str>>,
-    /// Its whiteboard, as one text; empty where there is none.
-    pub whiteboard: Arc<str>,
-    /// Its one-line summary.
-    pub summary: Arc<str>,
-    /// Its status, in the tracker's word: `NEW`, `ASSIGNED`, `RESOLVED`.
-    pub status: Arc<str>,
-}
 
 /// What a case is expected to cost, for `approve:`.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]

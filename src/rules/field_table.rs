@@ -373,6 +373,18 @@ pub static FIELDS: &[Field] = &[
         }
     ),
     field!(
+        "tests_added",
+        PUSH,
+        Type::Text.list(),
+        "The paths of the tests that it adds; unknown until the changesets have been asked for.",
+        |e| {
+            let tests = push(e)?.tests_added()?;
+            Some(Value::List(List::Values(
+                tests.into_iter().map(|test| Value::text(test)).collect(),
+            )))
+        }
+    ),
+    field!(
         "is_backout",
         PUSH,
         Type::Bool,

@@ -83,6 +83,11 @@ static FIND_CULPRIT: Keys = Keys {
             Shape::Number(0.0, 0.99),
             "Probability, before anything is known, that no push in the range did it.",
         ),
+        param(
+            "min_rate",
+            Shape::Number(0.0, 0.9),
+            "The lowest failure rate worth finding: with `0.1`, a failure that came only once is given up sooner.",
+        ),
         param("input", Shape::Keys(&INPUT), "Extra input for the runs."),
     ],
 };
@@ -108,6 +113,42 @@ static UNTIL_HIT: Keys = Keys {
             ROUND_PRICE,
             "The price of one wait for the CI, counted in jobs.",
         ),
+        param("input", Shape::Keys(&INPUT), "Extra input for the runs."),
+    ],
+};
+
+static VALIDATE: Keys = Keys {
+    what: "`validate`",
+    keys: &[
+        needed("kind", Shape::Name, "`validate`."),
+        needed("max_jobs", MAX_JOBS, "Jobs the case may ask for in all."),
+        param(
+            "platforms",
+            Shape::Either(&Shape::Word(&["all"]), &Shape::List(&Shape::Text)),
+            "Platforms to run on, with `*` for any characters, as `linux*` or `*/debug`; `all` (the default): all that run \
+             the test.",
+        ),
+        param(
+            "ok_rate",
+            Shape::Number(0.000_001, 0.999_999),
+            "The failure rate of a test that is good enough.",
+        ),
+        param(
+            "bad_rate",
+            Shape::Number(0.000_001, 0.999_999),
+            "The failure rate of a test that is not.",
+        ),
+        param(
+            "alpha",
+            Shape::Number(0.000_1, 0.5),
+            "Probability of calling a good test bad.",
+        ),
+        param(
+            "beta",
+            Shape::Number(0.000_1, 0.5),
+            "Probability of calling a bad test good.",
+        ),
+        param("parallel", Shape::Int(1, 100), "Jobs asked for together at most."),
         param("input", Shape::Keys(&INPUT), "Extra input for the runs."),
     ],
 };
@@ -240,6 +281,12 @@ pub(super) static KINDS: &[KindOfCase] = &[
         doc: "Re-run an intermittent until it fails once.",
     },
     KindOfCase {
+        kind: CaseKind::Validate,
+        params: &VALIDATE,
+        on: &[EventKind::PushCreated],
+        doc: "Whether the tests that a push adds are stable, on every platform that runs them.",
+    },
+    KindOfCase {
         kind: CaseKind::FindPerfCulprit,
         params: &FIND_PERF_CULPRIT,
         on: &[EventKind::PerfAlert],
@@ -271,9 +318,6 @@ pub(super) static KINDS: &[KindOfCase] = &[
     },
 ];
 
-/// Case kinds that the language names and this version cannot open.
-const LATER: &[&str] = &["validate"];
-
 /// Reads `open:`.
 pub(super) fn read(node: &Node, kinds: &[EventKind], gathering: &mut Gathering) -> Option<CaseParams> {
     let Some(kind) = node.get("kind") else {
@@ -289,21 +333,14 @@ pub(super) fn read(node: &Node, kinds: &[EventKind], gathering: &mut Gathering) 
     };
     let Some(known) = KINDS.iter().find(|known| known.kind.as_str() == word) else {
         let names = KINDS.iter().map(|known| known.kind.as_str());
-        if LATER.contains(&word) {
-            let message = format!("cases of kind `{word}` cannot be opened by this version");
-            gathering
-                .error(Code::NotSupported, kind.span, message)
-                .expected(one_of(names));
-        } else {
-            let message = format!("there is no case kind `{word}`");
-            let note = gathering
-                .error(Code::InvalidValue, kind.span, message)
-                .expected(one_of(names.clone()));
-            match closest(word, names.chain(LATER.iter().copied())) {
-                Some(best) => note.suggest(format!("did you mean `{best}`?")),
-                None => note,
-            };
-        }
+        let message = format!("there is no case kind `{word}`");
+        let note = gathering
+            .error(Code::InvalidValue, kind.span, message)
+            .expected(one_of(names.clone()));
+        match closest(word, names) {
+            Some(best) => note.suggest(format!("did you mean `{best}`?")),
+            None => note,
+        };
         return None;
     };
     if let Some(event) = kinds.iter().find(|event| !known.on.contains(event)) {
@@ -319,7 +356,7 @@ pub(super) fn read(node: &Node, kinds: &[EventKind], gathering: &mut Gathering) 
     let is_scheduled = kinds.contains(&EventKind::Timer) && known.on.contains(&EventKind::Timer);
     if is_scheduled && node.get("project").is_none() {
         let message = format!("a `{word}` on a schedule needs `project`: no event says where");
-        gathering.error(Code::MissingKey, kind.span, message);
+        gathering.error(Code::Conflict, kind.span, message);
     }
     if !known.params.check(node, gathering) {
         return None;
@@ -374,6 +411,8 @@ fn to_json(node: &Node) -> Json {
     for (key, value) in node.entries() {
         let json = match (&value.value, key.name.as_str()) {
             (Yaml::Text(word), "batch") if word == "auto" => continue,
+            (Yaml::Text(word), "platforms") if word == "all" => continue,
+            (Yaml::List(items), _) => items.iter().map(text).collect(),
             (Yaml::Map(parts), "input") => {
                 let parts = parts.iter().map(|(part, value)| {
                     let json = match &value.value {
@@ -392,7 +431,6 @@ fn to_json(node: &Node) -> Json {
             (Yaml::Float(number), _) => json!(number),
             (Yaml::Bool(truth), _) => json!(truth),
             (Yaml::Text(text), _) => json!(text),
-            (Yaml::List(items), _) => items.iter().map(text).collect(),
             (Yaml::Null | Yaml::Map(_), _) => continue,
         };
         map.insert(key.name.clone(), json);

@@ -318,6 +318,13 @@ impl Rule {
         found
     }
 
+    /// Whether its conditions ask for the bugs of a failure.
+    pub fn asks_bugs(&self) -> bool {
+        let approve = self.approve.as_ref().and_then(|approve| approve.when.as_ref());
+        let mut conditions = self.when.iter().chain(&self.for_each).chain(approve);
+        conditions.any(|condition| condition.expr.reads("bugs"))
+    }
+
     /// The parameters of the case that it opens on an event: those of `open`, with every `${{ … }}` in its texts
     /// replaced. `each` is the element of `for_each` that the case is for.
     ///

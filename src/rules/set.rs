@@ -310,6 +310,16 @@ impl RuleSet {
         hints
     }
 
+    /// The same rules, each run by this schedule too: for tests of schedules, whatever kinds a schedule may open.
+    #[cfg(test)]
+    pub(crate) fn scheduled(mut self, line: &str) -> RuleSet {
+        for rule in &mut self.rules {
+            rule.schedule = super::cron::Cron::parse(line).ok();
+            rule.matches.push((EventKind::Timer, Vec::new()));
+        }
+        self
+    }
+
     fn active(&self) -> impl Iterator<Item = &Rule> {
         self.rules.iter().filter(|rule| rule.mode != Mode::Off)
     }

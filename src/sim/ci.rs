@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use super::world::{Plan, SimEvent, World};
+use super::world::{NewTest, Plan, Push, SimEvent, World};
 use crate::backends::{Backend, Finding, Found, JobRequest, Receipt, RequestError};
 use crate::bus::{Batch, Bus, BusError};
 use crate::clock::{Clock, ManualClock};
@@ -39,6 +39,13 @@ impl SimCi {
         }
     }
 
+    /// The same, with pushes that add tests.
+    pub fn with_tests(plan: Plan, tests: Vec<NewTest>) -> SimCi {
+        let ci = SimCi::new(plan.clone());
+        *ci.world() = World::new(plan).with_tests(tests);
+        ci
+    }
+
     /// Its clock.
     pub fn clock(&self) -> Arc<ManualClock> {
         Arc::clone(&self.clock)
@@ -69,6 +76,11 @@ impl SimCi {
     pub fn jobs(&self) -> (u64, usize) {
         let world = self.world();
         (world.asked(), world.job_count())
+    }
+
+    /// Tasks that were taken back.
+    pub fn cancelled(&self) -> usize {
+        self.world().cancelled()
     }
 
     /// The bus of this CI.
@@ -151,6 +163,16 @@ impl Backend for SimBackend {
         Ok(found.map_or(Found::NotDone, |task| Found::Done(receipt(task))))
     }
 
+    async fn cancel(&self, task: &TaskId) -> Result<(), RequestError> {
+        let now = self.0.clock.now();
+        let mut world = self.0.world();
+        world.cancel(task, now);
+        let messages = world.take_outgoing();
+        drop(world);
+        lock(&self.0.queue).extend(messages);
+        Ok(())
+    }
+
     async fn check(&self) -> Vec<Finding> {
         Vec::new()
     }
@@ -177,20 +199,31 @@ impl FactSource for SimFacts {
         wire::task::facts(definition.to_string()).map_err(|error| FactError::Malformed(error.to_string()))
     }
 
-    async fn failures(&self, _run: &RunKey) -> Result<FailureFacts, FactError> {
-        Err(FactError::NoSource("what failed in a run"))
+    async fn failures(&self, run: &RunKey) -> Result<FailureFacts, FactError> {
+        let failures = self.0.world().failures(&run.task);
+        let (signatures, groups) = failures.ok_or(FactError::NoSource("what failed in a run"))?;
+        Ok(FailureFacts { signatures, groups })
     }
 
     async fn pushes(&self, project: &Project, query: &PushQuery) -> Result<Vec<PushEvent>, FactError> {
-        let PushQuery::Revision(revision) = query else {
-            return Err(FactError::NoSource("pushes"));
+        let wanted = |push: &Push| match query {
+            PushQuery::Revision(revision) => push.revision == *revision,
+            PushQuery::Range { from, to } => (*from..=*to).contains(&push.id),
         };
-        let answer = self
-            .0
-            .world()
-            .pushlog(revision)
-            .ok_or_else(|| FactError::Absent(format!("push {revision}")))?;
-        wire::pushlog::pushes(&answer.to_string(), project).map_err(|error| FactError::Malformed(error.to_string()))
+        let mut pushes = Vec::new();
+        for (answer, files) in self.0.world().landed(wanted) {
+            let mut found = wire::pushlog::pushes(&answer.to_string(), project)
+                .map_err(|error| FactError::Malformed(error.to_string()))?;
+            for changeset in found.iter_mut().flat_map(|push| &mut push.changesets) {
+                changeset.files.clone_from(&files);
+            }
+            pushes.append(&mut found);
+        }
+        Ok(pushes)
+    }
+
+    async fn added(&self, _project: &Project, node: &str) -> Result<Vec<Arc<str>>, FactError> {
+        Ok(self.0.world().added(node))
     }
 
     async fn values(&self, run: &RunKey) -> Result<Vec<Measurement>, FactError> {

@@ -12,4 +12,4 @@ pub mod policies;
 mod world;
 
 pub use ci::{SimBackend, SimBus, SimCi, SimFacts};
-pub use world::{Defect, Meter, Plan, Push, SimEvent};
+pub use world::{Defect, Meter, NewTest, Plan, Push, SimEvent};

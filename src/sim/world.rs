@@ -1,14 +1,15 @@
 //! The simulated world: pushes that land, jobs that run, defects that break them.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::messages;
 use crate::event::{
-    ActionKey, Delivery, Duration, JobRequest, Label, Outcome, PushId, Revision, RunState, TaskId, Timestamp,
+    ActionKey, Delivery, Duration, JobRequest, Label, Outcome, PushId, Revision, RunState, Signature, TaskId, Timestamp,
 };
 use crate::stats::random::Random;
 
@@ -28,6 +29,19 @@ pub struct Defect {
     pub from: PushId,
     /// Its failure rate from then on: 1 for a permanent failure.
     pub rate: f64,
+}
+
+/// A test that a push adds, in a group that ran before.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewTest {
+    /// Its path.
+    pub path: String,
+    /// Its group (manifest), which the push touches.
+    pub group: String,
+    /// The push that adds it.
+    pub push: PushId,
+    /// The labels that run the group, each with the test's failure rate there.
+    pub rates: Vec<(Label, f64)>,
 }
 
 /// A series that a label measures.
@@ -172,7 +186,7 @@ pub enum SimEvent {
         /// How many.
         times: u32,
     },
-    /// A job got a machine.
+    /// A job got a machine, or would have got or left one and was taken back before.
     Started,
 }
 
@@ -201,6 +215,10 @@ pub struct World {
     outgoing: Vec<Delivery>,
     asked: u64,
     actions: BTreeMap<ActionKey, TaskId>,
+    tests: Vec<NewTest>,
+    cancelled: BTreeSet<TaskId>,
+    /// The new tests that failed in a job: indices of both.
+    failed_tests: BTreeMap<usize, Vec<usize>>,
     measured: BTreeMap<TaskId, Vec<(String, f64)>>,
 }
 
@@ -217,6 +235,9 @@ impl World {
             outgoing: Vec::new(),
             asked: 0,
             actions: BTreeMap::new(),
+            tests: Vec::new(),
+            cancelled: BTreeSet::new(),
+            failed_tests: BTreeMap::new(),
             measured: BTreeMap::new(),
             plan,
         };
@@ -226,6 +247,51 @@ impl World {
             at = at.plus(world.spread(world.plan.between));
         }
         world
+    }
+
+    /// Pushes add these tests.
+    pub fn with_tests(mut self, tests: Vec<NewTest>) -> World {
+        self.tests = tests;
+        self
+    }
+
+    /// What failed in a run and what ran; `None` where the simulation has no tests.
+    pub fn failures(&self, task: &TaskId) -> Option<(Vec<Signature>, Vec<Arc<str>>)> {
+        let index = *self.by_task.get(task)?;
+        let job = self.jobs.get(index)?;
+        if self.tests.is_empty() {
+            return None;
+        }
+        let runs = |test: &&NewTest| test.rates.iter().any(|(label, _)| *label == job.label);
+        let groups = self.tests.iter().filter(runs).map(|test| test.group.as_str().into());
+        let failed = self.failed_tests.get(&index).into_iter().flatten();
+        let signatures = failed.filter_map(|test| self.tests.get(*test)).map(|test| Signature {
+            group: Some(test.group.as_str().into()),
+            test: test.path.as_str().into(),
+        });
+        Some((signatures.collect(), groups.collect()))
+    }
+
+    /// The pushlog's answers for pushes that have landed, each with the files that the push touches.
+    pub fn landed(&self, wanted: impl Fn(&Push) -> bool) -> Vec<(serde_json::Value, Vec<Arc<str>>)> {
+        let landed = self.pushes.iter().filter(|push| wanted(push));
+        landed
+            .map(|push| {
+                let tests = self.tests.iter().filter(|test| test.push == push.id);
+                let files = tests.flat_map(|test| [test.path.as_str().into(), test.group.as_str().into()]);
+                let answer = messages::pushlog(push, self.plan.uplifts.contains(&push.id));
+                (answer, files.collect())
+            })
+            .collect()
+    }
+
+    /// The files that a changeset adds: the tests of its push.
+    pub fn added(&self, node: &str) -> Vec<Arc<str>> {
+        let Some(push) = self.pushes.iter().find(|push| push.revision.as_str() == node) else {
+            return Vec::new();
+        };
+        let added = self.tests.iter().filter(|test| test.push == push.id);
+        added.map(|test| test.path.as_str().into()).collect()
     }
 
     /// Jobs made on request so far.
@@ -285,12 +351,6 @@ impl World {
         self.measured.get(task).map(|values| messages::perfherder(values))
     }
 
-    /// The pushlog's answer for a push.
-    pub fn pushlog(&self, revision: &Revision) -> Option<serde_json::Value> {
-        let push = self.pushes.iter().find(|push| push.revision == *revision)?;
-        Some(messages::pushlog(push, self.plan.uplifts.contains(&push.id)))
-    }
-
     /// Takes a request, as `hooks.triggerHook` would: answers with the action task, which makes the jobs later.
     ///
     /// # Errors
@@ -329,6 +389,23 @@ impl World {
             self.plan_for(now.plus(takes), make);
         }
         Ok(action)
+    }
+
+    /// Takes a task back: a job that has not ended, or an action task that has not made its jobs.
+    pub fn cancel(&mut self, task: &TaskId, now: Timestamp) {
+        self.cancelled.insert(task.clone());
+        if let Some(index) = self.by_task.get(task).copied()
+            && let Some(job) = self.jobs.get_mut(index)
+            && job.state.outcome().is_none()
+        {
+            job.state = RunState::Finished(Outcome::Cancelled);
+            self.say(index, now);
+        }
+    }
+
+    /// Tasks that somebody took back.
+    pub fn cancelled(&self) -> usize {
+        self.cancelled.len()
     }
 
     /// A person asks for one more run of a job, and it is scheduled at once.
@@ -394,6 +471,7 @@ impl World {
     }
 
     fn make(&mut self, push: usize, label: Label, times: u32, action: &TaskId, at: Timestamp) -> SimEvent {
+        let times = if self.cancelled.contains(action) { 0 } else { times };
         for _ in 0..times {
             self.schedule(push, label.clone(), action.clone(), at);
         }
@@ -424,6 +502,9 @@ impl World {
 
     fn start(&mut self, index: usize, at: Timestamp) -> SimEvent {
         let takes = self.spread(RUNS);
+        if self.has_ended(index) {
+            return SimEvent::Started;
+        }
         if let Some(job) = self.jobs.get_mut(index) {
             job.state = RunState::Running;
             job.started = Some(at);
@@ -434,6 +515,9 @@ impl World {
     }
 
     fn end(&mut self, index: usize, at: Timestamp) -> Option<SimEvent> {
+        if self.has_ended(index) {
+            return Some(SimEvent::Started);
+        }
         let outcome = self.outcome(index)?;
         if outcome == Outcome::Passed {
             self.measure(index);
@@ -450,6 +534,11 @@ impl World {
         };
         self.say(index, at);
         Some(event)
+    }
+
+    /// Whether the job was taken back.
+    fn has_ended(&self, index: usize) -> bool {
+        self.jobs.get(index).is_some_and(|job| job.state.outcome().is_some())
     }
 
     /// Draws what a run measures.
@@ -478,9 +567,24 @@ impl World {
             .filter(|defect| defect.label == job.label && push >= defect.from)
             .map(|defect| defect.rate)
             .fold(self.plan.background, f64::max);
-        Some(if self.random.chance(self.plan.infra) {
-            Outcome::Infra
-        } else if self.random.chance(rate) {
+        if self.random.chance(self.plan.infra) {
+            return Some(Outcome::Infra);
+        }
+        let label = job.label.clone();
+        let rates = self.tests.iter().enumerate().filter_map(|(index, test)| {
+            let (_, rate) = test.rates.iter().find(|(runs, _)| *runs == label)?;
+            (push >= test.push).then_some((index, *rate))
+        });
+        let rates: Vec<(usize, f64)> = rates.collect();
+        let failed: Vec<usize> = rates
+            .into_iter()
+            .filter_map(|(index, rate)| self.random.chance(rate).then_some(index))
+            .collect();
+        if !failed.is_empty() {
+            self.failed_tests.insert(index, failed);
+            return Some(Outcome::Failed);
+        }
+        Some(if self.random.chance(rate) {
             Outcome::Failed
         } else {
             Outcome::Passed

@@ -197,6 +197,10 @@ metrics_table! {
     ACTIONS = counter(
         "sheriffd_actions_total", &["rule", "backend", "result"],
         "Requests to the CI, by rule, backend and result.");
+    /// `result`: a closed list of the dispatcher.
+    CANCELLATIONS = counter(
+        "sheriffd_cancellations_total", &["result"],
+        "Jobs of ours that nobody needed any longer and that the CI was asked to cancel, by result.");
     /// `reason`: a closed list of the dispatcher.
     ACTIONS_SUPPRESSED = counter(
         "sheriffd_actions_suppressed_total", &["reason"],

@@ -21,6 +21,7 @@ use serde_json::json;
 
 use crate::clock::Clock;
 use crate::engine::ledger::{CaseRow, Ledger as _, LedgerError};
+use crate::engine::settings::EngineSettings;
 use crate::event::{CaseId, Duration};
 use crate::rules::{Rule, RuleSet};
 use crate::secret::Secret;
@@ -94,6 +95,8 @@ pub struct WebState {
     pub reload: Option<Arc<dyn Reload>>,
     /// What a request that changes something must know; `None`: no request may.
     pub token: Option<Secret>,
+    /// What the engine is told that opens cases for requests; `None`: none are.
+    pub engine: Option<Arc<EngineSettings>>,
 }
 
 /// The rules as the page shows them.
@@ -154,7 +157,7 @@ pub fn router(state: WebState) -> Router {
         .route("/", get(index))
         .route("/cases/{id}", get(case_page))
         .route("/api/summary", get(summary))
-        .route("/api/cases", get(cases))
+        .route("/api/cases", get(cases).post(write::open_case))
         .route("/api/cases/{id}", get(case))
         .route("/api/rules/reload", post(write::reload))
         .route("/api/explain/{*event}", get(explain))

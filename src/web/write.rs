@@ -8,13 +8,16 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use subtle::ConstantTimeEq as _;
 
 use super::{Failure, WebState};
-use crate::rules::{Diagnostics, Difference};
+use crate::engine::{Answer, Engine};
+use crate::event::{OpenRequest, Project, PushId, RequestEvent, RequestKind, Revision};
+use crate::rules::{Diagnostics, Difference, RuleSet};
 use crate::secret::Secret;
 
 /// What came of reading the rules again.
@@ -75,6 +78,58 @@ fn authorised(token: Option<&Secret>, headers: &HeaderMap) -> Result<(), Failure
         let why = "the token is missing or not the right one";
         Err(Failure(StatusCode::UNAUTHORIZED, why.to_owned()))
     }
+}
+
+/// A case that is asked for: where, and which.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CaseBody {
+    project: Project,
+    push: Option<PushId>,
+    revision: Option<Revision>,
+    requester: Option<Arc<str>>,
+    case: OpenRequest,
+}
+
+/// Opens a case, as the commands do: `{"project": …, "push": …, "case": {"params": {"kind": "add", …}}}`.
+pub(super) async fn open_case(
+    State(state): State<WebState>,
+    headers: HeaderMap,
+    body: Result<Json<CaseBody>, JsonRejection>,
+) -> Result<Response, Failure> {
+    authorised(state.token.as_ref(), &headers)?;
+    let Some(settings) = state.engine.clone() else {
+        let why = "this process opens no cases for requests";
+        return Err(Failure(StatusCode::NOT_FOUND, why.to_owned()));
+    };
+    let unsound = |why: String| Failure(StatusCode::UNPROCESSABLE_ENTITY, why);
+    let Json(body) = body.map_err(|rejection| unsound(rejection.body_text()))?;
+    let breaches: Vec<String> = body.case.params.check().iter().map(ToString::to_string).collect();
+    if !breaches.is_empty() {
+        return Err(unsound(breaches.join("; ")));
+    }
+    let request = RequestEvent {
+        project: body.project,
+        push: body.push,
+        revision: body.revision,
+        requester: body.requester,
+        kind: RequestKind::Open(Box::new(body.case)),
+    };
+    // No rule has a say in what a person opens.
+    let rules = RuleSet::parse(&[]).map_err(|error| Failure(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    let mut engine = Engine::new(Arc::new(rules), (*settings).clone());
+    let now = state.clock.now();
+    let answer = state
+        .store
+        .with(move |store| store.transact(|books| engine.open(books, request, now)))
+        .await?;
+    let status = match answer {
+        Answer::Opened { .. } => StatusCode::CREATED,
+        Answer::Joined { .. } => StatusCode::OK,
+        Answer::Waits { .. } => StatusCode::ACCEPTED,
+        Answer::Refused { .. } => StatusCode::CONFLICT,
+    };
+    Ok((status, Json(answer)).into_response())
 }
 
 pub(super) async fn reload(State(state): State<WebState>, headers: HeaderMap) -> Result<Response, Failure> {

@@ -218,5 +218,6 @@ fn changeset(commit: &Commit<'_>) -> Changeset {
         description: commit.message.as_deref().unwrap_or_default().into(),
         files: files.map(|file| (&**file).into()).collect(),
         parents: Vec::new(),
+        added: Some(commit.added.iter().map(|file| (&**file).into()).collect()),
     }
 }

@@ -189,6 +189,7 @@ fn from_pushlog(id: PushId, push: HgPush<'_>, project: &Project) -> Option<PushE
                         Parent::Node(node) | Parent::Full { node } => node.into(),
                     })
                     .collect(),
+                added: None,
             },
         })
         .collect();
@@ -224,4 +225,31 @@ fn from_treeherder(push: TreeherderPush<'_>, project: &Project) -> PushEvent {
 
 fn owned(text: Option<Text<'_>>) -> Arc<str> {
     text.as_deref().unwrap_or_default().into()
+}
+
+/// The answer to `json-rev`, as far as it is used here.
+#[derive(Deserialize)]
+struct HgRevision<'a> {
+    #[serde(borrow)]
+    files: Vec<HgFile<'a>>,
+}
+
+/// A file of a changeset with what became of it: `added`, `modified`, `removed`.
+#[derive(Deserialize)]
+struct HgFile<'a> {
+    #[serde(borrow)]
+    file: Text<'a>,
+    #[serde(borrow)]
+    status: Text<'a>,
+}
+
+/// Reads which files a changeset adds, from the answer to `json-rev`.
+///
+/// # Errors
+/// The text is not such an answer.
+pub fn added_files(text: &str) -> Result<Vec<Arc<str>>, DecodeError> {
+    object(text)?;
+    let revision: HgRevision<'_> = read(text)?;
+    let added = revision.files.iter().filter(|file| &*file.status == "added");
+    Ok(added.map(|file| (&*file.file).into()).collect())
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use sheriffd::clock::{Clock, SystemClock};
 use sheriffd::config::{Config, LoadOptions, Loaded};
 use sheriffd::daemon::parts;
+use sheriffd::rules::RuleSet;
 
 use super::{path, read};
 
@@ -110,8 +111,8 @@ fn every_part_can_be_made_of_the_example() {
             Ok(trees) => assert!(trees.is_some()),
             Err(error) => panic!("{backend}: {error}"),
         }
-        match parts::hook(&config) {
-            Ok(hook) => assert!(hook.is_some()),
+        match parts::hooks(&config, &RuleSet::parse(&[]).unwrap()) {
+            Ok(hooks) => assert!(hooks.common.is_some()),
             Err(error) => panic!("{backend}: {error}"),
         }
     }

@@ -62,6 +62,7 @@ fn a_request_that_has_to_wait_is_counted_by_its_reason() {
     let round = Round {
         done: vec![(request, "a-rule".to_owned(), later, Duration::from_millis(20))],
         held: Vec::new(),
+        cancelled: Vec::new(),
     };
 
     observe_round(&round, &BackendName::from("ci"));

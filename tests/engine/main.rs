@@ -4,6 +4,7 @@ mod envelope;
 mod evidence;
 mod lineage;
 mod opening;
+mod signatures;
 mod storm;
 mod tree;
 mod wishes;

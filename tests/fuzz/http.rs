@@ -56,6 +56,7 @@ fn requests_to_the_pages() {
         rules: Arc::new(RwLock::new(RulesShown::of(&rules))),
         reload: None,
         token: None,
+        engine: None,
     };
     let address = runtime
         .block_on(serve(([127, 0, 0, 1], 0).into(), state))

@@ -51,6 +51,7 @@ pub fn job() -> JobEvent {
             groups: Some(vec!["dom/mochitest.ini".into(), "layout/mochitest.ini".into()]),
             classification: Some("not classified".into()),
             values: None,
+            bugs: None,
         },
     }
 }
@@ -68,6 +69,7 @@ pub fn push() -> PushEvent {
         description: description.into(),
         files: vec!["dom/a.cpp".into(), "dom/test_a.html".into()],
         parents: vec!["0".into()],
+        added: None,
     };
     PushEvent {
         project: Project::from("autoland"),

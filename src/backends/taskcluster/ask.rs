@@ -97,6 +97,7 @@ pub fn prepare(
     }
     let want = Want {
         label: &request.label,
+        revision: &request.revision,
         times: request.times,
         extra: &request.input,
     };
@@ -138,6 +139,9 @@ fn candidates<'a>(settings: &'a TaskclusterSettings, request: &'a JobRequest, ex
     };
     let all: Vec<(&str, bool)> = if let Some(name) = &request.input.action {
         vec![(name, true), (name, false)]
+    } else if !request.input.manifests.is_empty() {
+        let names = settings.manifest_actions.iter();
+        names.map(|name| (name.as_str(), false)).collect()
     } else if !request.input.env.is_empty() || !request.input.preferences.is_empty() {
         settings
             .custom_actions

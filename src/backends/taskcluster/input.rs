@@ -5,10 +5,13 @@
 use jsonschema::PatternOptions;
 use serde_json::{Map, Value, json};
 
-use crate::event::{Label, RunInput};
+use crate::event::{Label, Revision, RunInput};
 use crate::net::http::quote;
 
 use super::actions::Action;
+
+/// What marks our runs where an action that limits a job to manifests wants a symbol for them.
+const SYMBOL: &str = "sheriffd";
 
 /// Breaches of a schema that are named; more would not help the reader.
 const MAX_BREACHES: usize = 3;
@@ -21,6 +24,8 @@ const MAX_DEPTH: usize = 16;
 pub struct Want<'a> {
     /// The job.
     pub label: &'a Label,
+    /// The push's head revision.
+    pub revision: &'a Revision,
     /// How often, 1 to 100.
     pub times: u32,
     /// Extra input of the request.
@@ -99,6 +104,18 @@ pub fn input_for(action: &Action, want: &Want<'_>) -> Result<Value, InputError> 
                 .find(|name| has(name))
                 .ok_or(InputError::NoPlace(what))?;
             input.insert(name.to_owned(), json!(values));
+        }
+    }
+    if !want.extra.manifests.is_empty() {
+        if !has("test_manifests") {
+            return Err(InputError::NoPlace("test manifests"));
+        }
+        input.insert("test_manifests".to_owned(), json!(want.extra.manifests));
+        // gecko's `backfill-task` makes the new task's symbol of these two.
+        for (name, value) in [("revision", want.revision.as_str()), ("symbol", SYMBOL)] {
+            if has(name) {
+                input.insert(name.to_owned(), json!(value));
+            }
         }
     }
     complete(action.schema.as_ref(), Value::Object(input))
@@ -188,6 +205,7 @@ mod tests {
             action,
             &Want {
                 label: &Label::from("L"),
+                revision: &Revision::from("0123456789ab"),
                 times,
                 extra,
             },
@@ -229,6 +247,27 @@ mod tests {
             made(&bare, 1, &env("A", "b")),
             Err(InputError::NoPlace("environment variables"))
         );
+    }
+
+    #[test]
+    fn manifests_go_to_the_action_that_has_a_place_for_them() {
+        let only = RunInput {
+            manifests: vec!["dom/test/mochitest.toml".to_owned()],
+            ..RunInput::default()
+        };
+        let backfill = action(
+            vec![],
+            Some(json!({"properties": {"label": {}, "revision": {}, "symbol": {}, "test_manifests": {}, "times": {}}})),
+        );
+        assert_eq!(
+            made(&backfill, 2, &only),
+            Ok(json!({
+                "label": "L", "revision": "0123456789ab", "symbol": "sheriffd", "times": 2,
+                "test_manifests": ["dom/test/mochitest.toml"],
+            }))
+        );
+        let adds = action(vec![], Some(json!({"properties": {"tasks": {}, "times": {}}})));
+        assert_eq!(made(&adds, 1, &only), Err(InputError::NoPlace("test manifests")));
     }
 
     #[test]

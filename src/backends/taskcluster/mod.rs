@@ -360,6 +360,17 @@ impl Backend for TaskclusterBackend {
         }
     }
 
+    /// Needs the scope `queue:cancel-task:<schedulerId>/<taskGroupId>/<taskId>`, or `queue:cancel-task-in-project:<project>`.
+    async fn cancel(&self, task: &TaskId) -> Result<(), RequestError> {
+        let who = format!("the queue, asked to cancel task {task},");
+        let outcome = self.services.cancel_task(task.as_str()).await;
+        // A task that is gone, or past its deadline (409), runs no more.
+        if outcome.as_ref().is_ok_and(|answer| matches!(answer.status, 404 | 409)) {
+            return Ok(());
+        }
+        accepted(&who, outcome).map(drop)
+    }
+
     async fn progress(&self, task: &TaskId) -> Result<Progress, RequestError> {
         match self.services.status(task.as_str()).await {
             Ok(bytes) => Ok(progress(&bytes)),

@@ -28,6 +28,8 @@ pub struct TaskclusterSettings {
     pub add_actions: Vec<String>,
     /// Actions that run a job again with other environment variables or preferences, tried in order.
     pub custom_actions: Vec<String>,
+    /// Actions that run a job on the push with other test manifests than its own, tried in order.
+    pub manifest_actions: Vec<String>,
     /// The name of this daemon among those that ask this deployment: part of every idempotency key.
     pub instance: String,
     /// How long one exchange may take, in seconds, 1 to 600.
@@ -66,6 +68,7 @@ impl Default for TaskclusterSettings {
             retrigger_actions: list(&["retrigger", "retrigger-multiple"]),
             add_actions: list(&["add-new-jobs"]),
             // The same action under the names it has had since 2018.
+            manifest_actions: list(&["backfill-task"]),
             custom_actions: list(&[
                 "retrigger-custom",
                 "retrigger-mochitest",

@@ -36,7 +36,7 @@ pub(super) fn markdown(path: &Path) -> (Vec<Diagnostic>, usize) {
     let name = path.to_string_lossy();
     let text = match read(path) {
         Ok(text) => text,
-        Err(diagnostic) => return (vec![diagnostic], 0),
+        Err(diagnostic) => return (vec![*diagnostic], 0),
     };
     let blocks = blocks(&text);
     let said = blocks.iter().flat_map(|block| match block.language {
@@ -56,7 +56,7 @@ pub(super) fn markdown(path: &Path) -> (Vec<Diagnostic>, usize) {
 pub(super) fn configuration(path: &Path) -> Vec<Diagnostic> {
     let text = match read(path) {
         Ok(text) => text,
-        Err(diagnostic) => return vec![diagnostic],
+        Err(diagnostic) => return vec![*diagnostic],
     };
     let options = LoadOptions {
         file: Some(path.to_owned()),
@@ -78,11 +78,11 @@ fn environment() -> Vec<(String, String)> {
     variables
 }
 
-fn read(path: &Path) -> Result<String, Diagnostic> {
+fn read(path: &Path) -> Result<String, Box<Diagnostic>> {
     let size = std::fs::metadata(path)
         .map(|metadata| metadata.len())
         .unwrap_or_default();
-    let wrong = |why: String| at(path, 1, 1, "", Code::Unreadable, why);
+    let wrong = |why: String| Box::new(at(path, 1, 1, "", Code::Unreadable, why));
     if size > MAX_DOCUMENT {
         return Err(wrong(format!(
             "the file has {size} bytes, more than the limit of {MAX_DOCUMENT}"

@@ -1,4 +1,5 @@
-//! `sheriffd culprit`, `until-hit`, `fill`, `add`, `range`, `perf`, `baseline`: cases that a person opens. One file a command.
+//! `sheriffd culprit`, `until-hit`, `validate`, `fill`, `add`, `range`, `perf`, `baseline`: cases that a person opens. One
+//! file a command.
 //!
 //! In: the arguments. Out: the case that was opened or joined, or the reason why none was. What the store does not know
 //! yet waits in the inbox for the daemon, and the command says so.
@@ -12,6 +13,7 @@ mod fill;
 mod perf;
 mod range;
 mod until_hit;
+mod validate;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -36,6 +38,7 @@ pub use fill::{FillArgs, run as fill};
 pub use perf::{PerfArgs, run as perf};
 pub use range::{RangeArgs, run as range};
 pub use until_hit::{UntilHitArgs, run as until_hit};
+pub use validate::{ValidateArgs, run as validate};
 
 /// Where, for whom, and how far: what every command that opens a case takes.
 #[derive(Debug, Args)]
@@ -107,6 +110,7 @@ impl Input {
             env: map(&self.environment),
             preferences: map(&self.preferences),
             action: self.action.clone(),
+            manifests: Vec::new(),
         }
     }
 }

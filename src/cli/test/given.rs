@@ -352,7 +352,11 @@ fn changesets(fields: &Fields, revision: &Revision) -> Vec<Changeset> {
     if let Some(items) = list(fields, "changesets") {
         return items.iter().map(|item| changeset(item, revision)).collect();
     }
-    let files = list(fields, "files").map(texts);
+    let added = list(fields, "tests_added").map(texts);
+    let files = match (list(fields, "files").map(texts), &added) {
+        (None, Some(added)) => Some(added.clone()),
+        (files, _) => files,
+    };
     let description = text(fields, "description").or_else(|| match () {
         () if written("is_backout") => Some("Backed out a changeset".to_owned()),
         () if written("is_merge") => Some("Merge".to_owned()),
@@ -378,6 +382,7 @@ fn changesets(fields: &Fields, revision: &Revision) -> Vec<Changeset> {
         description: description.unwrap_or_default().into(),
         files: files.unwrap_or_default(),
         parents,
+        added,
     }]
 }
 
@@ -390,6 +395,7 @@ fn changeset(item: &Json, revision: &Revision) -> Changeset {
         description: own("description").unwrap_or_default(),
         files: many("files"),
         parents: many("parents"),
+        added: item["added"].as_array().map(|items| texts(items)),
     }
 }
 

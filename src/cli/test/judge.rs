@@ -41,17 +41,14 @@ pub(super) fn judge(expectation: &TestExpectation, played: &Played) -> Vec<Diffe
     };
     match expectation.opened {
         None => {}
-        Some(ExpectedCases::Any(any)) => {
-            if any == cases.is_empty() {
-                let expected = if any { "at least one case" } else { "no case" };
-                differ("opened", expected.to_owned(), counted(cases.len()));
-            }
+        Some(ExpectedCases::Any(any)) if any == cases.is_empty() => {
+            let expected = if any { "at least one case" } else { "no case" };
+            differ("opened", expected.to_owned(), counted(cases.len()));
         }
-        Some(ExpectedCases::Exactly(count)) => {
-            if cases.len() != count as usize {
-                differ("opened", counted(count as usize), counted(cases.len()));
-            }
+        Some(ExpectedCases::Exactly(count)) if cases.len() != count as usize => {
+            differ("opened", counted(count as usize), counted(cases.len()));
         }
+        Some(ExpectedCases::Any(_) | ExpectedCases::Exactly(_)) => {}
     }
     if let Some(because) = &expectation.because {
         let reasons = reasons(rule, played, &requests);

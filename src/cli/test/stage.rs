@@ -102,15 +102,18 @@ pub(super) struct Moment {
     pub news: Vec<String>,
 }
 
+/// By label and push, the tasks that made runs for us, oldest first, each with the runs still to come.
+type Receipts = HashMap<(Label, PushId), Vec<(TaskId, u32)>>;
+
 /// The CI of a test.
 struct TestCi {
     name: BackendName,
     /// The tasks that made runs for us, by label and push, oldest first, each with the runs still to come.
-    receipts: Mutex<HashMap<(Label, PushId), Vec<(TaskId, u32)>>>,
+    receipts: Mutex<Receipts>,
 }
 
 impl TestCi {
-    fn receipts(&self) -> std::sync::MutexGuard<'_, HashMap<(Label, PushId), Vec<(TaskId, u32)>>> {
+    fn receipts(&self) -> std::sync::MutexGuard<'_, Receipts> {
         self.receipts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

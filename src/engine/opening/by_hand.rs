@@ -4,9 +4,9 @@
 //! refused with its reason.
 
 use super::{Draft, Opening};
-use crate::engine::ledger::Lack;
+use crate::engine::ledger::{Lack, TestFailure};
 use crate::engine::settings::EngineSettings;
-use crate::event::{CaseKind, Label, OpenRequest, Reason, RequestEvent, Subject};
+use crate::event::{CaseKind, Label, OpenRequest, PushId, Reason, RequestEvent, Subject};
 
 /// What the request to open a case is about.
 pub fn draft(request: &RequestEvent, open: &OpenRequest, settings: &EngineSettings) -> Opening {
@@ -43,5 +43,25 @@ fn subject(request: &RequestEvent, open: &OpenRequest, label: &Label) -> Subject
         label: label.clone(),
         signature: open.signature.clone(),
         series: open.series.clone(),
+    }
+}
+
+/// The failure that a case about a bug starts from: of the label that failed most, on the push given or else, for a search,
+/// the first on which it failed, and otherwise the newest. `failures` has the newest first.
+pub fn worst(failures: &[TestFailure], kind: CaseKind, push: Option<PushId>) -> Option<&TestFailure> {
+    let on_push = |failure: &&TestFailure| push.is_none_or(|push| failure.push == push);
+    let count = |label: &Label| failures.iter().filter(|failure| failure.label == *label).count();
+    let label = failures
+        .iter()
+        .filter(on_push)
+        .map(|failure| &failure.label)
+        .max_by_key(|label| (count(label), std::cmp::Reverse((*label).clone())))?;
+    let mut of_label = failures
+        .iter()
+        .filter(on_push)
+        .filter(|failure| failure.label == *label);
+    match kind {
+        CaseKind::FindCulprit => of_label.next_back(),
+        _ => of_label.next(),
     }
 }

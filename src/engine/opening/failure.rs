@@ -106,6 +106,13 @@ fn find_culprit(
     if view.closed.iter().filter(same).any(has_looked) {
         return Some(Reason::Explained);
     }
+    // Another failure of the very same runs is searched for already: what it asked for tells of this one as well.
+    let shares = |case: &CaseRow| {
+        case.params.kind() == CaseKind::FindCulprit && case.label == *placed.label && case.subject.signature.is_some()
+    };
+    if gap.missing.is_empty() && gap.in_flight > 0 && view.open.iter().any(shares) {
+        return None;
+    }
     if gap.missing.is_empty() {
         return Some(if gap.in_flight > 0 {
             Reason::InFlight

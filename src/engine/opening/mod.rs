@@ -7,6 +7,7 @@ pub mod field;
 pub mod fill;
 pub mod numbers;
 pub mod range;
+pub mod validate;
 
 use std::sync::Arc;
 
@@ -17,6 +18,10 @@ use crate::event::{
     CaseId, CaseKind, CaseParams, CausedBy, JobEvent, Label, Outcome, Project, PushId, Reason, RunKey, Signature,
     Subject, Target, Unable,
 };
+
+/// Failing tests of one run that get a case each. A run in which more failed is broken as a whole, and one case about the
+/// job says that better.
+pub const SIGNATURES_EACH: usize = 5;
 
 /// A job event whose place is known.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +53,17 @@ impl<'a> Placed<'a> {
         match self.job.facts.signatures.as_deref() {
             Some([only]) => self.subject_with(Some(only.clone())),
             _ => self.subject_with(None),
+        }
+    }
+
+    /// What cases about this failure would be about: each of the few tests that failed, else the job.
+    pub fn subjects(&self) -> Vec<Subject> {
+        match self.job.facts.signatures.as_deref() {
+            Some(several) if (1..=SIGNATURES_EACH).contains(&several.len()) => several
+                .iter()
+                .map(|signature| self.subject_with(Some(signature.clone())))
+                .collect(),
+            _ => vec![self.subject_with(None)],
         }
     }
 

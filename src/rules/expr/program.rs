@@ -256,6 +256,12 @@ impl Expr {
         }
     }
 
+    /// Whether it reads this field of the event. The parser bounds the depth of the recursion.
+    pub(in crate::rules) fn reads(&self, name: &str) -> bool {
+        let here = matches!(&self.op, Op::Field(fields) if fields.iter().any(|field| field.name == name));
+        here || self.parts().into_iter().any(|part| part.reads(name))
+    }
+
     /// The top-level parts that `&&` joins; the whole when there is none.
     pub(in crate::rules) fn clauses(&self) -> &[Expr] {
         match &self.op {

@@ -29,6 +29,7 @@ fn push(descriptions: &[(&str, usize)]) -> Event {
         description: (*description).into(),
         files: vec!["dom/a.cpp".into(), "dom/test_a.html".into()],
         parents: vec!["0".into(); *parents],
+        added: None,
     };
     Event::Push(Box::new(PushEvent {
         project: Project::from("autoland"),

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::codec::{StoredTask, TaskColumn, cause_number, cause_of, state_number, state_of};
 use super::{LabelNumber, Names, json, sql};
 use crate::engine::ledger::{
-    ActionRow, ActionState, CaseRow, Counts, Decision, GroupRow, Held, JobsOn, KnownLabel, Lack, Ledger, LedgerError,
-    MayBeOurs, NewAction, PlatformLabel, PushRow, RunRow, Values, ValuesQuery, View, ViewQuery,
+    ActionRow, ActionState, CaseRow, Counts, Decision, GroupRow, Groups, Held, JobsOn, KnownLabel, Lack, Ledger,
+    LedgerError, MayBeOurs, NewAction, PlatformLabel, PushRow, RunRow, Runner, TestFailure, Values, ValuesQuery, View,
+    ViewQuery,
 };
 use crate::event::{
     ActionKey, BackendName, CaseId, CaseKind, CausedBy, Duration, Event, JobEvent, JobFacts, Label, Project, PushEvent,
@@ -396,6 +397,7 @@ impl Ledger for Books<'_> {
                     detail_of(facts)?,
                 ])
                 .map_err(sql)?;
+            self.note_tests(project, label, push, job)?;
             if let Some(values) = &facts.values {
                 self.record_measurements(&job.run, backend, values)?;
             }
@@ -904,6 +906,10 @@ impl Ledger for Books<'_> {
         Ok(inserted == 1)
     }
 
+    fn cancel_rest(&mut self, case: CaseId, now: Timestamp) -> Result<u32, LedgerError> {
+        self.queue_cancellations(case, now)
+    }
+
     fn mark_overdue(&mut self, case: CaseId, before: Timestamp) -> Result<u32, LedgerError> {
         self.tx
             .prepare_cached(
@@ -978,6 +984,11 @@ impl Ledger for Books<'_> {
     }
 
     fn bugs_of(&mut self, subject: &Subject) -> Result<Option<Vec<Bug>>, LedgerError> {
+        if let Some(signature) = &subject.signature
+            && let Some(bugs) = self.bugs_of_test(&signature.test)?
+        {
+            return Ok(Some(bugs));
+        }
         self.known_bugs(subject)
     }
 
@@ -1007,6 +1018,29 @@ impl Ledger for Books<'_> {
             .and_then(|mut statement| statement.execute([newest - DECISIONS_KEPT]))
             .map_err(sql)?;
         Ok(())
+    }
+
+    fn runners(&mut self, project: &Project, groups: Groups<'_>, since: Timestamp) -> Result<Vec<Runner>, LedgerError> {
+        let project = self.name("project", project.as_str())?;
+        self.group_runners(project, groups, since)
+    }
+
+    fn has_bugs_of(&mut self, test: &str, since: Timestamp) -> Result<bool, LedgerError> {
+        self.asked_bugs(test, since)
+    }
+
+    fn record_bugs(&mut self, test: &str, bugs: &[Bug], now: Timestamp) -> Result<(), LedgerError> {
+        self.keep_bugs(test, bugs, now)
+    }
+
+    fn failures_of(
+        &mut self,
+        project: &Project,
+        test: &str,
+        since: Timestamp,
+    ) -> Result<Vec<TestFailure>, LedgerError> {
+        let project = self.name("project", project.as_str())?;
+        self.test_failures(project, test, since)
     }
 
     fn first_request(&mut self, digest: &[u8; 32], since: Timestamp, now: Timestamp) -> Result<bool, LedgerError> {

@@ -7,6 +7,7 @@ mod accounts;
 mod admin;
 mod around;
 mod bugs;
+mod cancel;
 mod codec;
 mod inbox;
 mod ledger;
@@ -16,6 +17,7 @@ mod outbox;
 mod prune;
 mod rule_state;
 mod spending;
+mod tested;
 mod traces;
 
 use std::collections::HashMap;
@@ -26,6 +28,7 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 pub use accounts::{Account, Attention, Dimension, Measure};
 pub use admin::{CaseFilter, DeadLetter, Pause, PauseEffect, PauseScope, StoreSummary};
+pub use cancel::{CancelState, Cancellation};
 pub use inbox::{Notice, Waiting};
 pub use ledger::Books;
 pub use missed::KnownPush;
@@ -37,18 +40,19 @@ use crate::engine::ledger::LedgerError;
 use crate::event::Label;
 
 /// Migrations in order, never edited once landed: a store of version `n` has had the first `n` of them.
-const MIGRATIONS: [&str; 11] = [
+const MIGRATIONS: [&str; 12] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_runs_by_arrival.sql"),
     include_str!("migrations/0003_case_targets.sql"),
-    include_str!("migrations/0010_rule_state.sql"),
-    include_str!("migrations/0020_traces.sql"),
-    include_str!("migrations/0021_bugs.sql"),
-    include_str!("migrations/0040_brakes.sql"),
-    include_str!("migrations/0041_cases_by_project.sql"),
-    include_str!("migrations/0042_actions_by_push.sql"),
-    include_str!("migrations/0050_measurements.sql"),
-    include_str!("migrations/0070_jobs_of_pushes.sql"),
+    include_str!("migrations/0004_rule_state.sql"),
+    include_str!("migrations/0005_traces.sql"),
+    include_str!("migrations/0006_bugs.sql"),
+    include_str!("migrations/0007_brakes.sql"),
+    include_str!("migrations/0008_cases_by_project.sql"),
+    include_str!("migrations/0009_actions_by_push.sql"),
+    include_str!("migrations/0010_measurements.sql"),
+    include_str!("migrations/0011_tests.sql"),
+    include_str!("migrations/0012_jobs_of_pushes.sql"),
 ];
 
 /// Pages in the write-ahead log (4 KiB each) after which they are moved into the database: the more there are, the
@@ -177,6 +181,8 @@ impl SqliteStore {
                  INSERT INTO main.labels SELECT * FROM kept.labels;
                  INSERT INTO main.pushes SELECT * FROM kept.pushes;
                  INSERT INTO main.task_groups SELECT * FROM kept.task_groups;
+                 INSERT INTO main.group_runs SELECT * FROM kept.group_runs;
+                 INSERT INTO main.test_failures SELECT * FROM kept.test_failures;
                  INSERT INTO main.task_graphs SELECT * FROM kept.task_graphs;
                  INSERT INTO main.runs SELECT * FROM kept.runs;
                  UPDATE main.runs SET action = NULL WHERE action IS NOT NULL;

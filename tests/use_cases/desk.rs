@@ -1,0 +1,164 @@
+//! The whole way of a message, in lockstep with a simulated CI.
+
+use std::sync::Arc;
+
+use sheriffd::bus::{Batch, Bus as _};
+use sheriffd::clock::Clock;
+use sheriffd::daemon::pipeline::{Pipeline, PipelineSettings};
+use sheriffd::dispatch::limits::Limits;
+use sheriffd::dispatch::{DispatchSettings, Dispatcher};
+use sheriffd::engine::Engine;
+use sheriffd::engine::ledger::CaseRow;
+use sheriffd::engine::settings::EngineSettings;
+use sheriffd::enrich::{BugSource, CacheSettings, CachedSource, FactSource, RecordedSource, Sources};
+use sheriffd::event::{Duration, Label, Timestamp};
+use sheriffd::net::system_clock;
+use sheriffd::rules::RuleSet;
+use sheriffd::sim::{NewTest, Plan, SimBus, SimCi};
+use sheriffd::store::Handle;
+use sheriffd::store::sqlite::{CaseFilter, SqliteStore};
+use sheriffd::wire::{DEFAULT_MAX_BODY, WireSettings};
+
+/// A tree of `pushes` pushes on which every label runs each time; a third of the runs fail by something that nobody
+/// looks for.
+pub fn plan(labels: &[&str], pushes: u64, seed: u64) -> Plan {
+    Plan {
+        project: "autoland".into(),
+        start: Timestamp::parse("2026-06-01T08:00:00Z").unwrap(),
+        pushes,
+        between: Duration::from_secs(20 * 60),
+        labels: labels.iter().map(|label| Label::from(*label)).collect(),
+        skipped: 0.0,
+        background: 0.33,
+        infra: 0.02,
+        defects: Vec::new(),
+        meters: Vec::new(),
+        uplifts: Vec::new(),
+        seed,
+    }
+}
+
+/// A daemon at the simulated CI.
+pub struct Desk {
+    pub ci: SimCi,
+    bus: SimBus,
+    pipeline: Pipeline,
+    store: Handle,
+}
+
+impl Desk {
+    pub fn new(plan: Plan, tests: Vec<NewTest>, rules: &str) -> Desk {
+        Desk::with_bugs(plan, tests, rules, None)
+    }
+
+    /// A daemon that asks this tracker for bugs.
+    pub fn with_bugs(plan: Plan, tests: Vec<NewTest>, rules: &str, tracker: Option<&str>) -> Desk {
+        let ci = SimCi::with_tests(plan, tests);
+        let rules = RuleSet::parse(&[("rules.yaml", rules)]).unwrap_or_else(|errors| panic!("{errors}"));
+        let rules = Arc::new(rules);
+        let store = Handle::start(SqliteStore::in_memory().unwrap()).unwrap();
+        let clock: Arc<dyn Clock> = ci.clock();
+        let dispatcher = Dispatcher::new(
+            store.clone(),
+            Arc::new(ci.backend()),
+            Arc::clone(&clock),
+            DispatchSettings::default(),
+        );
+        let limits = Limits {
+            requests_per_second: 1_000.0,
+            concurrency: 1_000,
+            ..Limits::default()
+        };
+        let settings = EngineSettings {
+            read_failures: true,
+            has_pushlog: true,
+            bugs_fresh_for: tracker.map(|_| Duration::from_secs(24 * 3_600)),
+            ..EngineSettings::default()
+        };
+        let bugs: Arc<dyn FactSource> = match tracker {
+            Some(url) => {
+                let source = BugSource::new(url, None, Duration::from_secs(5), system_clock()).unwrap();
+                Arc::new(CachedSource::new(Arc::new(source), CacheSettings::default()))
+            }
+            None => Arc::new(RecordedSource::default()),
+        };
+        let facts = Sources {
+            tasks: Arc::new(ci.facts()),
+            pushes: Arc::new(ci.facts()),
+            bugs,
+        };
+        let pipeline = Pipeline::new(
+            Engine::new(Arc::clone(&rules), settings),
+            store.clone(),
+            Arc::new(facts),
+            dispatcher,
+            sheriffd::daemon::brakes(limits, &rules),
+            clock,
+            PipelineSettings {
+                wire: WireSettings {
+                    backend: ci.name().clone(),
+                    max_body: DEFAULT_MAX_BODY,
+                },
+                facts_within: Duration::from_secs(600),
+            },
+        );
+        Desk {
+            bus: ci.bus(),
+            ci,
+            pipeline,
+            store,
+        }
+    }
+
+    /// Lets everything happen up to a moment, or to the end.
+    pub async fn play(&mut self, until: Option<Timestamp>) {
+        while self
+            .ci
+            .next_at()
+            .is_some_and(|at| until.is_none_or(|until| at <= until))
+        {
+            self.ci.step();
+            self.hear().await;
+        }
+    }
+
+    async fn hear(&mut self) {
+        let zero = Duration::ZERO;
+        while let Batch::Deliveries(deliveries) = self.bus.next(1_000, zero, zero).await.unwrap() {
+            self.pipeline.take(&deliveries).await.unwrap();
+        }
+        self.pipeline.settle(&mut Vec::new()).await.unwrap();
+    }
+
+    /// What was asked for, as `sheriffd case show` has it.
+    pub async fn requests(&self) -> Vec<serde_json::Value> {
+        let cases = self.cases().await;
+        self.store
+            .with(move |store| {
+                store.transact(|books| {
+                    let mut requests = Vec::new();
+                    for case in &cases {
+                        requests.extend(books.case_requests(case.id.0)?);
+                    }
+                    Ok(requests)
+                })
+            })
+            .await
+            .unwrap()
+    }
+
+    /// The cases, the oldest first.
+    pub async fn cases(&self) -> Vec<CaseRow> {
+        let filter = CaseFilter {
+            limit: 100,
+            ..CaseFilter::default()
+        };
+        let mut cases = self
+            .store
+            .with(move |store| store.transact(|books| books.cases(&filter)))
+            .await
+            .unwrap();
+        cases.reverse();
+        cases
+    }
+}

@@ -1,0 +1,6 @@
+//! The use cases from beginning to end, on the simulated CI: messages in, requests out, a verdict.
+
+mod desk;
+mod hunt;
+mod tracker;
+mod validate;

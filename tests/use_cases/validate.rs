@@ -1,0 +1,100 @@
+//! New tests are validated on every platform that runs them.
+
+use sheriffd::event::{Label, PushId};
+use sheriffd::sim::NewTest;
+
+use crate::desk::{Desk, plan};
+
+const RULES: &str = "
+version: 1
+rules:
+  - name: validate-new-tests
+    on: push.created
+    match: { project: autoland }
+    open: { kind: validate, max_jobs: 400 }
+    mode: live
+  - name: look
+    description: What ran is read of the oranges that a rule looks at.
+    on: job.finished
+    match: { outcome: failed }
+    when: history.runs(event) < 0
+    open: { kind: until-hit, max_jobs: 1 }
+    mode: shadow
+";
+
+const LABELS: [&str; 4] = [
+    "test-linux2404-64/opt-mochitest-plain",
+    "test-windows11-64/opt-mochitest-plain",
+    "test-macosx1470-64/opt-mochitest-plain",
+    "test-linux2404-64/opt-xpcshell",
+];
+
+fn test(name: &str, rates: [f64; 3]) -> NewTest {
+    NewTest {
+        path: format!("dom/{name}/test_{name}.html"),
+        group: format!("dom/{name}/mochitest.toml"),
+        push: PushId(4),
+        rates: LABELS.iter().map(|label| Label::from(*label)).zip(rates).collect(),
+    }
+}
+
+async fn played(tests: Vec<NewTest>, rules: &str) -> Desk {
+    let mut desk = Desk::new(plan(&LABELS, 8, 7), tests, rules);
+    desk.play(None).await;
+    desk
+}
+
+/// The verdict's word and sentence of the only validation.
+async fn verdict(desk: &Desk) -> (String, String) {
+    let cases = desk.cases().await;
+    let mut ends = cases
+        .iter()
+        .filter(|case| case.cause.rule_name() == "validate-new-tests")
+        .map(|case| {
+            let verdict = case.verdict.as_ref().unwrap_or_else(|| panic!("{case:#?}"));
+            (verdict.kind.to_string(), verdict.why.clone())
+        });
+    let only = ends.next().expect("a validation");
+    assert_eq!(ends.next(), None);
+    only
+}
+
+#[tokio::test]
+async fn a_test_that_never_fails_is_stable_after_sixty_runs_on_all_platforms() {
+    let desk = played(vec![test("good", [0.0; 3])], RULES).await;
+    let (kind, why) = verdict(&desk).await;
+    assert_eq!(kind, "stable", "{why}");
+    for platform in ["linux2404-64", "windows11-64", "macosx1470-64"] {
+        assert!(why.contains(platform), "{why}");
+    }
+    let (asked, _) = desk.ci.jobs();
+    assert!((50..=75).contains(&asked), "{asked} jobs");
+}
+
+#[tokio::test]
+async fn a_test_that_is_flaky_on_one_platform_is_called_so_there() {
+    let desk = played(vec![test("shaky", [0.0, 0.0, 0.4])], RULES).await;
+    let (kind, why) = verdict(&desk).await;
+    assert_eq!(kind, "flaky", "{why}");
+    assert!(why.starts_with("on macosx1470-64: it failed"), "{why}");
+}
+
+#[tokio::test]
+async fn a_test_that_always_fails_is_broken_everywhere_and_costs_few_runs() {
+    let desk = played(vec![test("bad", [1.0; 3])], RULES).await;
+    let (kind, why) = verdict(&desk).await;
+    assert_eq!(kind, "broken", "{why}");
+    let (asked, _) = desk.ci.jobs();
+    assert!(asked <= 24, "{asked} jobs");
+}
+
+#[tokio::test]
+async fn a_push_without_tests_opens_nothing() {
+    let tests = vec![NewTest {
+        push: PushId(100),
+        ..test("later", [0.0; 3])
+    }];
+    let desk = played(tests, RULES).await;
+    assert_eq!(desk.cases().await, []);
+    assert_eq!(desk.ci.jobs().0, 0);
+}
