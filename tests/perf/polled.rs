@@ -33,7 +33,7 @@ async fn service(alerts: Arc<Mutex<Vec<u64>>>, asked: Arc<Mutex<Vec<u32>>>) -> S
         let all = alerts.lock().expect("the alerts").clone();
         let shown = all.iter().rev().skip(2 * (page as usize - 1)).take(2);
         let results: Vec<Value> = shown.map(|id| summary(*id)).collect();
-        let next = (all.len() > 2 * page as usize).then(|| "http://next");
+        let next = (all.len() > 2 * page as usize).then_some("http://next");
         async move { Json(json!({ "count": all.len(), "next": next, "previous": null, "results": results })) }
     };
     let router = Router::new().route("/api/performance/alertsummary/", get(answer));
