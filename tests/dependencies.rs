@@ -160,8 +160,10 @@ fn what_is_in_twice_is_known() {
 }
 
 /// Libraries of which there is more than one version.
-const KNOWN_TWICE: [&str; 14] = [
+const KNOWN_TWICE: [&str; 16] = [
     "base64",
+    "bit-set",
+    "bit-vec",
     "cpufeatures",
     "getrandom",
     "hashbrown",

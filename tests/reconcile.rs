@@ -18,7 +18,7 @@ use sheriffd::dispatch::{DispatchSettings, Dispatcher};
 use sheriffd::engine::Engine;
 use sheriffd::engine::settings::EngineSettings;
 use sheriffd::enrich::{
-    FactError, FactSource, FailureFacts, GroupSource, PushQuery, QueueSettings, QueueSource, Sources,
+    FactError, FactSource, FailureFacts, GroupSource, PushQuery, QueueSettings, QueueSource, RecordedSource, Sources,
 };
 use sheriffd::event::{
     BackendName, Delivery, Duration, Event, JobFacts, Project, PushEvent, PushId, Revision, RunKey, TaskId, Timestamp,
@@ -131,6 +131,7 @@ impl Site {
         let facts = Sources {
             tasks: Arc::new(QueueSource::new(backend.clone(), queue, system_clock()).unwrap()),
             pushes: Arc::new(Pushlog { last: 15 }),
+            bugs: Arc::new(RecordedSource::default()),
         };
         let pipeline = Pipeline::new(
             Engine::new(Arc::clone(&rules), EngineSettings::default()),

@@ -9,7 +9,7 @@ use super::setting::{HttpUrl, PrivateText};
 use crate::backends::{TaskclusterSettings, WebhookSettings};
 use crate::enrich::{CacheSettings, PushlogSettings, QueueSettings};
 use crate::event::Duration;
-use crate::net::taskcluster::Credentials;
+use crate::net::taskcluster::{Credentials, DECISION_ROUTES};
 use crate::secret::Secret;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -38,10 +38,7 @@ section! {
         /// Scopes that our requests are held to; not set: all that the client has.
         authorized_scopes: Option<Vec<String>> = None;
         /// Index paths of a push's decision task, tried in order. Placeholders: {project}, {revision}, {push}.
-        decision_routes: Vec<String> = list(&[
-            "gecko.v2.{project}.revision.{revision}.taskgraph.decision",
-            "gecko.v2.{project}.pushlog-id.{push}.decision",
-        ]);
+        decision_routes: Vec<String> = list(&DECISION_ROUTES);
         /// Index paths of a push's action tasks, for requests whose answer was lost. The same placeholders.
         action_routes: Vec<String> = list(&[
             "gecko.v2.{project}.revision.{revision}.taskgraph.actions",

@@ -15,7 +15,7 @@ use crate::event::{
 };
 use crate::net::Clock;
 use crate::net::ask::AskError;
-use crate::net::taskcluster::{Access, Credentials, Services, SetupError};
+use crate::net::taskcluster::{Access, Credentials, DECISION_ROUTES, Services, SetupError};
 use crate::wire;
 
 /// What the artifacts are called that say what failed.
@@ -67,7 +67,7 @@ impl Default for QueueSettings {
             artifact_hosts: Vec::new(),
             max_summary_bytes: 16 * 1024 * 1024,
             max_task_graph_bytes: 1024 * 1024 * 1024,
-            decision_routes: Vec::new(),
+            decision_routes: DECISION_ROUTES.map(str::to_owned).to_vec(),
         }
     }
 }

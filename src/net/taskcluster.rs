@@ -22,6 +22,13 @@ use super::http::{self, Answer, Reuse, SendError};
 use super::{Clock, Secret};
 use crate::event::Timestamp;
 
+/// Index paths of a push's decision task in Gecko's in-tree convention, tried in order; with `{project}`, `{revision}` and
+/// `{push}`.
+pub const DECISION_ROUTES: [&str; 2] = [
+    "gecko.v2.{project}.revision.{revision}.taskgraph.decision",
+    "gecko.v2.{project}.pushlog-id.{push}.decision",
+];
+
 /// Redirects followed from the queue to an artifact's store. Taskcluster needs one; a link artifact may add one more.
 const MAX_REDIRECTS: usize = 4;
 

@@ -56,7 +56,7 @@ impl<'a> Setting<'a> {
             Some(url) => format!("[notify]\nurl = \"literal:{url}\"\n"),
             None => String::new(),
         };
-        // The times are as short as they may be: what a test waits for is decided by them.
+        // The times are as short as they may be: what a test waits for is decided by them. Each orange has a case of its own.
         format!(
             "backend = \"taskcluster\"\n\
              [broker]\n\
@@ -68,6 +68,8 @@ impl<'a> Setting<'a> {
              retry_max = \"500ms\"\n\
              [projects]\n\
              watch = [\"{}\"]\n\
+             [engine]\n\
+             storm_labels = 0\n\
              [limits]\n\
              requests_per_second = 100.0\n\
              [dispatch]\n\

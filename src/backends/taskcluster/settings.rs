@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::event::JobRequest;
-use crate::net::taskcluster::{Access, Credentials, SetupError};
+use crate::net::taskcluster::{Access, Credentials, DECISION_ROUTES, SetupError};
 
 /// A Taskcluster deployment to ask for jobs. The defaults fit gecko's trees.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -57,10 +57,7 @@ impl Default for TaskclusterSettings {
             root_url: String::new(),
             credentials: None,
             authorized_scopes: None,
-            decision_routes: list(&[
-                "gecko.v2.{project}.revision.{revision}.taskgraph.decision",
-                "gecko.v2.{project}.pushlog-id.{push}.decision",
-            ]),
+            decision_routes: list(&DECISION_ROUTES),
             action_routes: list(&[
                 "gecko.v2.{project}.revision.{revision}.taskgraph.actions",
                 "gecko.v2.{project}.pushlog-id.{push}.actions",
