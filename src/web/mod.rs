@@ -1,6 +1,6 @@
 //! Pages, API, health, metrics.
 //!
-//! In: HTTP requests. Out: what the store says, as HTML and JSON. Never: a change without the token (see [`write`]); a
+//! In: HTTP requests. Out: what the store says, as HTML and JSON. Never: a change without the token (see [`mod@write`]); a
 //! secret; a request that takes the store longer than a page of rows.
 
 mod page;
