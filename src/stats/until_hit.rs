@@ -179,7 +179,7 @@ pub fn plan(problem: &Problem) -> Result<Step, ParamsError> {
     }
     let batch = params
         .batch
-        .unwrap_or_else(|| best_batch(problem, left.saturating_add(pending)));
+        .unwrap_or_else(|| best_batch(problem, left.saturating_add(pending).min(MAX_JOBS)));
     let times = batch.saturating_sub(pending).min(left);
     let why = match times {
         0 => format!("{pending} runs are pending after {passed} passes"),
