@@ -19,7 +19,7 @@ step 'What the tests need'
 scripts/install-test-deps.sh
 
 step 'Format'
-cargo fmt --check
+cargo fmt --all --check
 
 step 'Lints'
 cargo clippy --locked --all-targets --quiet -- --deny warnings

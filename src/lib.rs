@@ -20,6 +20,9 @@
 //! - [`sim`]: a simulated CI, for demo, tests, benches
 //! - [`cli`]: one file a subcommand
 //!
+//! The pure ones, which know no I/O, are crates of their own, so that the compiler keeps their borders: [`event`], [`wire`], [`rules`] and
+//! [`stats`].
+//!
 //! What several of them stand on: [`clock`] tells the time, [`net`] asks services over HTTP, [`lru`] is a bounded map, [`finding`] is what
 //! a check of the surroundings says, [`printable`] keeps others' words from controlling terminals and logs.
 
@@ -33,17 +36,18 @@ pub mod daemon;
 pub mod dispatch;
 pub mod engine;
 pub mod enrich;
-pub mod event;
 pub mod finding;
 pub mod lru;
 pub mod net;
 pub mod notify;
 pub mod printable;
-pub mod rules;
 pub mod secret;
 pub mod sim;
-pub mod stats;
 pub mod store;
 pub mod telemetry;
 pub mod web;
-pub mod wire;
+
+pub use sheriffd_event as event;
+pub use sheriffd_rules as rules;
+pub use sheriffd_stats as stats;
+pub use sheriffd_wire as wire;

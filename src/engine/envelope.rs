@@ -226,11 +226,9 @@ mod tests {
 
     /// An engine that a daemon has after a start.
     fn started() -> Engine {
-        let rules = "version: 1\nrules:\n  - name: r\n    description: For a test.\n    on: job.finished\n    open: { kind: \
-                     until-hit, max_jobs: 1 }\n";
-        let rules = RuleSet::parse(&[("rules.yaml", rules)])
-            .unwrap()
-            .scheduled("*/30 * * * *");
+        let rules = "version: 1\nrules:\n  - name: r\n    description: For a test.\n    schedule: \"*/30 * * * *\"\n    open: { \
+                     kind: fill, project: autoland, max_jobs: 1 }\n";
+        let rules = RuleSet::parse(&[("rules.yaml", rules)]).unwrap();
         Engine::new(Arc::new(rules), EngineSettings::default())
     }
 
