@@ -6,7 +6,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use sheriffd::cli::decide;
+use sheriffd::decide;
 use sheriffd::stats::culprit::{Evidence, Params, Problem, plan};
 use sheriffd::stats::random::Random;
 use sheriffd::stats::rates::Counts;
@@ -42,7 +42,7 @@ fn main() {
         let input = requests(lines, parallel);
         let start = Instant::now();
         let mut output = Vec::new();
-        let summary = decide::run(input.as_bytes(), &mut output);
+        let summary = decide::run(std::io::Cursor::new(input), &mut output);
         let rate = f64::from(lines) / start.elapsed().as_secs_f64();
         println!("decide, N=128, parallel {parallel}: {rate:.0} lines/s ({summary:?})");
     }

@@ -20,8 +20,8 @@
 //! - [`sim`]: a simulated CI, for demo, tests, benches
 //! - [`cli`]: one file a subcommand
 //!
-//! The pure ones, which know no I/O, are crates of their own, so that the compiler keeps their borders: [`event`], [`wire`], [`rules`] and
-//! [`stats`].
+//! The pure ones, which know no I/O, are crates of their own, so that the compiler keeps their borders: [`event`], [`wire`], [`rules`],
+//! [`stats`] and [`decide`], which puts the mathematics on lines of JSON.
 //!
 //! What several of them stand on: [`clock`] tells the time, [`net`] asks services over HTTP, [`lru`] is a bounded map, [`finding`] is what
 //! a check of the surroundings says, [`printable`] keeps others' words from controlling terminals and logs.
@@ -47,6 +47,7 @@ pub mod store;
 pub mod telemetry;
 pub mod web;
 
+pub use sheriffd_decide as decide;
 pub use sheriffd_event as event;
 pub use sheriffd_rules as rules;
 pub use sheriffd_stats as stats;

@@ -9,7 +9,6 @@ pub mod check;
 mod common;
 mod costs;
 mod deadletters;
-pub mod decide;
 mod demo;
 mod doctor;
 mod explain;
@@ -268,7 +267,7 @@ fn run(command: Command, config: &ConfigArgs, out: &mut dyn Write) -> Result<(),
         Command::Perf(args) => open::perf(&args, config, out),
         Command::Baseline(args) => open::baseline(&args, config, out),
         Command::Catalog(args) => catalog::run(&args, config, out),
-        Command::Decide => match decide::run(io::stdin().lock(), out)?.refused {
+        Command::Decide => match crate::decide::run(io::BufReader::new(io::stdin()), out)?.refused {
             0 => Ok(()),
             refused => Err(CliError::no(format!("{refused} lines could not be answered"))),
         },
@@ -284,7 +283,7 @@ fn run(command: Command, config: &ConfigArgs, out: &mut dyn Write) -> Result<(),
         Command::Schema { of } => {
             let schema = match of {
                 SchemaOf::Rules => crate::rules::json_schema(),
-                SchemaOf::Decide => decide::schema(),
+                SchemaOf::Decide => crate::decide::schema(),
             };
             Ok(writeln!(out, "{schema:#}")?)
         }

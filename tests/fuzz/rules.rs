@@ -102,7 +102,7 @@ fn cases_given_to_decide() {
         |random| mutated(random, line.as_bytes(), line.as_bytes()),
         |case| {
             let mut answers = Vec::new();
-            let decided = sheriffd::cli::decide::run(case, &mut answers);
+            let decided = sheriffd::decide::run(std::io::Cursor::new(case.to_vec()), &mut answers);
             if decided.is_ok() {
                 assert!(std::str::from_utf8(&answers).is_ok());
             }

@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
-use crate::stats::{baseline, culprit, perf, until_hit, validate};
+use sheriffd_stats::{baseline, culprit, perf, until_hit, validate};
 
 /// Masses under this are left out of a line: they are 0 as printed.
 const SHOWN: f64 = 0.000_000_5;

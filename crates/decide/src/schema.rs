@@ -21,7 +21,7 @@ pub fn schema() -> Value {
                 &["kind", "candidates"],
                 json!({
                     "kind": { "const": "find-culprit" },
-                    "candidates": { "type": "integer", "minimum": 1, "maximum": crate::stats::culprit::MAX_CANDIDATES,
+                    "candidates": { "type": "integer", "minimum": 1, "maximum": sheriffd_stats::culprit::MAX_CANDIDATES,
                         "description": "pushes between last good and first bad" },
                     "runnable": { "type": "array", "items": push(), "description": "default: all pushes" },
                     "prior": { "type": "array", "items": { "type": "number", "minimum": 0 },
@@ -39,7 +39,7 @@ pub fn schema() -> Value {
                     "params": object(&[], json!({
                         "confidence": confidence(), "parallel": integer(1, 1_000, 8),
                         "round_price": number(0.0, 1_000.0, 4.0), "max_jobs": integer(0, u32::MAX, 300),
-                        "min_rate": number(0.0, crate::stats::culprit::MAX_MIN_RATE, 0.0)
+                        "min_rate": number(0.0, sheriffd_stats::culprit::MAX_MIN_RATE, 0.0)
                     })),
                     "seed": seed()
                 }),
@@ -54,7 +54,7 @@ pub fn schema() -> Value {
                         "confidence": confidence(),
                         "rate": { "type": "number", "minimum": 1e-6, "maximum": 0.999_999, "default": 0.02 },
                         "round_price": number(0.0, 1_000.0, 1.0),
-                        "max_jobs": integer(0, crate::stats::until_hit::MAX_JOBS, 100)
+                        "max_jobs": integer(0, sheriffd_stats::until_hit::MAX_JOBS, 100)
                     }))
                 }),
             ),
@@ -76,7 +76,7 @@ pub fn schema() -> Value {
                 &["kind", "candidates"],
                 json!({
                     "kind": { "const": "find-perf-culprit" },
-                    "candidates": { "type": "integer", "minimum": 1, "maximum": crate::stats::perf::MAX_CANDIDATES },
+                    "candidates": { "type": "integer", "minimum": 1, "maximum": sheriffd_stats::perf::MAX_CANDIDATES },
                     "history": values("values before the range"),
                     "tail": values("values after the range"),
                     "evidence": { "type": "array", "items": object(&["push"], json!({

@@ -1,5 +1,8 @@
 //! The contract, line by line: what `docs/decide.md` promises.
 
+use std::io::{self, BufRead, BufReader, Cursor, Write};
+use std::thread;
+
 use serde_json::{Value, json};
 
 use super::{Summary, run, schema};
@@ -7,7 +10,7 @@ use super::{Summary, run, schema};
 /// The answers to these lines, and the summary.
 pub(super) fn answers(input: &str) -> (Vec<Value>, Summary) {
     let mut output = Vec::new();
-    let summary = run(input.as_bytes(), &mut output).unwrap();
+    let summary = run(Cursor::new(input.to_owned()), &mut output).unwrap();
     let text = String::from_utf8(output).unwrap();
     (
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect(),
@@ -313,4 +316,36 @@ fn the_examples_of_the_documentation_are_answered() {
     assert_eq!(blocks.len(), 5);
     let (answers, summary) = answers(&blocks.join("\n"));
     assert_eq!(summary, Summary { decided: 5, refused: 0 }, "{answers:?}");
+}
+
+#[test]
+fn answers_stand_in_the_order_of_the_lines_however_many_there_are() {
+    let line = |n: usize| match n % 7 {
+        0 => "nonsense\n".to_owned(),
+        _ => format!("{}\n", json!({"kind": "find-culprit", "candidates": n})),
+    };
+    let input: String = (1..=300).map(line).collect();
+    let (answers, summary) = answers(&input);
+    assert_eq!((summary.decided, summary.refused), (258, 42));
+    for (index, answer) in answers.iter().enumerate() {
+        match (index + 1) % 7 {
+            0 => assert_eq!(answer["line"], index + 1, "{answer}"),
+            _ => assert_eq!(answer["posterior"]["pushes"].as_array().map(Vec::len), Some(index + 1)),
+        }
+    }
+}
+
+#[test]
+fn who_waits_for_an_answer_before_writing_the_next_line_gets_it() {
+    let (questions, mut ask) = io::pipe().unwrap();
+    let (replies, tell) = io::pipe().unwrap();
+    let command = thread::spawn(move || run(BufReader::new(questions), tell).unwrap());
+    let mut replies = BufReader::new(replies).lines();
+    for candidates in [3, 5] {
+        writeln!(ask, "{}", json!({"kind": "find-culprit", "candidates": candidates})).unwrap();
+        let reply: Value = serde_json::from_str(&replies.next().unwrap().unwrap()).unwrap();
+        assert_eq!(reply["posterior"]["pushes"].as_array().map(Vec::len), Some(candidates));
+    }
+    drop(ask);
+    assert_eq!(command.join().unwrap().decided, 2);
 }

@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::LineError;
-use crate::stats::rates::Counts;
-use crate::stats::{baseline, culprit, perf, until_hit, validate};
+use sheriffd_stats::rates::Counts;
+use sheriffd_stats::{baseline, culprit, perf, until_hit, validate};
 
 /// One line.
 pub(super) enum Request {
