@@ -55,7 +55,6 @@ impl<W: Write> Printable<W> {
     }
 
     fn print(&mut self, text: &str) -> io::Result<()> {
-        // Almost everything is fine as it is: it goes on in one piece.
         let mut rest = text;
         while let Some(at) = rest.find(|character| is_control(character) && !matches!(character, '\n' | '\t')) {
             let (fine, from) = rest.split_at(at);
@@ -72,6 +71,11 @@ impl<W: Write> Printable<W> {
 
 impl<W: Write> Write for Printable<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Almost all that is printed is plain.
+        let is_plain = |byte: &u8| matches!(byte, b' '..=b'~' | b'\n' | b'\t');
+        if self.begun.is_empty() && bytes.iter().all(is_plain) {
+            return self.inner.write_all(bytes).map(|()| bytes.len());
+        }
         let joined;
         let mut rest = if self.begun.is_empty() {
             bytes
