@@ -128,7 +128,11 @@ async fn run() {
         sent.len(),
         probes * 10
     );
-    println!("requests that arrived: {}", took.len());
+    assert_eq!(
+        took.len(),
+        sent.len(),
+        "requests that arrived, and failures that were to ask for one"
+    );
     println!(
         "message to request: p50 {:.1} ms, p90 {:.1} ms, p99 {:.1} ms, longest {:.1} ms",
         quantile(&took, 0.5),

@@ -40,7 +40,14 @@ pub fn pipeline(
     let store = Handle::start(store).expect("the store's thread");
     let dispatcher = Dispatcher::new(store.clone(), backend, Arc::clone(&clock), DispatchSettings::default());
     Pipeline::new(
-        Engine::new(Arc::clone(&rules), EngineSettings::default()),
+        // Hundreds of labels fail on one push here, and each is to be a case.
+        Engine::new(
+            Arc::clone(&rules),
+            EngineSettings {
+                storm_labels: 0,
+                ..EngineSettings::default()
+            },
+        ),
         store,
         facts,
         dispatcher,
