@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use crate::backends::{Backend, Found, Receipt, RequestError};
 use crate::clock::Clock;
+use crate::current::Current;
 use crate::engine::ledger::{Ledger as _, LedgerError};
 use crate::event::{ActionKey, Duration, JobRequest, Reason, TaskId, Timestamp};
 use crate::store::Handle;
@@ -115,7 +116,7 @@ pub struct Round {
 /// Sends what is in the outbox.
 pub struct Dispatcher {
     store: Handle,
-    backend: Arc<dyn Backend>,
+    backend: Current<dyn Backend>,
     clock: Arc<dyn Clock>,
     settings: DispatchSettings,
 }
@@ -130,10 +131,15 @@ impl Dispatcher {
     ) -> Dispatcher {
         Dispatcher {
             store,
-            backend,
+            backend: Current::new(backend),
             clock,
             settings,
         }
+    }
+
+    /// Asks another backend of the same name from now on: one with other credentials.
+    pub fn set_backend(&self, backend: Arc<dyn Backend>) {
+        self.backend.put(backend);
     }
 
     /// Sends what may be sent now, and looks for what is in doubt.
@@ -145,7 +151,7 @@ impl Dispatcher {
         self.send_queued(brakes, &mut round).await?;
         self.look_for_doubtful(&mut round).await?;
         self.look_for_missing(&mut round).await?;
-        round.cancelled = cancel::round(&self.store, self.backend.as_ref(), self.clock.now()).await?;
+        round.cancelled = cancel::round(&self.store, self.backend.get().as_ref(), self.clock.now()).await?;
         Ok(round)
     }
 
@@ -153,7 +159,7 @@ impl Dispatcher {
         let now = self.clock.now();
         let Claimed { sent, held } = {
             let brakes = brakes.clone();
-            let backend = self.backend.name().clone();
+            let backend = self.backend.get().name().clone();
             let lease = now.plus(self.settings.lease);
             self.store
                 .with(move |store| store.transact(|books| claim::claim(books, &brakes, backend.as_str(), now, lease)))
@@ -162,7 +168,7 @@ impl Dispatcher {
         round.held.extend(held);
         let mut under_way = tokio::task::JoinSet::new();
         for due in sent {
-            let backend = Arc::clone(&self.backend);
+            let backend = self.backend.get();
             let started = std::time::Instant::now();
             under_way.spawn(async move {
                 let answer = backend.request(&due.request).await;
@@ -211,7 +217,7 @@ impl Dispatcher {
         for due in doubtful {
             let started = std::time::Instant::now();
             let sent_at = due.sent_at.unwrap_or(due.created_at);
-            let outcome = match self.backend.find(&due.request, sent_at).await {
+            let outcome = match self.backend.get().find(&due.request, sent_at).await {
                 Ok(Found::Done(receipt)) => match self.holder_of(&receipt).await? {
                     // Two equal requests look alike at the CI: what the one led to proves nothing of the other.
                     Some(other) if other != due.request.key => {
@@ -257,7 +263,7 @@ impl Dispatcher {
         let now = self.clock.now();
         let settings = self.settings.clone();
         let outcome = outcome.clone();
-        let backend = self.backend.name().clone();
+        let backend = self.backend.get().name().clone();
         self.store
             .with(move |store| {
                 store.transact(|books| {

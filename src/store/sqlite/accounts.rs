@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::{Books, sql};
 use crate::engine::ledger::LedgerError;
-use crate::event::{CaseId, Label, Project, Timestamp};
+use crate::event::{CaseId, Label, Project, Reason, Timestamp};
 
 /// Answers of a backend that are kept: more than anything looks at.
 const ANSWERS_KEPT: i64 = 500;
@@ -297,6 +297,27 @@ impl Books<'_> {
     /// The store is busy or damaged.
     pub fn forget_answers(&mut self) -> Result<(), LedgerError> {
         self.tx.execute("DELETE FROM answers", []).map(drop).map_err(sql)
+    }
+
+    /// Lets go at once of what waits because a backend refused our credentials, and of what waits for facts: we may be let
+    /// in now.
+    ///
+    /// # Errors
+    /// The store is busy or damaged.
+    pub fn try_again(&mut self, now: Timestamp) -> Result<(), LedgerError> {
+        self.forget_answers()?;
+        let refused = Reason::BackendRefused.as_str();
+        self.tx
+            .execute(
+                "UPDATE actions SET not_before = ?1 WHERE state = 'queued' AND reason = ?2 AND not_before > ?1",
+                params![now.0, refused],
+            )
+            .and_then(|_| {
+                self.tx
+                    .execute("UPDATE inbox SET next_try = ?1 WHERE next_try > ?1", [now.0])
+            })
+            .map(drop)
+            .map_err(sql)
     }
 
     /// A backend's token bucket: tokens, and when there were so many.
