@@ -280,7 +280,9 @@ impl Dispatcher {
                             books.wake_case(key, now)
                         }
                         Outcome::Later(reason, detail, wait) => {
-                            let pause = rest(settings.retry_after, attempts)
+                            // What was looked for has rested meanwhile: its looks are no tries that failed.
+                            let tries = if *reason == Reason::InDoubt { 0 } else { attempts };
+                            let pause = rest(settings.retry_after, tries)
                                 .max(wait.unwrap_or_default())
                                 .min(LONGEST_REST);
                             books.requeue(key, attempts, *reason, detail, now.plus(pause))

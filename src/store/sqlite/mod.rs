@@ -24,6 +24,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 pub use accounts::{Account, Attention, Dimension, Measure};
@@ -62,6 +63,9 @@ const CHECKPOINT_PAGES: u32 = 16_000;
 
 /// How long a statement waits for another process's write before it says that the store is busy.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Compiled statements kept: more than there are in this folder.
+const STATEMENTS_KEPT: usize = 256;
 
 /// Interned names kept in memory; past this they are forgotten and looked up again.
 const NAMES_KEPT: usize = 200_000;
@@ -197,7 +201,11 @@ impl SqliteStore {
 
     fn prepare(mut connection: Connection) -> Result<SqliteStore, LedgerError> {
         connection.busy_timeout(BUSY_TIMEOUT).map_err(sql)?;
-        connection.set_prepared_statement_cache_capacity(128);
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+        // Otherwise every statement that compares with a parameter is compiled again each time that it is given another one.
+        connection
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
+            .map_err(sql)?;
         // FULL: a commit is on the disk before the message is acknowledged. With a transaction a batch it costs little.
         connection
             .execute_batch(&format!(
@@ -307,6 +315,18 @@ fn json(error: serde_json::Error) -> LedgerError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_statement_is_compiled_once_however_often_it_is_given_other_values() {
+        let store = SqliteStore::in_memory().unwrap();
+        let due = "SELECT COUNT(*) FROM actions WHERE state = 'queued' AND not_before <= ?1";
+        let mut statement = store.connection.prepare(due).unwrap();
+        for at in 0..10 {
+            let none: i64 = statement.query_row([at], |row| row.get(0)).unwrap();
+            assert_eq!(none, 0);
+        }
+        assert_eq!(statement.get_status(rusqlite::StatementStatus::RePrepare), 0);
+    }
 
     #[test]
     fn a_store_of_the_first_version_keeps_its_runs_and_takes_new_ones() {
