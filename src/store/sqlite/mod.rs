@@ -9,6 +9,7 @@ mod around;
 mod bugs;
 mod cancel;
 mod codec;
+mod death;
 mod inbox;
 mod ledger;
 mod measurements;
@@ -30,12 +31,15 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 pub use accounts::{Account, Attention, Dimension, Measure};
 pub use admin::{CaseFilter, DeadLetter, Pause, PauseEffect, PauseScope, StoreSummary};
 pub use cancel::{CancelState, Cancellation};
+pub use death::log_of;
 pub use inbox::{Notice, Waiting};
 pub use ledger::Books;
 pub use missed::KnownPush;
 pub use outbox::{Due, Missing};
 pub use spending::{CasesOfRule, Spending};
 pub use traces::Retention;
+
+use death::Ending;
 
 use crate::engine::ledger::LedgerError;
 use crate::event::Label;
@@ -74,7 +78,7 @@ const NAMES_KEPT: usize = 200_000;
 pub struct SqliteStore {
     connection: Connection,
     names: Names,
-    refuses_next_commit: bool,
+    ending: Ending,
 }
 
 /// Numbers of interned names. Nested, so that a look-up borrows the name it looks for.
@@ -234,13 +238,8 @@ impl SqliteStore {
         Ok(SqliteStore {
             connection,
             names: Names::default(),
-            refuses_next_commit: false,
+            ending: Ending::default(),
         })
-    }
-
-    /// Lets the next transaction do its work and then fail, as on a disk that is full: for simulations.
-    pub fn refuse_next_commit(&mut self) {
-        self.refuses_next_commit = true;
     }
 
     /// Forgets the names in memory: those that were interned in a transaction that did not commit do not exist.
@@ -257,7 +256,6 @@ impl SqliteStore {
         work: impl FnOnce(&mut Books<'_>) -> Result<R, LedgerError>,
     ) -> Result<R, LedgerError> {
         self.names.bound();
-        let is_refused = std::mem::take(&mut self.refuses_next_commit);
         let outcome = (|| {
             let transaction = self
                 .connection
@@ -265,12 +263,15 @@ impl SqliteStore {
                 .map_err(sql)?;
             let mut books = Books::new(&transaction, &mut self.names);
             let answer = work(&mut books)?;
-            if is_refused {
-                return Err(LedgerError::Busy("the simulated disk is full".into()));
+            match self.ending {
+                Ending::Commits => transaction.commit().map_err(sql).map(|()| answer),
+                Ending::DiskFull => Err(LedgerError::Busy("the simulated disk is full".into())),
+                Ending::Dies => Err(death::die(&transaction)?),
             }
-            transaction.commit().map_err(sql)?;
-            Ok(answer)
         })();
+        if matches!(self.ending, Ending::DiskFull) {
+            self.ending = Ending::Commits;
+        }
         if outcome.is_err() {
             self.forget_names();
         }
