@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use crate::clock::Clock;
 use crate::dispatch::limits::Brakes;
 use crate::dispatch::{Dispatcher, Round};
-use crate::engine::ledger::{Lack, Ledger as _, LedgerError};
+use crate::engine::ledger::{Lack, LedgerError, Pushes as _};
 use crate::engine::{Engine, Note, Patience};
 use crate::enrich::{BugQuery, FactError, FactSource, PushQuery};
 use crate::event::{
