@@ -3,7 +3,7 @@
 //! The targets are one job a platform. Their runs count only as far as they are known to have run the test; a job whose
 //! runs do not say that they did is left out, and named, rather than run again for ever.
 
-use super::{Ask, Evidence, Step, TargetEvidence};
+use super::{Ask, Evidence, Number, Step, TargetEvidence};
 use crate::event::{ValidateParams, VerdictKind};
 use crate::stats::rates::Counts;
 use crate::stats::validate::{self, Finding, Platform};
@@ -20,17 +20,18 @@ fn left_out(target: &TargetEvidence) -> Option<String> {
         .then(|| format!("{}: its runs are not known to run the test", target.label))
 }
 
-pub(super) fn decide(params: &ValidateParams, evidence: &Evidence) -> Step {
-    let used: Vec<&TargetEvidence> = evidence
-        .targets
-        .iter()
-        .filter(|target| left_out(target).is_none())
-        .collect();
-    let unused = unused(evidence);
-    if used.is_empty() {
-        let why = format!("no job can be run for the test{unused}");
-        return Step::end(VerdictKind::NotPossible, None, why);
-    }
+/// The jobs that are run for the test.
+fn used(evidence: &Evidence) -> Vec<&TargetEvidence> {
+    let targets = evidence.targets.iter();
+    targets.filter(|target| left_out(target).is_none()).collect()
+}
+
+/// What the mathematics says to the runs of these jobs.
+fn plan(
+    params: &ValidateParams,
+    evidence: &Evidence,
+    used: &[&TargetEvidence],
+) -> Result<validate::Step, validate::ProblemError> {
     let platforms: Vec<Platform> = used
         .iter()
         .map(|target| Platform {
@@ -42,7 +43,7 @@ pub(super) fn decide(params: &ValidateParams, evidence: &Evidence) -> Step {
         sum.saturating_add(platform.seen.total())
             .saturating_add(platform.pending)
     });
-    let step = validate::plan(
+    validate::plan(
         &platforms,
         &validate::Params {
             ok_rate: params.ok_rate,
@@ -53,8 +54,37 @@ pub(super) fn decide(params: &ValidateParams, evidence: &Evidence) -> Step {
             // Runs that nobody asked for are free evidence; runs that were lost are paid for.
             max_jobs: known.saturating_add(params.max_jobs.saturating_sub(evidence.asked)),
         },
-    );
-    let step = match step {
+    )
+}
+
+/// How often the test failed on each platform, and the interval of the rate over all of them.
+pub(super) fn numbers(params: &ValidateParams, evidence: &Evidence) -> Vec<Number> {
+    let used = used(evidence);
+    let Ok(step) = plan(params, evidence, &used) else {
+        return Vec::new();
+    };
+    let number = |what: String, value: f64| Number { what, value };
+    let mut numbers: Vec<Number> = used
+        .iter()
+        .filter(|target| target.counts.total() > 0)
+        .map(|target| {
+            let share = f64::from(target.counts.failed) / f64::from(target.counts.total());
+            number(format!("share of failed runs on {}", name(target, &used)), share)
+        })
+        .collect();
+    numbers.push(number("failure rate over all, at least".to_owned(), step.rate.0));
+    numbers.push(number("failure rate over all, at most".to_owned(), step.rate.1));
+    numbers
+}
+
+pub(super) fn decide(params: &ValidateParams, evidence: &Evidence) -> Step {
+    let used = used(evidence);
+    let unused = unused(evidence);
+    if used.is_empty() {
+        let why = format!("no job can be run for the test{unused}");
+        return Step::end(VerdictKind::NotPossible, None, why);
+    }
+    let step = match plan(params, evidence, &used) {
         Ok(step) => step,
         Err(error) => {
             return Step::end(
@@ -185,6 +215,20 @@ mod tests {
             verdict.why
         );
         assert!(verdict.why.contains("6.7 % to 65.2 %"), "{}", verdict.why);
+        let given = Evidence {
+            targets: vec![target("linux", 0, 40), target("windows", 3, 7)],
+            ..evidence()
+        };
+        let numbers = numbers(&ValidateParams::default(), &given);
+        let known: Vec<(&str, f64)> = numbers.iter().map(|number| (&*number.what, number.value)).collect();
+        assert_eq!(
+            known[..2],
+            [
+                ("share of failed runs on linux", 0.0),
+                ("share of failed runs on windows", 0.3)
+            ]
+        );
+        assert!(known[2].1 < 0.06 && known[3].1 > 0.06, "{known:?}");
     }
 
     #[test]

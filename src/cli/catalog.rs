@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::CliError;
 use super::common::ConfigArgs;
-use crate::engine::ledger::{KnownLabel, Ledger as _};
+use crate::engine::ledger::{KnownLabel, Labels as _};
 use crate::event::{GraphJob, Label, Project, TaskGraph};
 use crate::wire::task_graph::GraphReader;
 

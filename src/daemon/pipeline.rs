@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::current::Current;
 use crate::dispatch::limits::Brakes;
 use crate::dispatch::{Dispatcher, Round};
-use crate::engine::ledger::{Lack, Ledger as _, LedgerError};
+use crate::engine::ledger::{Lack, LedgerError, Pushes as _};
 use crate::engine::{Engine, Note, Patience};
 use crate::enrich::{BugQuery, FactError, FactSource, PushQuery};
 use crate::event::{

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use crate::backends::{Backend, Found, Receipt, RequestError};
 use crate::clock::Clock;
 use crate::current::Current;
-use crate::engine::ledger::{Ledger as _, LedgerError};
+use crate::engine::ledger::{Actions as _, LedgerError};
 use crate::event::{ActionKey, Duration, JobRequest, Reason, TaskId, Timestamp};
 use crate::store::Handle;
 use crate::store::sqlite::{Books, Due, PauseScope};

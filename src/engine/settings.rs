@@ -38,7 +38,8 @@ pub struct EngineSettings {
     pub storm_labels: u32,
     /// How long after the first of them was noticed the others may be.
     pub storm_window: Duration,
-    /// The share of tasks, 0 to 1, whose events are kept though no rule looks at them: for explanations.
+    /// The share of tasks, 0 to 1, whose events are kept though no rule looks at them: for explanations. Unless it is 0,
+    /// such pushes, requests and alerts are all kept: they are few.
     pub sample: f64,
 }
 

@@ -20,7 +20,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::clock::Clock;
-use crate::engine::ledger::{CaseRow, Ledger as _, LedgerError};
+use crate::engine::ledger::{CaseRow, Cases as _, LedgerError};
 use crate::engine::settings::EngineSettings;
 use crate::event::{CaseId, Duration};
 use crate::rules::{Rule, RuleSet};

@@ -3,7 +3,7 @@
 use sheriffd::backends::{Found, RequestError};
 use sheriffd::clock::Clock as _;
 use sheriffd::dispatch::{DispatchSettings, Dispatcher, Outcome};
-use sheriffd::engine::ledger::Ledger as _;
+use sheriffd::engine::ledger::Cases as _;
 use sheriffd::event::{ActionKey, Duration, Reason, Timestamp};
 use sheriffd::rules::{Budget, BudgetScope, Counted};
 use sheriffd::store::sqlite::{PauseEffect, PauseScope};
@@ -136,6 +136,25 @@ async fn a_lost_answer_to_a_request_that_never_arrived_is_asked_again() {
     desk.wait(10 * MINUTE);
     desk.round().await;
     assert_eq!(desk.states(case).await, [("accepted", None)]);
+    assert_eq!(desk.ci.reached().len(), 2);
+}
+
+#[tokio::test]
+async fn a_request_that_was_looked_for_in_vain_for_long_is_sent_again_without_a_further_rest() {
+    let desk = Desk::new().await;
+    desk.asks("r", "linux", &[1], 1).await;
+    desk.ci.will_answer(Err(RequestError::InDoubt("no answer".into())));
+    desk.round().await;
+    for _ in 0..4 {
+        desk.wait(2 * MINUTE);
+        desk.ci.will_find(Found::CannotTell("too early to say".into()));
+        desk.round().await;
+    }
+    desk.wait(2 * MINUTE);
+    desk.ci.will_find(Found::NotDone);
+    desk.round().await;
+    desk.wait(MINUTE);
+    desk.round().await;
     assert_eq!(desk.ci.reached().len(), 2);
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::chance::lock;
 use super::ci::{Ci, Deed, NAME, Runs};
 use super::plan::{Fault, Scenario};
-use crate::engine::ledger::{ActionState, CaseRow, Ledger as _, LedgerError};
+use crate::engine::ledger::{ActionState, Actions as _, CaseRow, LedgerError, Pushes as _, Runs as _};
 use crate::event::{BackendName, CaseId, CausedBy, Duration, Event, JobEvent, RunKey, TaskId, Timestamp};
 use crate::sim::world::SHORTEST_RUN;
 use crate::store::sqlite::{Account, Books, CaseFilter, Measure, SqliteStore};
