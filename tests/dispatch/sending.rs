@@ -145,7 +145,7 @@ async fn a_request_that_was_looked_for_in_vain_for_long_is_sent_again_without_a_
     desk.asks("r", "linux", &[1], 1).await;
     desk.ci.will_answer(Err(RequestError::InDoubt("no answer".into())));
     desk.round().await;
-    for _ in 0..4 {
+    for _ in 0..3 {
         desk.wait(2 * MINUTE);
         desk.ci.will_find(Found::CannotTell("too early to say".into()));
         desk.round().await;

@@ -54,10 +54,16 @@ impl Disk {
     /// A file in a temporary folder.
     pub fn file() -> Result<(Disk, SqliteStore), LedgerError> {
         static FOLDERS: AtomicU64 = AtomicU64::new(0);
-        let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
-        let name = format!("sheriffd-faults-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir(&path).map_err(trouble)?;
+        let path = loop {
+            let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
+            let path = std::env::temp_dir().join(format!("sheriffd-faults-{}-{number}", std::process::id()));
+            match fs::create_dir(&path) {
+                Ok(()) => break path,
+                // Of a process that had the same number once, and was killed.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(trouble(error)),
+            }
+        };
         let folder = Folder { path, opened: 0 };
         let store = opened(&folder.file())?;
         Ok((Disk(Some(folder)), store))

@@ -238,10 +238,11 @@ impl Scenario {
         // From a stream of its own: it was drawn later than all else, and older seeds go on telling their stories.
         let mut random = Random::new(seed ^ LATER);
         let on_disk = random.chance(0.2);
-        if is_tight && random.chance(0.5) {
-            limits.machine_hours_per_day = Some(1 + random.below(6) as u64);
-            limits.machine_hours_per_platform_per_day = Some(1 + random.below(4) as u64);
-            limits.machine_hours_per_rule_per_day = Some(1 + random.below(4) as u64);
+        // Where nothing else holds requests back: this limit shows then, or its lack.
+        if !is_tight && random.chance(0.4) {
+            limits.machine_hours_per_day = Some(1 + random.below(4) as u64);
+            limits.machine_hours_per_platform_per_day = Some(1 + random.below(3) as u64);
+            limits.machine_hours_per_rule_per_day = Some(1 + random.below(3) as u64);
         }
         Scenario {
             seed,
