@@ -21,7 +21,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use super::outcome::{accepted, busy};
-use super::{Backend, Finding, Found, Progress, Receipt, RequestError};
+use super::{Apart, Backend, Finding, Found, Progress, Receipt, RequestError};
 use crate::event::{BackendName, JobRequest, TaskId, Timestamp};
 use crate::lru::Lru;
 use crate::net::Clock;
@@ -30,6 +30,7 @@ use crate::net::taskcluster::Services;
 
 use actions::ActionsFile;
 use ask::{Call, Existing, Prepared};
+use find::Sighting;
 use labels::{LabelReader, Labels};
 use settings::route;
 
@@ -41,6 +42,10 @@ const ACTIONS: &str = "public/actions.json";
 /// Where the labels of a push are written down, the smaller artifact first: it lists what runs on the push, the other
 /// one everything that can.
 const LABEL_LISTS: [&str; 2] = ["public/label-to-taskid.json", "public/full-task-graph.json"];
+
+/// Jobs that are asked for with one call. gecko's `add-new-jobs` was recorded with 13 labels; it walks the task graph once for all,
+/// and an action task that fails fails for every job in it.
+const MOST_TOGETHER: usize = 50;
 
 /// Label lists kept in memory: a large push has some 4 MB of labels.
 const CACHED_LABEL_LISTS: usize = 8;
@@ -251,6 +256,21 @@ impl TaskclusterBackend {
         Ok(Some(labels))
     }
 
+    /// Looks for a request; what was seen of its hook is left for the next one that was sent at the same moment.
+    async fn find_once(
+        &self,
+        request: &JobRequest,
+        sent_at: Timestamp,
+        sighting: &mut Option<Sighting>,
+    ) -> Result<Found, RequestError> {
+        match self.prepare(request).await {
+            Ok(prepared) => self.look_for(request, &prepared, sent_at, sighting).await,
+            // What can no longer be made ready can no longer be recognised.
+            Err(RequestError::NotPossible(why) | RequestError::NotYet(why)) => Ok(Found::CannotTell(why)),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Sends the prepared request, once.
     async fn send(&self, prepared: &Prepared) -> Result<Receipt, RequestError> {
         let (who, outcome) = match &prepared.call {
@@ -347,17 +367,65 @@ impl Backend for TaskclusterBackend {
         self.send(&prepared).await
     }
 
+    fn most_together(&self) -> usize {
+        MOST_TOGETHER
+    }
+
+    /// Asks for several jobs of a push with one action. Labels that the push does not have are refused by name and left
+    /// out; the rest goes out with one call. What the CI refuses as a whole it did not do: then each is asked for alone.
+    async fn request_together(&self, requests: &[JobRequest]) -> Result<Vec<Result<Receipt, RequestError>>, Apart> {
+        let Some(first) = requests.first() else {
+            return Ok(Vec::new());
+        };
+        let all = |error: RequestError| Ok(vec![Err(error); requests.len()]);
+        let (group, file) = match self.offer(first).await {
+            Ok(offer) => offer,
+            Err(error) => return all(error),
+        };
+        let mut unknown = Vec::with_capacity(requests.len());
+        for request in requests {
+            match self.check_label(&group, request.label.as_str()).await {
+                Ok(()) => unknown.push(None),
+                Err(error @ RequestError::NotPossible(_)) => unknown.push(Some(error)),
+                Err(error) => return all(error),
+            }
+        }
+        let is_known = |(request, unknown): (_, &Option<RequestError>)| unknown.is_none().then_some(request);
+        let known: Vec<&JobRequest> = requests.iter().zip(&unknown).filter_map(is_known).collect();
+        let answer = match known.as_slice() {
+            [] => None,
+            known => {
+                let prepared = ask::prepare_together(&self.settings, &file, &group, known).map_err(Apart)?;
+                match self.send(&prepared).await {
+                    Err(RequestError::NotPossible(why)) => return Err(Apart(why)),
+                    answer => Some(answer),
+                }
+            }
+        };
+        let answers = unknown.into_iter().map(|unknown| match (unknown, &answer) {
+            (Some(error), _) => Err(error),
+            (None, Some(answer)) => answer.clone(),
+            (None, None) => Err(RequestError::NotPossible("it was not asked for".to_owned())),
+        });
+        Ok(answers.collect())
+    }
+
     /// Looks for the action task of a request that was sent. [`Found::Done`] names the only action task like it in the
     /// time window. Two requests of ours that ask for the same in the same minutes look alike: whoever keeps the books
     /// has to treat a receipt that another request holds already as [`Found::CannotTell`]. [`RequestError::Busy`] here
     /// means that the search has to be made again later; nothing follows from it.
     async fn find(&self, request: &JobRequest, sent_at: Timestamp) -> Result<Found, RequestError> {
-        match self.prepare(request).await {
-            Ok(prepared) => self.look_for(request, &prepared, sent_at).await,
-            // What can no longer be made ready can no longer be recognised.
-            Err(RequestError::NotPossible(why) | RequestError::NotYet(why)) => Ok(Found::CannotTell(why)),
-            Err(error) => Err(error),
+        self.find_once(request, sent_at, &mut None).await
+    }
+
+    /// The lists of what a hook did are read once for all of them.
+    async fn find_together(&self, requests: &[JobRequest], sent_at: Timestamp) -> Vec<Result<Found, RequestError>> {
+        let mut sighting = None;
+        let mut found = Vec::with_capacity(requests.len());
+        for request in requests {
+            found.push(self.find_once(request, sent_at, &mut sighting).await);
         }
+        found
     }
 
     /// Needs the scope `queue:cancel-task:<schedulerId>/<taskGroupId>/<taskId>`, or `queue:cancel-task-in-project:<project>`.
