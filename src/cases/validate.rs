@@ -3,8 +3,10 @@
 //! The targets are one job a platform. Their runs count only as far as they are known to have run the test; a job whose
 //! runs do not say that they did is left out, and named, rather than run again for ever.
 
+use std::sync::Arc;
+
 use super::{Ask, Evidence, Step, TargetEvidence};
-use crate::event::{ValidateParams, VerdictKind};
+use crate::event::{Found, ValidateParams, VerdictKind};
 use crate::stats::rates::Counts;
 use crate::stats::validate::{self, Finding, Platform};
 
@@ -20,17 +22,18 @@ fn left_out(target: &TargetEvidence) -> Option<String> {
         .then(|| format!("{}: its runs are not known to run the test", target.label))
 }
 
-pub(super) fn decide(params: &ValidateParams, evidence: &Evidence) -> Step {
-    let used: Vec<&TargetEvidence> = evidence
-        .targets
-        .iter()
-        .filter(|target| left_out(target).is_none())
-        .collect();
-    let unused = unused(evidence);
-    if used.is_empty() {
-        let why = format!("no job can be run for the test{unused}");
-        return Step::end(VerdictKind::NotPossible, None, why);
-    }
+/// The targets that can speak of the test.
+fn used(evidence: &Evidence) -> Vec<&TargetEvidence> {
+    let targets = evidence.targets.iter();
+    targets.filter(|target| left_out(target).is_none()).collect()
+}
+
+/// What the runs of these targets say, and what is to be run next.
+fn plan(
+    params: &ValidateParams,
+    evidence: &Evidence,
+    used: &[&TargetEvidence],
+) -> Result<validate::Step, validate::ProblemError> {
     let platforms: Vec<Platform> = used
         .iter()
         .map(|target| Platform {
@@ -42,7 +45,7 @@ pub(super) fn decide(params: &ValidateParams, evidence: &Evidence) -> Step {
         sum.saturating_add(platform.seen.total())
             .saturating_add(platform.pending)
     });
-    let step = validate::plan(
+    validate::plan(
         &platforms,
         &validate::Params {
             ok_rate: params.ok_rate,
@@ -53,7 +56,34 @@ pub(super) fn decide(params: &ValidateParams, evidence: &Evidence) -> Step {
             // Runs that nobody asked for are free evidence; runs that were lost are paid for.
             max_jobs: known.saturating_add(params.max_jobs.saturating_sub(evidence.asked)),
         },
-    );
+    )
+}
+
+/// The failure rate that a verdict rests on, and where the test has it.
+pub(super) fn found(params: &ValidateParams, evidence: &Evidence) -> Found {
+    let used = used(evidence);
+    let verdict = plan(params, evidence, &used).ok().and_then(|step| step.verdict);
+    verdict.map_or_else(Found::default, |verdict| Found {
+        rate: Some(verdict.rate),
+        platforms: named(&verdict.platforms, &used),
+        ..Found::default()
+    })
+}
+
+/// What the targets with these numbers are called.
+fn named(indices: &[usize], used: &[&TargetEvidence]) -> Vec<Arc<str>> {
+    let names = indices.iter().filter_map(|index| Some(name(used.get(*index)?, used)));
+    names.collect()
+}
+
+pub(super) fn decide(params: &ValidateParams, evidence: &Evidence) -> Step {
+    let used = used(evidence);
+    let unused = unused(evidence);
+    if used.is_empty() {
+        let why = format!("no job can be run for the test{unused}");
+        return Step::end(VerdictKind::NotPossible, None, why);
+    }
+    let step = plan(params, evidence, &used);
     let step = match step {
         Ok(step) => step,
         Err(error) => {
@@ -71,15 +101,10 @@ pub(super) fn decide(params: &ValidateParams, evidence: &Evidence) -> Step {
             Finding::Broken => VerdictKind::Broken,
             Finding::Undecided => VerdictKind::Undecided,
         };
-        let named: Vec<String> = verdict
-            .platforms
-            .iter()
-            .filter_map(|index| Some(name(used.get(*index)?, &used)))
-            .collect();
         let (low, high) = verdict.rate;
         let why = format!(
             "on {}: {}; its failure rate there is {:.1} % to {:.1} % (95 % interval){unused}",
-            named.join(", "),
+            named(&verdict.platforms, &used).join(", "),
             step.why,
             100.0 * low,
             100.0 * high,
@@ -107,11 +132,11 @@ pub(super) fn decide(params: &ValidateParams, evidence: &Evidence) -> Step {
 }
 
 /// What a target is called: its platform, or its label where several have the same.
-fn name(target: &TargetEvidence, all: &[&TargetEvidence]) -> String {
+fn name(target: &TargetEvidence, all: &[&TargetEvidence]) -> Arc<str> {
     let same = all.iter().filter(|other| other.platform == target.platform).count();
     match same {
-        1 => target.platform.to_string(),
-        _ => target.label.to_string(),
+        1 => Arc::clone(&target.platform),
+        _ => target.label.as_str().into(),
     }
 }
 
@@ -185,6 +210,19 @@ mod tests {
             verdict.why
         );
         assert!(verdict.why.contains("6.7 % to 65.2 %"), "{}", verdict.why);
+        let targets = vec![target("linux", 0, 40), target("windows", 3, 7)];
+        let evidence = Evidence {
+            targets,
+            asked: 40,
+            ..evidence()
+        };
+        let found = found(&ValidateParams::default(), &evidence);
+        assert_eq!(found.platforms, ["windows".into()]);
+        let (low, high) = found.rate.unwrap();
+        assert!(
+            (low - 0.067).abs() < 0.001 && (high - 0.652).abs() < 0.001,
+            "{low} to {high}"
+        );
     }
 
     #[test]

@@ -25,7 +25,7 @@ const SETTLED_WITHIN: u32 = 200;
 const RANGE_MAX: u64 = 2_000;
 
 /// What comes of a wish, and more than the reason's own sentence where nothing does.
-type Outcome = (Opening, Option<String>);
+pub(super) type Outcome = (Opening, Option<String>);
 
 /// Jobs that are wanted.
 struct Wish<'a> {
@@ -111,7 +111,7 @@ impl What {
     }
 }
 
-fn no(reason: Reason, why: impl Into<String>) -> Outcome {
+pub(super) fn no(reason: Reason, why: impl Into<String>) -> Outcome {
     (Opening::No(reason), Some(why.into()))
 }
 
