@@ -1,5 +1,6 @@
 //! A store that a daemon has filled at a simulated CI, up to now, and the program on it as people call it.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output};
 use std::sync::Arc;
@@ -67,13 +68,28 @@ fn plan(start: sheriffd::event::Timestamp) -> Plan {
 }
 
 /// A daemon that runs. Dropping it ends it.
-pub struct Daemon(Child);
+pub struct Daemon {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Daemon {
+    /// The address of its pages, once it has said so.
+    pub fn address(&self) -> Option<SocketAddr> {
+        let log = std::fs::read_to_string(&self.log).ok()?;
+        let line = log.lines().find(|line| line.contains("sheriffd is starting"))?;
+        line.split_whitespace()
+            .find_map(|word| word.strip_prefix("address="))?
+            .parse()
+            .ok()
+    }
+}
 
 impl Drop for Daemon {
     fn drop(&mut self) {
         // It may have ended by itself: then there is nothing to kill.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -152,8 +168,13 @@ impl World {
 
     /// Starts the daemon in the folder.
     pub fn daemon(&self) -> Daemon {
-        let log = std::fs::File::create(self.path("log")).unwrap();
-        Daemon(self.command(&["run"]).stderr(log).spawn().expect("the daemon starts"))
+        let log = self.path("log");
+        let stderr = std::fs::File::create(&log).unwrap();
+        let child = self.command(&["run"]).stderr(stderr).spawn();
+        Daemon {
+            child: child.expect("the daemon starts"),
+            log,
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
