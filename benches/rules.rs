@@ -5,7 +5,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use sheriffd::engine::ledger::{Decision, Ledger as _, LedgerError};
+use sheriffd::engine::ledger::{Decision, LedgerError, Memory as _};
 use sheriffd::event::{
     CausedBy, Chunk, Duration, Event, JobEvent, JobFacts, Label, Outcome, Project, PushId, Reason, RunKey, RunState,
     Timestamp,
@@ -237,7 +237,7 @@ fn traces(set: &RuleSet, events: &[Event]) {
                 decision.detail = serde_json::json!({ "clauses": evaluation.trace });
                 books.note_decision(&decision)
             },
-            &|books, event| books.add_sample(event, Timestamp(0)),
+            &|books, event| books.keep_sample(event, Timestamp(0)),
             &|_, event| {
                 drop(black_box(event.id()));
                 Ok(())

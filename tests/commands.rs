@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use sheriffd::engine::ledger::{CaseRow, Ledger as _};
+use sheriffd::engine::ledger::{CaseRow, Cases as _};
 use sheriffd::store::sqlite::SqliteStore;
 
 /// A made table of two jobs, as `sheriffd import` reads it.

@@ -227,6 +227,15 @@ fn a_sample_of_events_that_no_rule_looked_at_is_kept_with_all_its_facts() {
         (&kind["matched"], &kind["seen"][0]["value"]),
         (&value!("false"), &value!("\"test\""))
     );
+    // Pushes are few: each is kept, and once.
+    let answer = installation.explains(&["push/autoland/3"]);
+    let events = answer["unmatched"].as_array().unwrap();
+    assert_eq!(events.len(), 1, "{answer}");
+    let said = installation.says(&["push/autoland/3"]);
+    assert!(
+        said.contains("kept as a sample of events that no rule looked at"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -5,13 +5,23 @@ mod fake_taskcluster;
 #[path = "common/recorded_push.rs"]
 mod recorded_push;
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use fake_taskcluster::{FakeTaskcluster, Fault};
 use recorded_push::{
-    GROUP, HOOK, TRIGGER, answers, backend, chain_labels, recorded, request, triggers, with_recorded_push,
+    GROUP, HOOK, TRIGGER, answers, backend, backend_with, chain_labels, recorded, request, settings, triggers,
+    with_recorded_push,
 };
 use serde_json::{Value, json};
 use sheriffd::backends::{ActionKey, Backend as _, JobRequest, RequestError};
-use sheriffd::event::{Label, Revision, RunInput};
+use sheriffd::clock::{Clock as _, ManualClock};
+use sheriffd::dispatch::limits::Brakes;
+use sheriffd::dispatch::{DispatchSettings, Dispatcher};
+use sheriffd::engine::ledger::{ActionState, Actions as _, CaseRow, Cases as _, NewAction};
+use sheriffd::event::{CaseId, Duration, Label, Revision, RunInput, Timestamp};
+use sheriffd::store::Handle;
+use sheriffd::store::sqlite::SqliteStore;
 
 /// A request for each label, of one case.
 fn requests(labels: &[String]) -> Vec<JobRequest> {
@@ -132,4 +142,119 @@ async fn several_jobs_with_other_input_are_asked_for_alone() {
     assert!(backend(&fake).request_together(&with_env).await.is_err());
     assert_eq!(triggers(&fake).len(), 0);
     assert!(fake.requests().iter().any(|request| request.path.contains(GROUP)));
+}
+
+// From the outbox to the hook.
+
+/// A case that wants the recorded labels on the recorded push, and a dispatcher; the clock is theirs and the CI's.
+struct Desk {
+    fake: FakeTaskcluster,
+    clock: Arc<ManualClock>,
+    store: Handle,
+    dispatcher: Dispatcher,
+    case: CaseId,
+}
+
+const START: Timestamp = Timestamp(1_574_713_713_000);
+
+impl Desk {
+    async fn new() -> Desk {
+        let fake = with_recorded_push().await;
+        fake.change(|world| world.now = Some(START.0));
+        let clock = Arc::new(ManualClock::new(START));
+        let store = Handle::start(SqliteStore::in_memory().unwrap()).unwrap();
+        let case: CaseRow = serde_json::from_value(json!({
+            "id": 0, "cause": {"person": {"name": "somebody"}}, "mode": "live", "budget": null,
+            "subject": {"project": "try", "label": "*", "signature": null}, "label": "*", "platform": "unknown",
+            "params": {"kind": "add", "max_jobs": 100}, "push": request().push, "opened_by": null, "opened_at": START,
+            "wake_at": null, "verdict": null, "closed_at": null, "why": "", "throttle_key": "",
+        }))
+        .unwrap();
+        let case = store
+            .with(move |store| {
+                store.transact(|books| {
+                    let id = books.open_case(&case)?;
+                    for request in requests(&chain_labels()) {
+                        let key = ActionKey { case: id, ..request.key };
+                        let action = NewAction {
+                            request: JobRequest { key, ..request },
+                            state: ActionState::Queued,
+                            rule: "by-hand".to_owned(),
+                            budget: None,
+                            platform: "linux64".into(),
+                        };
+                        assert!(books.add_action(&action, START)?);
+                    }
+                    Ok(id)
+                })
+            })
+            .await
+            .unwrap();
+        let time = Arc::clone(&clock);
+        let ci = backend_with(settings(&fake), Arc::new(move || time.now()));
+        let dispatcher = Dispatcher::new(store.clone(), Arc::new(ci), clock.clone(), DispatchSettings::default());
+        Desk {
+            fake,
+            clock,
+            store,
+            dispatcher,
+            case,
+        }
+    }
+
+    async fn round(&self) {
+        self.dispatcher.round(&Brakes::default()).await.unwrap();
+    }
+
+    /// The states of the requests, each named once.
+    async fn states(&self) -> BTreeSet<&'static str> {
+        let case = self.case;
+        let actions = self
+            .store
+            .with(move |store| store.transact(|books| books.actions_of(case)))
+            .await
+            .unwrap();
+        assert_eq!(actions.len(), chain_labels().len());
+        actions.iter().map(|action| action.state.as_str()).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_case_about_many_labels_is_one_request_at_the_ci() {
+    let desk = Desk::new().await;
+    desk.round().await;
+    desk.round().await;
+    assert_eq!(desk.states().await, BTreeSet::from(["accepted"]));
+    assert_eq!(tasks(&desk.fake), [json!(chain_labels())]);
+}
+
+#[tokio::test]
+async fn a_lost_answer_to_many_is_cleared_up_without_asking_again() {
+    for acts in [true, false] {
+        let desk = Desk::new().await;
+        desk.fake.fail("POST", TRIGGER, Fault::Close { acts });
+        desk.round().await;
+        assert_eq!(desk.states().await, BTreeSet::from(["in-doubt"]));
+        desk.clock.advance(Duration::from_secs(60));
+        for _ in 0..20 {
+            desk.clock.advance(Duration::from_secs(120));
+            let now = desk.clock.now();
+            desk.fake.change(|world| world.now = Some(now.0));
+            desk.round().await;
+        }
+        assert_eq!(desk.states().await, BTreeSet::from(["accepted"]), "it was done: {acts}");
+        let mut asked: Vec<String> = tasks(&desk.fake)
+            .iter()
+            .flat_map(|tasks| tasks.as_array().unwrap())
+            .map(|label| label.as_str().unwrap().to_owned())
+            .collect();
+        let mut wanted = chain_labels();
+        if !acts {
+            // The request that was lost, and each label once more.
+            wanted.extend(chain_labels());
+        }
+        asked.sort();
+        wanted.sort();
+        assert_eq!(asked, wanted, "it was done: {acts}");
+    }
 }

@@ -4,7 +4,7 @@
 //! the pushes before as the previous baseline. A job is asked for until every series it measures is known precisely
 //! enough. Jobs that fail, or measure nothing, are left out and said so.
 
-use super::{Ask, Evidence, Step, TargetEvidence, TargetNumbers, count};
+use super::{Ask, Evidence, Number, Step, TargetEvidence, TargetNumbers, count};
 use crate::event::{BaselineParams, Found, Level, Verdict, VerdictKind};
 use crate::stats::baseline;
 
@@ -173,6 +173,26 @@ pub(super) fn decide(params: &BaselineParams, evidence: &Evidence) -> Step {
     }
 }
 
+/// The level of every series as far as it is known, established or not.
+pub(super) fn numbers(params: &BaselineParams, evidence: &Evidence) -> Vec<Number> {
+    let mut found = Vec::new();
+    for (target, numbers) in evidence.targets.iter().zip(&evidence.numbers.targets) {
+        for series in &numbers.series {
+            let plan = baseline::plan(&series.previous, &series.values, target.pending, &settings(params));
+            let Some(known) = plan.ok().and_then(|step| step.estimate) else {
+                continue;
+            };
+            let number = |what: &str, value: f64| Number {
+                what: format!("{what} of {} of {}", series.series, target.label),
+                value,
+            };
+            found.push(number("mean", known.mean));
+            found.push(number("half width of the mean", known.half_width));
+        }
+    }
+    found
+}
+
 fn levels(standings: &[Standing]) -> Vec<Level> {
     let established = standings.iter().filter_map(|at| match at {
         Standing::Established(levels) => Some(levels),
@@ -258,6 +278,15 @@ mod tests {
             .map(|level| (level.label.as_str(), &*level.series, level.n))
             .collect();
         assert_eq!(known, [("a", "x", 10), ("a", "y", 10)]);
+        let numbers = numbers(&params, &evidence);
+        assert_eq!(
+            numbers.len(),
+            8,
+            "a mean and its half width for each series, established or not"
+        );
+        assert_eq!(numbers[0].what, "mean of x of a");
+        assert!((numbers[0].value - 100.0).abs() < 0.1, "{}", numbers[0].value);
+        assert_eq!(numbers[7].what, "half width of the mean of z of b");
     }
 
     #[test]

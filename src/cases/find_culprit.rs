@@ -6,13 +6,10 @@
 //! those are the runs the CI left out, each tells the most that a first run can, and a sheriff would ask for the same.
 //! From then on, and for wider gaps from the start, the runs are those of [`crate::stats::culprit`].
 
-use super::{Ask, Evidence, Number, PushEvidence, Step, count, names};
+use super::{Ask, Evidence, Number, PushEvidence, SHOWN_FROM, Step, count, names};
 use crate::event::{FindCulpritParams, NamedPush, Verdict, VerdictKind};
 use crate::stats::culprit;
 use crate::stats::rates::Counts;
-
-/// Pushes that are less probable than this are not shown in explanations.
-const SHOWN_FROM: f64 = 0.005;
 
 /// The gap between the last good and the first bad push, and what of it has no run yet.
 #[derive(Debug, Clone, PartialEq, Eq)]

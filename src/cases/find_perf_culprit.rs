@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Ask, Evidence, Step, count};
+use super::{Ask, Evidence, Number, SHOWN_FROM, Step, count};
 use crate::event::{FindPerfCulpritParams, Found, NamedPush, Verdict, VerdictKind};
 use crate::stats::perf;
 
@@ -112,6 +112,33 @@ fn problem(params: &FindPerfCulpritParams, evidence: &Evidence, groups: &[Group]
             max_jobs: there.saturating_add(left),
         },
     }
+}
+
+/// The posterior: of every push that is not ruled out, of none, and the shift that a culprit would have made.
+pub(super) fn numbers(params: &FindPerfCulpritParams, evidence: &Evidence) -> Vec<Number> {
+    let groups = groups(evidence);
+    let Ok(step) = perf::plan(&problem(params, evidence, &groups), super::seed(evidence)) else {
+        return Vec::new();
+    };
+    let number = |what: String, value: f64| Number { what, value };
+    let pushes_of = |group: &Group| -> String {
+        let numbers = group.members.iter().filter_map(|index| evidence.pushes.get(*index));
+        numbers
+            .map(|push| push.push.to_string())
+            .collect::<Vec<_>>()
+            .join(" or ")
+    };
+    let mut numbers: Vec<Number> = step
+        .pushes
+        .iter()
+        .zip(&groups)
+        .filter(|(probability, _)| **probability >= SHOWN_FROM)
+        .map(|(probability, group)| number(format!("P(the step is at push {})", pushes_of(group)), *probability))
+        .collect();
+    numbers.push(number("P(no step in the range)".to_owned(), step.no_change));
+    numbers.push(number("shift, relative to the mean, at least".to_owned(), step.shift.0));
+    numbers.push(number("shift, relative to the mean, at most".to_owned(), step.shift.1));
+    numbers
 }
 
 pub(super) fn decide(params: &FindPerfCulpritParams, evidence: &Evidence) -> Step {
@@ -384,6 +411,13 @@ mod tests {
         assert_eq!(verdict.pushes.iter().map(|named| named.push.0).collect::<Vec<_>>(), [4]);
         let (low, high) = found(&params(), &evidence).shift.expect("an interval");
         assert!(low < 0.101 && 0.099 < high && low > 0.05, "{low} {high}");
+        let numbers = numbers(&params(), &evidence);
+        let likeliest = numbers
+            .iter()
+            .max_by(|a, b| a.value.total_cmp(&b.value))
+            .expect("numbers");
+        assert_eq!(likeliest.what, "P(the step is at push 4)");
+        assert_eq!(Some(likeliest.value), verdict.probability);
     }
 
     #[test]

@@ -227,6 +227,9 @@ pub fn decide(params: &CaseParams, evidence: &Evidence, now: Timestamp) -> Step 
     step
 }
 
+/// Pushes that are less probable than this are not shown in explanations.
+const SHOWN_FROM: f64 = 0.005;
+
 /// A number that the next decision rests on.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Number {
@@ -242,12 +245,10 @@ pub fn numbers(params: &CaseParams, evidence: &Evidence) -> Vec<Number> {
         CaseParams::FindCulprit(params) => find_culprit::numbers(params, evidence),
         CaseParams::UntilHit(params) => until_hit::numbers(params, evidence),
         // These count jobs and reckon nothing.
-        CaseParams::Fill(_)
-        | CaseParams::Add(_)
-        | CaseParams::Range(_)
-        | CaseParams::Validate(_)
-        | CaseParams::FindPerfCulprit(_)
-        | CaseParams::Baseline(_) => Vec::new(),
+        CaseParams::Fill(_) | CaseParams::Add(_) | CaseParams::Range(_) => Vec::new(),
+        CaseParams::Validate(params) => validate::numbers(params, evidence),
+        CaseParams::FindPerfCulprit(params) => find_perf_culprit::numbers(params, evidence),
+        CaseParams::Baseline(params) => baseline::numbers(params, evidence),
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{Ask, Evidence, Step, TargetEvidence};
+use super::{Ask, Evidence, Number, Step, TargetEvidence};
 use crate::event::{Found, ValidateParams, VerdictKind};
 use crate::stats::rates::Counts;
 use crate::stats::validate::{self, Finding, Platform};
@@ -22,13 +22,13 @@ fn left_out(target: &TargetEvidence) -> Option<String> {
         .then(|| format!("{}: its runs are not known to run the test", target.label))
 }
 
-/// The targets that can speak of the test.
+/// The jobs that are run for the test.
 fn used(evidence: &Evidence) -> Vec<&TargetEvidence> {
     let targets = evidence.targets.iter();
     targets.filter(|target| left_out(target).is_none()).collect()
 }
 
-/// What the runs of these targets say, and what is to be run next.
+/// What the mathematics says to the runs of these jobs.
 fn plan(
     params: &ValidateParams,
     evidence: &Evidence,
@@ -76,6 +76,26 @@ fn named(indices: &[usize], used: &[&TargetEvidence]) -> Vec<Arc<str>> {
     names.collect()
 }
 
+/// How often the test failed on each platform, and the interval of the rate over all of them.
+pub(super) fn numbers(params: &ValidateParams, evidence: &Evidence) -> Vec<Number> {
+    let used = used(evidence);
+    let Ok(step) = plan(params, evidence, &used) else {
+        return Vec::new();
+    };
+    let number = |what: String, value: f64| Number { what, value };
+    let mut numbers: Vec<Number> = used
+        .iter()
+        .filter(|target| target.counts.total() > 0)
+        .map(|target| {
+            let share = f64::from(target.counts.failed) / f64::from(target.counts.total());
+            number(format!("share of failed runs on {}", name(target, &used)), share)
+        })
+        .collect();
+    numbers.push(number("failure rate over all, at least".to_owned(), step.rate.0));
+    numbers.push(number("failure rate over all, at most".to_owned(), step.rate.1));
+    numbers
+}
+
 pub(super) fn decide(params: &ValidateParams, evidence: &Evidence) -> Step {
     let used = used(evidence);
     let unused = unused(evidence);
@@ -83,8 +103,7 @@ pub(super) fn decide(params: &ValidateParams, evidence: &Evidence) -> Step {
         let why = format!("no job can be run for the test{unused}");
         return Step::end(VerdictKind::NotPossible, None, why);
     }
-    let step = plan(params, evidence, &used);
-    let step = match step {
+    let step = match plan(params, evidence, &used) {
         Ok(step) => step,
         Err(error) => {
             return Step::end(
@@ -210,19 +229,27 @@ mod tests {
             verdict.why
         );
         assert!(verdict.why.contains("6.7 % to 65.2 %"), "{}", verdict.why);
-        let targets = vec![target("linux", 0, 40), target("windows", 3, 7)];
-        let evidence = Evidence {
-            targets,
-            asked: 40,
+        let given = Evidence {
+            targets: vec![target("linux", 0, 40), target("windows", 3, 7)],
             ..evidence()
         };
-        let found = found(&ValidateParams::default(), &evidence);
+        let found = found(&ValidateParams::default(), &given);
         assert_eq!(found.platforms, ["windows".into()]);
         let (low, high) = found.rate.unwrap();
         assert!(
             (low - 0.067).abs() < 0.001 && (high - 0.652).abs() < 0.001,
             "{low} to {high}"
         );
+        let numbers = numbers(&ValidateParams::default(), &given);
+        let known: Vec<(&str, f64)> = numbers.iter().map(|number| (&*number.what, number.value)).collect();
+        assert_eq!(
+            known[..2],
+            [
+                ("share of failed runs on linux", 0.0),
+                ("share of failed runs on windows", 0.3)
+            ]
+        );
+        assert!(known[2].1 < 0.06 && known[3].1 > 0.06, "{known:?}");
     }
 
     #[test]

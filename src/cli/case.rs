@@ -9,7 +9,7 @@ use super::CliError;
 use super::common::{ConfigArgs, FormatArgs};
 use crate::clock::{Clock, SystemClock};
 use crate::engine::Engine;
-use crate::engine::ledger::{CaseRow, Ledger as _};
+use crate::engine::ledger::{CaseRow, Cases as _};
 use crate::engine::settings::EngineSettings;
 use crate::event::{CaseId, Cause};
 use crate::rules::RuleSet;

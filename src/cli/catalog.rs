@@ -17,7 +17,7 @@ use super::CliError;
 use super::common::ConfigArgs;
 use crate::catalog::{of_history, per_build_platform, tests};
 use crate::clock::{Clock as _, SystemClock};
-use crate::engine::ledger::Ledger as _;
+use crate::engine::ledger::{Labels as _, Pushes as _};
 use crate::event::{Label, Project, PushId, TaskGraph};
 use crate::net::ask::settle;
 use crate::net::http::{self, Reuse};

@@ -19,7 +19,7 @@ use super::CliError;
 use super::common::{ConfigArgs, FormatArgs};
 use crate::bus::file::{Recording, read_lines};
 use crate::daemon::parts;
-use crate::engine::ledger::{Ledger, LedgerError};
+use crate::engine::ledger::{LedgerError, Runs as _};
 use crate::enrich::RecordedSource;
 use crate::event::{JobEvent, Project};
 use crate::store::sqlite::SqliteStore;

@@ -29,7 +29,7 @@ use crate::daemon::parts;
 use crate::daemon::pipeline::{Pipeline, PipelineSettings, Reading, Taken};
 use crate::dispatch::limits::Limits;
 use crate::dispatch::{DispatchSettings, Dispatcher};
-use crate::engine::ledger::Ledger;
+use crate::engine::ledger::Pushes as _;
 use crate::engine::settings::EngineSettings;
 use crate::engine::{Engine, Note};
 use crate::enrich::RecordedSource;

@@ -260,7 +260,8 @@ section! {
     pub struct TracesSection {
         /// What rules made of events: so many at most, the oldest go first.
         decisions: u32 [0, 200_000] = 200_000;
-        /// The share of tasks, 0 to 1, whose events are kept though no rule's `match` let them through.
+        /// The share of tasks, 0 to 1, whose events are kept though no rule's `match` let them through. Unless it is 0,
+        /// such pushes, requests and alerts are all kept: they are few.
         sample: f64 [0.0, 1.0] = 0.01;
         /// Such events at most.
         samples: u32 [0, 100_000] = 20_000;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use crate::clock::Clock;
 use crate::dispatch::limits::Brakes;
 use crate::dispatch::{Dispatcher, Round};
-use crate::engine::ledger::{Lack, Ledger as _, LedgerError};
+use crate::engine::ledger::{Lack, LedgerError, Pushes as _};
 use crate::engine::{Engine, Note, Patience};
 use crate::enrich::{BugQuery, FactError, FactSource, PushQuery};
 use crate::event::{
@@ -548,6 +548,25 @@ async fn fetch_for_request(
             group: None,
             test: test.into(),
         });
+        return Ok(Vec::new());
+    }
+    if let (
+        Lack::Task,
+        RequestKind::Backfill {
+            job: Some(number),
+            task,
+            label,
+        },
+    ) = (lack, &mut request.kind)
+    {
+        let named = facts.job(&request.project, *number).await?;
+        if task.is_none() {
+            *task = named.task;
+        }
+        label.get_or_insert(named.label);
+        if request.push.is_none() {
+            request.revision.get_or_insert(named.revision);
+        }
         return Ok(Vec::new());
     }
     let query = match (lack, &request.revision, request.push) {

@@ -198,8 +198,14 @@ impl Engine {
             batch.notes.push(Note::Waits(Lack::Tests));
             return Ok(());
         }
-        if candidates.is_empty() && !matches!(event, Event::Push(_)) {
-            batch.notes.push(Note::Discarded(Discarded::NoCaseKind));
+        if candidates.is_empty() {
+            // Few beside runs: each is kept.
+            if self.settings.sample > 0.0 && !matches!(event, Event::Timer(_)) {
+                ledger.keep_sample(&event, now)?;
+            }
+            if !matches!(event, Event::Push(_)) {
+                batch.notes.push(Note::Discarded(Discarded::NoCaseKind));
+            }
         }
         if let Event::Request(request) = &event
             && !candidates.is_empty()

@@ -34,11 +34,14 @@ pub struct EngineSettings {
     pub bugs_fresh_for: Option<Duration>,
     /// Whether the task graph of a push can be asked for.
     pub has_graphs: bool,
+    /// Whether somebody knows jobs by the numbers that people's requests give them.
+    pub has_job_numbers: bool,
     /// Labels that have to fail newly on one push to be taken for one storm; 0: never.
     pub storm_labels: u32,
     /// How long after the first of them was noticed the others may be.
     pub storm_window: Duration,
-    /// The share of tasks, 0 to 1, whose events are kept though no rule looks at them: for explanations.
+    /// The share of tasks, 0 to 1, whose events are kept though no rule looks at them: for explanations. Unless it is 0,
+    /// such pushes, requests and alerts are all kept: they are few.
     pub sample: f64,
 }
 
@@ -61,6 +64,7 @@ impl Default for EngineSettings {
             has_pushlog: false,
             bugs_fresh_for: None,
             has_graphs: false,
+            has_job_numbers: false,
             storm_labels: 8,
             storm_window: Duration::from_secs(2 * 3600),
             sample: 0.0,

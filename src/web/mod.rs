@@ -21,7 +21,7 @@ use serde_json::json;
 
 use crate::catalog;
 use crate::clock::Clock;
-use crate::engine::ledger::{CaseRow, Ledger as _, LedgerError};
+use crate::engine::ledger::{CaseRow, Cases as _, Labels as _, LedgerError, Pushes as _};
 use crate::engine::settings::EngineSettings;
 use crate::event::{CaseId, Duration, Project, PushId};
 use crate::rules::{Rule, RuleSet};

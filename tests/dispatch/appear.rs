@@ -3,7 +3,7 @@
 use sheriffd::backends::Progress;
 use sheriffd::clock::Clock as _;
 use sheriffd::dispatch::Round;
-use sheriffd::engine::ledger::Ledger as _;
+use sheriffd::engine::ledger::{Cases as _, Runs as _};
 use sheriffd::event::{
     CausedBy, JobEvent, JobFacts, Label, Outcome, Project, PushId, Reason, RunKey, RunState, TaskId, Timestamp,
 };

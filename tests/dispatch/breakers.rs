@@ -3,7 +3,7 @@
 use sheriffd::backends::RequestError;
 use sheriffd::clock::Clock as _;
 use sheriffd::dispatch::{are_credentials_refused, open_breakers};
-use sheriffd::engine::ledger::Ledger as _;
+use sheriffd::engine::ledger::Runs as _;
 use sheriffd::event::{JobEvent, Label, Outcome, PushId, Reason, RunState, TaskId};
 use sheriffd::store::sqlite::{PauseEffect, PauseScope};
 

@@ -9,7 +9,7 @@ use sheriffd::backends::{Apart, Backend, Finding, Found, JobRequest, Progress, R
 use sheriffd::clock::{Clock, ManualClock};
 use sheriffd::dispatch::limits::{Brakes, Limits};
 use sheriffd::dispatch::{DispatchSettings, Dispatcher, Round};
-use sheriffd::engine::ledger::{ActionState, CaseRow, Ledger as _, LedgerError, Mode, NewAction};
+use sheriffd::engine::ledger::{ActionState, Actions as _, CaseRow, Cases as _, LedgerError, Mode, NewAction};
 use sheriffd::event::{
     ActionKey, BackendName, CaseId, CaseParams, Cause, Duration, FindCulpritParams, Label, Project, PushId, Reason,
     Revision, RunInput, Subject, TaskId, Timestamp,

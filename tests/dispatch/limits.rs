@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use sheriffd::clock::Clock as _;
 use sheriffd::dispatch::{DispatchSettings, Dispatcher};
-use sheriffd::engine::ledger::{CaseRow, Ledger as _};
+use sheriffd::engine::ledger::{Actions as _, CaseRow, Runs as _};
 use sheriffd::event::{
     CaseParams, Cause, Duration, FindCulpritParams, Label, Outcome, Reason, RunState, TaskId, UntilHitParams,
 };

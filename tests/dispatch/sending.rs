@@ -3,7 +3,7 @@
 use sheriffd::backends::{Found, RequestError};
 use sheriffd::clock::Clock as _;
 use sheriffd::dispatch::{DispatchSettings, Dispatcher, Outcome};
-use sheriffd::engine::ledger::Ledger as _;
+use sheriffd::engine::ledger::Cases as _;
 use sheriffd::event::{ActionKey, Duration, Reason, Timestamp};
 use sheriffd::rules::{Budget, BudgetScope, Counted};
 use sheriffd::store::sqlite::{PauseEffect, PauseScope};

@@ -2,7 +2,7 @@
 
 use sheriffd::backends::{Found, RequestError};
 use sheriffd::clock::Clock as _;
-use sheriffd::engine::ledger::Ledger as _;
+use sheriffd::engine::ledger::{Actions as _, Runs as _};
 use sheriffd::event::{ActionKey, JobEvent, Label, Outcome, PushId, Reason, RunState};
 
 use crate::appear::run_of;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sheriffd::engine::ledger::{ActionRow, ActionState, CaseRow, DecisionResult, Ledger as _};
+use sheriffd::engine::ledger::{ActionRow, ActionState, Actions as _, CaseRow, Cases as _, DecisionResult};
 use sheriffd::engine::settings::EngineSettings;
 use sheriffd::engine::{Engine, Note, Patience};
 use sheriffd::event::{

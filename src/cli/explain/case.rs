@@ -16,7 +16,7 @@ use crate::cli::trace::shown;
 use crate::clock::{Clock, SystemClock};
 use crate::daemon::parts;
 use crate::engine::Engine;
-use crate::engine::ledger::{CaseRow, Ledger as _, RunRow};
+use crate::engine::ledger::{CaseRow, Cases as _, RunRow};
 use crate::event::{ActionKey, CaseId, Cause, Reason};
 use crate::rules::RuleSet;
 

@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::engine::ledger::{Ledger, LedgerError};
+use crate::engine::ledger::{LedgerError, Pushes as _};
 use crate::event::{Changeset, Project, PushEvent, PushId, Revision, Timestamp};
 use crate::store::sqlite::Books;
 use crate::wire::JobRow;

@@ -14,7 +14,7 @@ use super::Observer;
 use crate::bus::file::BadLines;
 use crate::daemon::pipeline::Taken;
 use crate::engine::Note;
-use crate::engine::ledger::{ActionState, CaseRow, Decision, DecisionResult, Ledger as _, LedgerError};
+use crate::engine::ledger::{ActionState, Actions as _, CaseRow, Decision, DecisionResult, LedgerError};
 use crate::event::{
     ActionKey, CaseId, CaseKind, Duration, JobRequest, Label, Project, PushId, Reason, Revision, Timestamp, VerdictKind,
 };

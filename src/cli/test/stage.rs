@@ -17,7 +17,9 @@ use crate::clock::{Clock, ManualClock};
 use crate::daemon::pipeline::{Pipeline, PipelineSettings, Reading};
 use crate::dispatch::limits::Limits;
 use crate::dispatch::{DispatchSettings, Dispatcher};
-use crate::engine::ledger::{ActionRow, ActionState, CaseRow, Decision, Ledger as _, LedgerError};
+use crate::engine::ledger::{
+    ActionRow, ActionState, Actions as _, CaseRow, Decision, LedgerError, Pushes as _, Runs as _,
+};
 use crate::engine::opening::Placed;
 use crate::engine::settings::EngineSettings;
 use crate::engine::{Engine, Note};

@@ -9,7 +9,7 @@ use super::chance::lock;
 use super::ci::{Ci, Deed, NAME, Runs};
 use super::plan::{Fault, Scenario};
 use crate::dispatch::limits::Limits;
-use crate::engine::ledger::{ActionState, CaseRow, Ledger as _, LedgerError};
+use crate::engine::ledger::{ActionState, Actions as _, CaseRow, LedgerError, Pushes as _, Runs as _};
 use crate::event::{BackendName, CausedBy, Duration, Event, JobEvent, RunKey, TaskId};
 use crate::store::sqlite::{Books, CaseFilter, SqliteStore};
 

@@ -267,7 +267,7 @@ impl Books<'_> {
             })
             .map_err(sql)?
             .into_iter()
-            .map(|(id, body)| super::ledger::case_of(id, &body))
+            .map(|(id, body)| super::cases::case_of(id, &body))
             .collect()
     }
 

@@ -5,7 +5,7 @@ use rusqlite::params;
 use super::codec::{StoredTask, TaskColumn};
 use super::{Books, sql};
 use crate::engine::ledger::LedgerError;
-use crate::event::{CaseId, TaskId, Timestamp};
+use crate::event::{TaskId, Timestamp};
 
 /// A task that is to be cancelled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,25 +28,6 @@ pub enum CancelState {
 }
 
 impl Books<'_> {
-    /// Queues what a case caused and what has not ended.
-    pub(super) fn queue_cancellations(&mut self, case: CaseId, now: Timestamp) -> Result<u32, LedgerError> {
-        let queued = self
-            .tx
-            .prepare_cached(
-                "INSERT OR IGNORE INTO cancellations (case_id, project, task, state, next_try)
-                 SELECT actions.case_id, actions.project, runs.task, 'queued', ?2
-                 FROM actions JOIN runs ON runs.action = actions.id
-                 WHERE actions.case_id = ?1 AND runs.state < 2
-                 UNION
-                 SELECT case_id, project, receipt, 'queued', ?2 FROM actions
-                 WHERE case_id = ?1 AND state = 'accepted' AND receipt IS NOT NULL
-                 AND times > (SELECT COUNT(*) FROM runs WHERE runs.action = actions.id AND runs.run = 0)",
-            )
-            .and_then(|mut statement| statement.execute(params![case.0, now.0]))
-            .map_err(sql)?;
-        Ok(u32::try_from(queued).unwrap_or(u32::MAX))
-    }
-
     /// Tasks whose cancelling may be tried now, the oldest first.
     ///
     /// # Errors

@@ -159,7 +159,7 @@ impl Books<'_> {
             .map(|(id, attempts, case, body)| {
                 Ok(Notice {
                     id,
-                    case: super::ledger::case_of(case, &body)?,
+                    case: super::cases::case_of(case, &body)?,
                     attempts,
                 })
             })
@@ -208,7 +208,7 @@ impl Books<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::ledger::Ledger as _;
+    use crate::engine::ledger::Facts as _;
     use crate::event::{Project, RequestEvent, RequestKind};
     use crate::store::sqlite::SqliteStore;
 

@@ -4,20 +4,23 @@
 //! Never: deciding; SQL outside this folder.
 
 mod accounts;
+mod actions;
 mod admin;
-mod around;
-mod bugs;
+mod books;
 mod cancel;
+mod cases;
 mod codec;
+mod facts;
 mod inbox;
-mod ledger;
-mod measurements;
+mod labels;
+mod memory;
 mod missed;
+mod numbers;
 mod outbox;
 mod prune;
-mod rule_state;
+mod pushes;
+mod runs;
 mod spending;
-mod tested;
 mod traces;
 
 use std::collections::HashMap;
@@ -28,9 +31,9 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 pub use accounts::{Account, Attention, Dimension, Measure};
 pub use admin::{CaseFilter, DeadLetter, Pause, PauseEffect, PauseScope, StoreSummary};
+pub use books::Books;
 pub use cancel::{CancelState, Cancellation};
 pub use inbox::{Notice, Waiting};
-pub use ledger::Books;
 pub use missed::KnownPush;
 pub use outbox::{Due, Missing};
 pub use spending::{CasesOfRule, Spending};

@@ -421,12 +421,12 @@ impl Books<'_> {
 
     /// The row of the request behind a run: of those whose receipt names the task that made it the one for its label, else
     /// the first, for a build that was made along.
-    pub(super) fn request_behind(&mut self, receipt: &TaskId, label: &str) -> Result<Option<i64>, LedgerError> {
+    pub(super) fn request_behind(&mut self, receipt: &TaskId, label: &Label) -> Result<Option<i64>, LedgerError> {
         self.tx
             .prepare_cached("SELECT id FROM actions WHERE receipt = ?1 ORDER BY label <> ?2, id LIMIT 1")
             .and_then(|mut statement| {
                 statement
-                    .query_row(params![TaskColumn::of(receipt), label], |row| row.get(0))
+                    .query_row(params![TaskColumn::of(receipt), label.as_str()], |row| row.get(0))
                     .optional()
             })
             .map_err(sql)

@@ -8,8 +8,6 @@ use super::{Books, json, sql};
 use crate::engine::ledger::{LedgerError, RunRow};
 use crate::event::{ActionKey, CaseId, Duration, Event, Project, TaskId, Timestamp};
 
-/// Samples kept whatever the configuration says: about a kilobyte each.
-const SAMPLES_KEPT: i64 = 100_000;
 /// Traces of each sort that are forgotten in one transaction: whoever lowers a bound must not hold up the messages.
 const FORGOTTEN_TOGETHER: u32 = 5_000;
 /// Decisions of a case that are shown: those that opened it and the first that joined.
@@ -61,24 +59,6 @@ impl Books<'_> {
         Ok(runs.into_iter().map(|(_, run)| run).collect())
     }
 
-    /// Keeps an event that no rule's `match` let through, so that it can be asked why.
-    ///
-    /// # Errors
-    /// The store is busy or damaged.
-    pub fn add_sample(&mut self, event: &Event, now: Timestamp) -> Result<(), LedgerError> {
-        let body = serde_json::to_string(event).map_err(json)?;
-        self.tx
-            .prepare_cached("INSERT INTO samples (at, event, body) VALUES (?1, ?2, ?3)")
-            .and_then(|mut statement| statement.execute(params![now.0, event.id(), body]))
-            .map_err(sql)?;
-        let newest = self.tx.last_insert_rowid();
-        self.tx
-            .prepare_cached("DELETE FROM samples WHERE id <= ?1")
-            .and_then(|mut statement| statement.execute([newest - SAMPLES_KEPT]))
-            .map(drop)
-            .map_err(sql)
-    }
-
     /// Samples of an event (`task/run`, or the task alone), oldest first.
     ///
     /// # Errors
@@ -127,6 +107,7 @@ impl Books<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::ledger::Memory as _;
     use crate::store::sqlite::SqliteStore;
 
     #[test]
@@ -142,7 +123,7 @@ mod tests {
                         requester: None,
                         kind: crate::event::RequestKind::FillPush,
                     }));
-                    books.add_sample(&event, Timestamp(1_000).plus(Duration::from_secs(number)))?;
+                    books.keep_sample(&event, Timestamp(1_000).plus(Duration::from_secs(number)))?;
                 }
                 let retention = Retention {
                     decisions: 0,

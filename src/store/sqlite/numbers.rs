@@ -6,10 +6,9 @@ use rusqlite::{OptionalExtension, Row, params};
 
 use super::codec::{StoredTask, TaskColumn, cause_of, state_number};
 use super::{Books, sql};
-use crate::engine::ledger::{LedgerError, PlatformLabel, ValueRow, Values, ValuesQuery};
+use crate::engine::ledger::{LedgerError, Numbers, ValueRow, Values, ValuesQuery};
 use crate::event::{
-    BackendName, CaseId, JobEvent, JobFacts, Label, Measurement, Outcome, Project, PushId, RunKey, RunState, TaskId,
-    Timestamp,
+    BackendName, JobEvent, JobFacts, Label, Measurement, Outcome, Project, PushId, RunKey, RunState, Timestamp,
 };
 
 /// Values before the window that are read of each label and series: from 48 on a series' own distribution is known.
@@ -65,31 +64,6 @@ impl Books<'_> {
                 .map_err(sql)?;
         }
         Ok(())
-    }
-
-    pub(super) fn read_values(&mut self, query: &ValuesQuery) -> Result<Values, LedgerError> {
-        let project = self.name("project", query.project.as_str())?;
-        let mut values = Values::default();
-        for label in &query.labels {
-            let Some(id) = self.label_id(project, label)? else {
-                continue;
-            };
-            for (series, name) in self.series_wanted(id, query.series.as_deref())? {
-                let row = |(push, value): (u64, f64)| ValueRow {
-                    label: label.clone(),
-                    push: PushId(push),
-                    series: Arc::clone(&name),
-                    value,
-                };
-                let mut older = self.values_before(id, series, query)?;
-                older.reverse();
-                values.rows.extend(older.into_iter().map(row));
-                let within = self.values_within(id, series, query)?;
-                values.rows.extend(within.into_iter().map(row));
-            }
-            values.unread.append(&mut self.unread(id, label, query)?);
-        }
-        Ok(values)
     }
 
     /// The series of a label that a query wants.
@@ -183,8 +157,10 @@ impl Books<'_> {
             })
             .map_err(sql)
     }
+}
 
-    pub(super) fn read_numeric_subjects(&mut self) -> Result<Vec<(Project, Label)>, LedgerError> {
+impl Numbers for Books<'_> {
+    fn numeric_subjects(&mut self) -> Result<Vec<(Project, Label)>, LedgerError> {
         self.tx
             .prepare_cached(
                 "SELECT project, label FROM cases WHERE verdict IS NULL AND kind = 'find-perf-culprit'
@@ -202,7 +178,32 @@ impl Books<'_> {
             .map_err(sql)
     }
 
-    pub(super) fn read_labels_measuring(&mut self, project: &Project, series: &str) -> Result<Vec<Label>, LedgerError> {
+    fn values(&mut self, query: &ValuesQuery) -> Result<Values, LedgerError> {
+        let project = self.name("project", query.project.as_str())?;
+        let mut values = Values::default();
+        for label in &query.labels {
+            let Some(id) = self.label_id(project, label)? else {
+                continue;
+            };
+            for (series, name) in self.series_wanted(id, query.series.as_deref())? {
+                let row = |(push, value): (u64, f64)| ValueRow {
+                    label: label.clone(),
+                    push: PushId(push),
+                    series: Arc::clone(&name),
+                    value,
+                };
+                let mut older = self.values_before(id, series, query)?;
+                older.reverse();
+                values.rows.extend(older.into_iter().map(row));
+                let within = self.values_within(id, series, query)?;
+                values.rows.extend(within.into_iter().map(row));
+            }
+            values.unread.append(&mut self.unread(id, label, query)?);
+        }
+        Ok(values)
+    }
+
+    fn labels_measuring(&mut self, project: &Project, series: &str) -> Result<Vec<Label>, LedgerError> {
         let project = self.name("project", project.as_str())?;
         self.tx
             .prepare_cached(
@@ -218,7 +219,7 @@ impl Books<'_> {
             .map_err(sql)
     }
 
-    pub(super) fn read_series_of(&mut self, project: &Project, label: &Label) -> Result<Vec<Arc<str>>, LedgerError> {
+    fn series_of(&mut self, project: &Project, label: &Label) -> Result<Vec<Arc<str>>, LedgerError> {
         let project = self.name("project", project.as_str())?;
         let Some(label) = self.label_id(project, label)? else {
             return Ok(Vec::new());
@@ -233,49 +234,6 @@ impl Books<'_> {
                     .query_map([label], |row| row.get::<_, String>(0).map(Arc::from))?
                     .collect()
             })
-            .map_err(sql)
-    }
-
-    pub(super) fn read_labels_since(
-        &mut self,
-        project: &Project,
-        push: PushId,
-    ) -> Result<Vec<PlatformLabel>, LedgerError> {
-        let project = self.name("project", project.as_str())?;
-        self.tx
-            .prepare_cached(
-                "SELECT label, platform FROM labels WHERE project = ?1
-                 AND EXISTS (SELECT 1 FROM runs WHERE runs.label = labels.id AND runs.push >= ?2) ORDER BY label",
-            )
-            .and_then(|mut statement| {
-                statement
-                    .query_map(params![project, push.0], |row| {
-                        let (label, platform): (String, Option<String>) = (row.get(0)?, row.get(1)?);
-                        Ok((Label::from(label), platform.map(Arc::from)))
-                    })?
-                    .collect()
-            })
-            .map_err(sql)
-    }
-
-    pub(super) fn read_label_of_task(&mut self, task: &TaskId) -> Result<Option<Label>, LedgerError> {
-        self.tx
-            .prepare_cached(
-                "SELECT labels.label FROM runs JOIN labels ON labels.id = runs.label WHERE task = ?1 LIMIT 1",
-            )
-            .and_then(|mut statement| {
-                statement
-                    .query_row([TaskColumn::of(task)], |row| row.get::<_, String>(0).map(Label::from))
-                    .optional()
-            })
-            .map_err(sql)
-    }
-
-    pub(super) fn note_progress(&mut self, case: CaseId, now: Timestamp) -> Result<(), LedgerError> {
-        self.tx
-            .prepare_cached("INSERT OR IGNORE INTO notices (case_id, next_try) VALUES (?1, ?2)")
-            .and_then(|mut statement| statement.execute(params![case.0, now.0]))
-            .map(drop)
             .map_err(sql)
     }
 }
