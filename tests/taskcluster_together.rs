@@ -8,7 +8,7 @@ mod recorded_push;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use fake_taskcluster::{FakeTaskcluster, Fault};
+use fake_taskcluster::{FakeTaskcluster, Fault, counts};
 use recorded_push::{
     GROUP, HOOK, TRIGGER, answers, backend, backend_with, chain_labels, recorded, request, settings, triggers,
     with_recorded_push,
@@ -49,6 +49,9 @@ async fn the_labels_of_the_recorded_request_are_one_request_again() {
     assert!(triggers(&fake)[0].path.contains(HOOK));
     let receipts: Vec<_> = answers.into_iter().map(|answer| answer.unwrap().action_task).collect();
     assert_eq!(receipts.len(), labels.len());
+    // What the push offers and what it can run is asked for once for all.
+    let asked = counts(&fake.requests());
+    assert!(asked.values().all(|times| *times == 1), "{asked:?}");
     assert!(receipts[0].is_some() && receipts.iter().all(|task| *task == receipts[0]));
 }
 
@@ -175,7 +178,10 @@ impl Desk {
                 store.transact(|books| {
                     let id = books.open_case(&case)?;
                     for request in requests(&chain_labels()) {
-                        let key = ActionKey { case: id, ..request.key };
+                        let key = ActionKey {
+                            case: id,
+                            ..request.key
+                        };
                         let action = NewAction {
                             request: JobRequest { key, ..request },
                             state: ActionState::Queued,

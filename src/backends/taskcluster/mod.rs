@@ -75,8 +75,20 @@ impl TaskclusterBackend {
         })
     }
 
-    /// The request made ready to be sent. Asks, but does not act.
+    /// The request made ready to be sent, its label known to exist. Asks, but does not act.
     async fn prepare(&self, request: &JobRequest) -> Result<Prepared, RequestError> {
+        let (prepared, is_added) = self.shape(request).await?;
+        if is_added {
+            let unknown = self.unknown_labels(&prepared.group, &[request]).await?;
+            if let Some(error) = unknown.into_iter().flatten().next() {
+                return Err(error);
+            }
+        }
+        Ok(prepared)
+    }
+
+    /// The request as it is sent, and whether it adds a job by its label alone, which then has to exist.
+    async fn shape(&self, request: &JobRequest) -> Result<(Prepared, bool), RequestError> {
         let (group, file) = self.offer(request).await?;
         let existing = match &request.existing {
             Some(task) => self.existing(task, &group).await?,
@@ -84,10 +96,8 @@ impl TaskclusterBackend {
         };
         let prepared = ask::prepare(&self.settings, &file, &group, request, existing.as_ref())
             .map_err(RequestError::NotPossible)?;
-        if prepared.task.is_none() && existing.is_none() {
-            self.check_label(&group, request.label.as_str()).await?;
-        }
-        Ok(prepared)
+        let is_added = prepared.task.is_none() && existing.is_none();
+        Ok((prepared, is_added))
     }
 
     /// The push's task group and what it offers.
@@ -193,39 +203,36 @@ impl TaskclusterBackend {
         Ok((existing.group() == Some(group.as_str())).then_some(existing))
     }
 
-    /// Refuses a label that the push cannot run: one unknown label would fail the whole action, minutes later. A push
-    /// that has no list of its labels is asked anyway.
-    async fn check_label(&self, group: &TaskId, label: &str) -> Result<(), RequestError> {
+    /// Refuses labels that the push cannot run: one unknown label would fail the whole action, minutes later. For each
+    /// request why it is refused, `None` for one that is sound. A push that has no list of its labels is asked anyway.
+    async fn unknown_labels(
+        &self,
+        group: &TaskId,
+        requests: &[&JobRequest],
+    ) -> Result<Vec<Option<RequestError>>, RequestError> {
+        let mut missing: Vec<&str> = requests.iter().map(|request| request.label.as_str()).collect();
         let mut known = None;
         for artifact in LABEL_LISTS {
             if let Some(labels) = self.labels(group, artifact).await? {
-                if labels.contains(label) {
-                    return Ok(());
-                }
+                missing.retain(|label| !labels.contains(label));
                 known = Some((artifact, labels));
             }
+            if missing.is_empty() {
+                break;
+            }
         }
-        // What runs on the push is no list of what can: without the full graph nothing is known to be unknown.
-        let Some((artifact, labels)) = known.filter(|(artifact, _)| *artifact == LABEL_LISTS[1]) else {
-            return Ok(());
-        };
-        let wanted = label.to_owned();
-        let count = labels.len();
-        let search = tokio::task::spawn_blocking(move || {
-            labels
-                .near(&wanted)
-                .into_iter()
-                .map(|near| format!("`{near}`"))
-                .collect::<Vec<_>>()
-                .join(", ")
-        });
-        let near = match search.await.unwrap_or_default() {
-            near if near.is_empty() => "nothing like it is there".to_owned(),
-            near => format!("near are {near}"),
-        };
-        Err(RequestError::NotPossible(format!(
-            "`{label}` is not among the {count} labels of {artifact} of task group {group}; {near}"
-        )))
+        let mut refusals = Vec::with_capacity(requests.len());
+        for request in requests {
+            let label = request.label.as_str();
+            refusals.push(match &known {
+                // What runs on the push is no list of what can: without the full graph nothing is known to be unknown.
+                Some((artifact, labels)) if *artifact == LABEL_LISTS[1] && missing.contains(&label) => {
+                    Some(no_such_label(group, label, artifact, labels).await)
+                }
+                _ => None,
+            });
+        }
+        Ok(refusals)
     }
 
     async fn labels(&self, group: &TaskId, artifact: &'static str) -> Result<Option<Arc<Labels>>, RequestError> {
@@ -263,8 +270,9 @@ impl TaskclusterBackend {
         sent_at: Timestamp,
         sighting: &mut Option<Sighting>,
     ) -> Result<Found, RequestError> {
-        match self.prepare(request).await {
-            Ok(prepared) => self.look_for(request, &prepared, sent_at, sighting).await,
+        // Whether its label exists is no matter: one that does not was never sent, and is not found.
+        match self.shape(request).await {
+            Ok((prepared, _)) => self.look_for(request, &prepared, sent_at, sighting).await,
             // What can no longer be made ready can no longer be recognised.
             Err(RequestError::NotPossible(why) | RequestError::NotYet(why)) => Ok(Found::CannotTell(why)),
             Err(error) => Err(error),
@@ -382,14 +390,10 @@ impl Backend for TaskclusterBackend {
             Ok(offer) => offer,
             Err(error) => return all(error),
         };
-        let mut unknown = Vec::with_capacity(requests.len());
-        for request in requests {
-            match self.check_label(&group, request.label.as_str()).await {
-                Ok(()) => unknown.push(None),
-                Err(error @ RequestError::NotPossible(_)) => unknown.push(Some(error)),
-                Err(error) => return all(error),
-            }
-        }
+        let unknown = match self.unknown_labels(&group, &requests.iter().collect::<Vec<_>>()).await {
+            Ok(unknown) => unknown,
+            Err(error) => return all(error),
+        };
         let is_known = |(request, unknown): (_, &Option<RequestError>)| unknown.is_none().then_some(request);
         let known: Vec<&JobRequest> = requests.iter().zip(&unknown).filter_map(is_known).collect();
         let answer = match known.as_slice() {
@@ -468,6 +472,27 @@ impl Backend for TaskclusterBackend {
         }
         findings
     }
+}
+
+/// The refusal of a label that is not in the push's graph, with those most like it.
+async fn no_such_label(group: &TaskId, label: &str, artifact: &str, labels: &Arc<Labels>) -> RequestError {
+    let (wanted, among) = (label.to_owned(), Arc::clone(labels));
+    let search = tokio::task::spawn_blocking(move || {
+        among
+            .near(&wanted)
+            .into_iter()
+            .map(|near| format!("`{near}`"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    });
+    let near = match search.await.unwrap_or_default() {
+        near if near.is_empty() => "nothing like it is there".to_owned(),
+        near => format!("near are {near}"),
+    };
+    let count = labels.len();
+    RequestError::NotPossible(format!(
+        "`{label}` is not among the {count} labels of {artifact} of task group {group}; {near}"
+    ))
 }
 
 /// How far a task is, by the answer of `queue.status`.
