@@ -24,7 +24,8 @@
 //! The pure ones, which know no I/O, are crates of their own, so that the compiler keeps their borders: [`event`], [`wire`], [`rules`],
 //! [`stats`] and [`decide`], which puts the mathematics on lines of JSON.
 //!
-//! What several of them stand on: [`clock`] tells the time, [`net`] asks services over HTTP, [`lru`] is a bounded map, [`finding`] is what
+//! What several of them stand on: [`clock`] tells the time, [`net`] asks services over HTTP, [`lru`] is a bounded map, [`current`] a part that can be replaced
+//! while it is used, [`finding`] is what
 //! a check of the surroundings says, [`printable`] keeps others' words from controlling terminals and logs.
 
 pub mod backends;
@@ -34,6 +35,7 @@ pub mod catalog;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod current;
 pub mod daemon;
 pub mod dispatch;
 pub mod engine;

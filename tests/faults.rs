@@ -57,6 +57,65 @@ fn a_story_without_faults_still_has_cases_and_requests() {
 }
 
 #[test]
+fn a_ci_that_takes_everything_and_runs_nothing_ends_cases_that_say_so_and_costs_nothing() {
+    let mut chances = [0.0; faults::Fault::ALL.len()];
+    chances[faults::Fault::RunsNothing as usize] = 1.0;
+    let (mut cases, mut said) = (0, 0);
+    for seed in 0..6 {
+        let scenario = Scenario {
+            chances,
+            can_tell: true,
+            names_tasks: true,
+            ..Scenario::of(seed)
+        };
+        // That nothing is charged in the end is one of the promises that each story is held to.
+        let outcome = faults::tell_scenario(&scenario).unwrap();
+        assert_eq!(
+            outcome.breaches,
+            Vec::<String>::new(),
+            "seed {seed}:\n{}",
+            outcome.story.join("\n")
+        );
+        cases += outcome.cases;
+        let ends = outcome
+            .story
+            .iter()
+            .filter(|line| line.contains("of the jobs that the CI took did not run"));
+        said += ends.count();
+    }
+    assert!(cases >= 4 && said >= 2, "{said} of {cases} cases say it");
+}
+
+#[test]
+fn a_store_in_a_file_survives_the_deaths_of_its_process() {
+    let mut chances = [0.0; faults::Fault::ALL.len()];
+    chances[faults::Fault::CrashAtStore as usize] = 0.02;
+    chances[faults::Fault::CrashAtCi as usize] = 0.05;
+    let mut deaths = 0;
+    for seed in 0..4 {
+        let told = |on_disk| {
+            let scenario = Scenario {
+                chances,
+                on_disk,
+                daemons: 1,
+                ..Scenario::of(seed)
+            };
+            faults::tell_scenario(&scenario).unwrap()
+        };
+        let outcome = told(true);
+        assert_eq!(
+            outcome.breaches,
+            Vec::<String>::new(),
+            "seed {seed}:\n{}",
+            outcome.story.join("\n")
+        );
+        assert_eq!(outcome, told(true), "seed {seed}");
+        deaths += outcome.deaths;
+    }
+    assert!(deaths > 20, "{deaths}");
+}
+
+#[test]
 fn the_command_tells_stories_and_says_that_everything_held() {
     let run = |arguments: &[&str]| {
         Command::new(env!("CARGO_BIN_EXE_sheriffd"))

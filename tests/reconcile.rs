@@ -286,6 +286,28 @@ async fn no_more_groups_are_looked_through_than_configured_and_that_is_said() {
 }
 
 #[tokio::test]
+async fn no_more_questions_are_asked_in_a_second_than_configured() {
+    let mut site = Site::new().await;
+    site.settings.requests_per_second = 20.0;
+    let began = std::time::Instant::now();
+    site.reconcile().await;
+    let took = began.elapsed();
+    let is_question = |path: &str| path.contains("/index/") || path.contains("/task-group/");
+    let asked = site
+        .ci
+        .requests()
+        .iter()
+        .filter(|request| is_question(&request.path))
+        .count();
+    assert!(asked >= 5, "{asked}");
+    // A rest is never shorter than it should be: this is no measure of how fast the machine is.
+    assert!(
+        took >= std::time::Duration::from_millis(50) * asked as u32,
+        "{asked} in {took:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_source_that_asks_for_patience_is_asked_again_and_one_that_has_nothing_is_left_out() {
     let site = Site::new().await;
     let busy = Fault::Answer {

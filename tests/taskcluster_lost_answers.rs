@@ -15,7 +15,7 @@ use recorded_push::{
 };
 use serde_json::json;
 use sheriffd::backends::{ActionKey, Backend, Found, JobRequest, RequestError, TaskclusterBackend};
-use sheriffd::event::{Label, Revision, Timestamp};
+use sheriffd::event::{Label, Revision, TaskId, Timestamp};
 
 // The older kind of action, which creates a task.
 
@@ -50,6 +50,16 @@ async fn an_action_of_the_kind_task_creates_its_task_under_an_id_of_the_requests
     assert_eq!(env["ACTION_INPUT"], json!({"tasks": [LABEL]}).to_string());
     assert_eq!(env["ACTION_TASK_GROUP_ID"], OLD_GROUP);
     assert_eq!(env["ACTION_TASK_ID"], "null");
+}
+
+#[tokio::test]
+async fn refused_credentials_say_nothing_of_how_far_a_task_is() {
+    let fake = with_old_push().await;
+    let task = TaskId::from("KkDeSaLFSq-OFo1QGc-hGQ");
+    let refused = r#"{"code": "AuthenticationFailed", "message": "Bad mac"}"#;
+    fake.fail("GET", "/api/queue/v1/task", answers(401, refused));
+    let progress = backend(&fake).progress(&task).await;
+    assert!(matches!(progress, Err(RequestError::Busy { .. })), "{progress:?}");
 }
 
 #[tokio::test]

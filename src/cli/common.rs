@@ -28,9 +28,14 @@ pub struct ConfigArgs {
 }
 
 impl ConfigArgs {
+    /// Where the configuration is looked for.
+    pub fn options(&self) -> LoadOptions {
+        LoadOptions::of_process(self.config.clone(), self.set.clone())
+    }
+
     /// Reads the configuration.
     pub fn load(&self) -> Result<Loaded, CliError> {
-        Config::load(&LoadOptions::of_process(self.config.clone(), self.set.clone())).map_err(|errors| {
+        Config::load(&self.options()).map_err(|errors| {
             let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
             CliError::config(lines.join("\n"))
         })

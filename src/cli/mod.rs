@@ -294,15 +294,15 @@ fn run(command: Command, config: &ConfigArgs, out: &mut dyn Write) -> Result<(),
     }
 }
 
-fn run_daemon(config: &ConfigArgs) -> Result<(), CliError> {
-    let config = config.load()?.config;
+fn run_daemon(config_args: &ConfigArgs) -> Result<(), CliError> {
+    let config = config_args.load()?.config;
     crate::telemetry::install_logging(config.telemetry.log_format, &config.telemetry.log_level)
         .map_err(|error| CliError::config(error.to_string()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()?;
-    Ok(runtime.block_on(crate::daemon::run(config))?)
+    Ok(runtime.block_on(crate::daemon::run(config, config_args.options()))?)
 }
 
 fn run_check(

@@ -1,6 +1,7 @@
 //! The composition root: wires the parts, starts and stops them. The only place that knows them all.
 
 pub mod alerts;
+mod credentials;
 pub mod intake;
 mod observe;
 pub mod parts;

@@ -6,9 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use crate::backends::Backend;
 use crate::clock::Clock;
+use crate::current::Current;
 use crate::dispatch::limits::Brakes;
 use crate::dispatch::{Dispatcher, Round};
 use crate::engine::ledger::{Lack, LedgerError, Pushes as _};
@@ -128,9 +130,9 @@ impl Reading {
 pub struct Pipeline {
     engine: Arc<Mutex<Engine>>,
     store: Handle,
-    facts: Arc<dyn FactSource>,
+    facts: Current<dyn FactSource>,
     dispatcher: Dispatcher,
-    brakes: RwLock<Arc<Brakes>>,
+    brakes: Current<Brakes>,
     clock: Arc<dyn Clock>,
     settings: PipelineSettings,
 }
@@ -149,9 +151,9 @@ impl Pipeline {
         Pipeline {
             engine: Arc::new(Mutex::new(engine)),
             store,
-            facts,
+            facts: Current::new(facts),
             dispatcher,
-            brakes: RwLock::new(Arc::new(brakes)),
+            brakes: Current::new(Arc::new(brakes)),
             clock,
             settings,
         }
@@ -169,12 +171,18 @@ impl Pipeline {
 
     /// The limits and budgets in force.
     pub fn brakes(&self) -> Arc<Brakes> {
-        Arc::clone(&self.brakes.read().unwrap_or_else(PoisonError::into_inner))
+        self.brakes.get()
     }
 
     /// Puts other limits and budgets in force.
     pub fn set_brakes(&self, brakes: Brakes) {
-        *self.brakes.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(brakes);
+        self.brakes.put(Arc::new(brakes));
+    }
+
+    /// Asks other services from now on: the same ones, with other credentials.
+    pub fn set_services(&self, backend: Arc<dyn Backend>, facts: Arc<dyn FactSource>) {
+        self.dispatcher.set_backend(backend);
+        self.facts.put(facts);
     }
 
     /// Reads messages and applies them in one transaction: when this returns, they may be acknowledged. A message that
@@ -301,7 +309,7 @@ impl Pipeline {
         }
         let mut fetches = tokio::task::JoinSet::new();
         for waiting in waiting {
-            let facts = Arc::clone(&self.facts);
+            let facts = self.facts.get();
             let backend = self.settings.wire.backend.clone();
             fetches.spawn(async move {
                 let mut waiting = waiting;

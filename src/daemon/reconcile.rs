@@ -16,6 +16,7 @@ use super::observe_notes;
 use super::pipeline::{Pipeline, Reading};
 use crate::clock::Clock;
 use crate::config::ReconcileSection;
+use crate::current::Current;
 use crate::engine::ledger::LedgerError;
 use crate::enrich::{FactError, FactSource, GroupSource, PushQuery};
 use crate::event::{Duration, Event, Project, PushId, TaskId, Timestamp};
@@ -108,38 +109,38 @@ pub async fn check_at_start(store: &Handle, after: Duration, now: Timestamp) -> 
     Ok(false)
 }
 
-impl Reconciler {
-    /// Reconciles whenever it is told that one is due, until it is told to stop.
-    pub(super) async fn watch(
-        &self,
-        pipeline: &Pipeline,
-        clock: &dyn Clock,
-        due: &Notify,
-        work: &Notify,
-        mut stopping: watch::Receiver<bool>,
-    ) {
-        loop {
-            tokio::select! {
-                _ = stopping.wait_for(|stop| *stop) => return,
-                () = due.notified() => {}
-            }
-            match self.run(pipeline, clock, stopping.clone()).await {
-                Ok(found) => {
-                    let Reconciled {
-                        pushes,
-                        groups,
-                        runs,
-                        left_out,
-                    } = found;
-                    tracing::info!(pushes, groups, runs, left_out, "reconciled with what the CI says");
-                }
-                Err(ReconcileError::Stopped) => return,
-                Err(error) => tracing::error!(%error, "not reconciled; tried again at the next start or loss"),
-            }
-            work.notify_one();
+/// Reconciles whenever it is told that one is due, until it is told to stop; each time with the reconciler in force.
+pub(super) async fn watch(
+    reconciler: &Current<Reconciler>,
+    pipeline: &Pipeline,
+    clock: &dyn Clock,
+    due: &Notify,
+    work: &Notify,
+    mut stopping: watch::Receiver<bool>,
+) {
+    loop {
+        tokio::select! {
+            _ = stopping.wait_for(|stop| *stop) => return,
+            () = due.notified() => {}
         }
+        match reconciler.get().run(pipeline, clock, stopping.clone()).await {
+            Ok(found) => {
+                let Reconciled {
+                    pushes,
+                    groups,
+                    runs,
+                    left_out,
+                } = found;
+                tracing::info!(pushes, groups, runs, left_out, "reconciled with what the CI says");
+            }
+            Err(ReconcileError::Stopped) => return,
+            Err(error) => tracing::error!(%error, "not reconciled; tried again at the next start or loss"),
+        }
+        work.notify_one();
     }
+}
 
+impl Reconciler {
     /// Fetches everything that may be missing, if something may.
     ///
     /// # Errors

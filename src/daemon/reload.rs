@@ -8,13 +8,16 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Instant, SystemTime};
 
-use tokio::sync::watch;
+use tokio::signal::unix::Signal;
+use tokio::sync::{Notify, watch};
 
+use super::credentials::Renewer;
 use super::pipeline::Pipeline;
 use crate::clock::Clock;
 use crate::dispatch::limits::Limits;
-use crate::event::Duration;
+use crate::event::{Duration, Timestamp};
 use crate::rules::{Difference, RuleSet, rule_files};
+use crate::store::Handle;
 use crate::telemetry::metric;
 use crate::web::{Reload, ReloadOutcome, RulesShown};
 
@@ -170,6 +173,45 @@ impl Reloader {
             return None;
         }
         Some(now)
+    }
+}
+
+/// Reads rules and credentials again on SIGHUP, until the daemon is told to stop.
+pub(super) async fn reload_loop(
+    mut hangup: Signal,
+    reloader: Arc<Reloader>,
+    renewer: Arc<Renewer>,
+    work: &Notify,
+    mut stopping: watch::Receiver<bool>,
+) {
+    loop {
+        tokio::select! {
+            _ = stopping.wait_for(|stop| *stop) => return,
+            _ = hangup.recv() => {}
+        }
+        let (rules, credentials) = (Arc::clone(&reloader), Arc::clone(&renewer));
+        let read = tokio::task::spawn_blocking(move || (credentials.renew(), rules.reload(Trigger::Signal))).await;
+        match read {
+            Ok((renewed, _)) => match renewed {
+                Ok(true) => tracing::info!("other credentials are in force"),
+                Ok(false) => tracing::info!("the credentials are as they were"),
+                Err(error) => tracing::error!(%error, "the credentials were not changed"),
+            },
+            Err(error) => tracing::error!(%error, "rules and credentials could not be read again"),
+        }
+        // Whoever sends the signal may have mended what the CI refused at the CI, too.
+        try_again(reloader.pipeline.store(), reloader.clock.now()).await;
+        work.notify_one();
+    }
+}
+
+/// Whoever starts or reloads the daemon may have mended what the CI refused: it is tried at once.
+pub(super) async fn try_again(store: &Handle, now: Timestamp) {
+    let tried = store
+        .with(move |store| store.transact(|books| books.try_again(now)))
+        .await;
+    if let Err(error) = tried {
+        tracing::warn!(%error, "the CI's last answers are not forgotten: a pause because of them goes on");
     }
 }
 

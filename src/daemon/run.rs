@@ -8,19 +8,21 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, RwLock};
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
+use super::credentials::Renewer;
 use super::intake::{BatchSettings, Intake, Step};
 use super::pipeline::{Pipeline, PipelineSettings};
 use super::reconcile::{check_at_start, messages_may_be_missing};
-use super::reload::{Reloader, Trigger};
+use super::reload::{Reloader, reload_loop, try_again};
 use super::{observe_notes, observe_round, observe_store, observe_taken, parts};
 use crate::bus::amqp::AmqpBus;
 use crate::bus::bindings::Binding;
 use crate::bus::{Batch, Bus, BusError};
 use crate::clock::{Clock, SteadyClock};
-use crate::config::Config;
+use crate::config::{Config, LoadOptions};
+use crate::current::Current;
 use crate::dispatch::{DispatchSettings, Dispatcher};
 use crate::engine::Engine;
 use crate::engine::ledger::LedgerError;
@@ -30,7 +32,7 @@ use crate::rules::RuleSet;
 use crate::store::Handle;
 use crate::store::sqlite::{Notice, Retention, SqliteStore};
 use crate::telemetry::{metric, service};
-use crate::web::{Readiness, Reload, ReloadOutcome, RulesShown, WebState};
+use crate::web::{Readiness, Reload, RulesShown, WebState};
 use crate::wire::WireSettings;
 
 /// How often the outbox, the inbox and the cases are looked at without being told to.
@@ -97,11 +99,12 @@ impl AsRef<Pipeline> for Shared {
     }
 }
 
-/// Runs the daemon until it is told to stop.
+/// Runs the daemon until it is told to stop. `options` say how the configuration was read: its credentials are read again
+/// when the daemon is told to reload.
 ///
 /// # Errors
 /// It cannot start: see [`RunError`]. Once it runs, trouble is logged and counted, and tried again.
-pub async fn run(config: Config) -> Result<(), RunError> {
+pub async fn run(config: Config, options: LoadOptions) -> Result<(), RunError> {
     // Before anything else: until then SIGHUP ends the process, and whoever starts it may send one at any time.
     let hangup = signal(SignalKind::hangup())
         .map_err(|error| RunError::Unavailable(format!("SIGHUP cannot be listened to: {error}")))?;
@@ -111,7 +114,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let rules = Arc::new(RuleSet::load(&config.rules.paths).map_err(|error| RunError::Config(error.to_string()))?);
     let store = Handle::start(SqliteStore::open(&config.store.path)?)
         .map_err(|error| RunError::Unavailable(format!("the store's thread cannot be started: {error}")))?;
-    forget_answers(&store).await;
+    try_again(&store, clock.now()).await;
     let backend = parts::backend(&config, &clock)?;
     let backend_name = backend.name().clone();
     let dispatch = DispatchSettings {
@@ -121,7 +124,11 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     };
     let dispatcher = Dispatcher::new(store.clone(), backend, Arc::clone(&clock), dispatch);
     let facts = parts::facts(&config, &clock)?;
-    let reconciler = parts::reconciler(&config, Arc::clone(&facts), &clock)?;
+    let reconciler = Arc::new(Current::new(Arc::new(parts::reconciler(
+        &config,
+        Arc::clone(&facts),
+        &clock,
+    )?)));
     let pipeline = Arc::new(Pipeline::new(
         Engine::new(Arc::clone(&rules), parts::engine_settings(&config)?),
         store.clone(),
@@ -191,12 +198,17 @@ pub async fn run(config: Config) -> Result<(), RunError> {
             drop(last_act);
         }
     });
-    let reload = tokio::spawn(reload_loop(
-        hangup,
-        Arc::clone(&reloader),
-        store.clone(),
-        stopping.clone(),
-    ));
+    let renewer = Renewer::new(
+        options,
+        config.clone(),
+        Arc::clone(&clock),
+        Arc::clone(&shared.pipeline),
+        Arc::clone(&reconciler),
+    );
+    let reload = tokio::spawn({
+        let (shared, reloader, stopping) = (Arc::clone(&shared), Arc::clone(&reloader), stopping.clone());
+        async move { reload_loop(hangup, reloader, Arc::new(renewer), &shared.work, stopping).await }
+    });
     let watch = tokio::spawn({
         let (reloader, stopping, every) = (reloader, stopping.clone(), config.rules.watch_every);
         let is_wanted = config.rules.watch;
@@ -215,15 +227,15 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let reconcile = tokio::spawn({
         let (shared, stopping) = (Arc::clone(&shared), stopping.clone());
         async move {
-            reconciler
-                .watch(
-                    &shared.pipeline,
-                    shared.clock.as_ref(),
-                    &shared.missing,
-                    &shared.work,
-                    stopping,
-                )
-                .await;
+            super::reconcile::watch(
+                &reconciler,
+                &shared.pipeline,
+                shared.clock.as_ref(),
+                &shared.missing,
+                &shared.work,
+                stopping,
+            )
+            .await;
         }
     });
     if check_at_start(&store, config.reconcile.after, clock.now()).await? {
@@ -566,22 +578,6 @@ async fn forget_notices(shared: &Shared) -> Result<(), LedgerError> {
         .await
 }
 
-/// Reads the rules again on SIGHUP.
-async fn reload_loop(mut hangup: Signal, reloader: Arc<Reloader>, store: Handle, mut stopping: watch::Receiver<bool>) {
-    loop {
-        tokio::select! {
-            _ = stopping.wait_for(|stop| *stop) => return,
-            _ = hangup.recv() => {}
-        }
-        let this = Arc::clone(&reloader);
-        match tokio::task::spawn_blocking(move || this.reload(Trigger::Signal)).await {
-            Ok(ReloadOutcome::Refused(_)) => {}
-            Ok(ReloadOutcome::Applied { .. } | ReloadOutcome::Unchanged { .. }) => forget_answers(&store).await,
-            Err(error) => tracing::error!(%error, "the rules could not be read again"),
-        }
-    }
-}
-
 /// Forgets runs that are too old to keep.
 async fn prune_loop(shared: Arc<Shared>, keep: Duration, mut stopping: watch::Receiver<bool>) {
     loop {
@@ -603,14 +599,6 @@ async fn prune_loop(shared: Arc<Shared>, keep: Duration, mut stopping: watch::Re
             _ = stopping.wait_for(|stop| *stop) => return,
             () = tokio::time::sleep(rest) => {}
         }
-    }
-}
-
-/// Whoever starts or reloads the daemon may have mended what the CI refused: it is tried at once.
-async fn forget_answers(store: &Handle) {
-    let forgotten = store.with(|store| store.transact(|books| books.forget_answers())).await;
-    if let Err(error) = forgotten {
-        tracing::warn!(%error, "the CI's last answers are not forgotten: a pause because of them goes on");
     }
 }
 

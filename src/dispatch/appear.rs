@@ -34,7 +34,7 @@ impl Dispatcher {
             .await?;
         for missing in missing {
             let progress = match &missing.receipt {
-                Some(task) => self.backend.progress(task).await,
+                Some(task) => self.backend.get().progress(task).await,
                 None => Ok(Progress::CannotTell(
                     "the CI did not name the task that makes them".into(),
                 )),

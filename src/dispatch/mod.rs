@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use crate::backends::{Apart, Backend, Found, Receipt, RequestError};
 use crate::clock::Clock;
+use crate::current::Current;
 use crate::engine::ledger::LedgerError;
 use crate::event::{ActionKey, Duration, JobRequest, Reason, TaskId, Timestamp};
 use crate::store::Handle;
@@ -121,7 +122,7 @@ pub struct Round {
 /// Sends what is in the outbox.
 pub struct Dispatcher {
     store: Handle,
-    backend: Arc<dyn Backend>,
+    backend: Current<dyn Backend>,
     clock: Arc<dyn Clock>,
     settings: DispatchSettings,
 }
@@ -136,10 +137,15 @@ impl Dispatcher {
     ) -> Dispatcher {
         Dispatcher {
             store,
-            backend,
+            backend: Current::new(backend),
             clock,
             settings,
         }
+    }
+
+    /// Asks another backend of the same name from now on: one with other credentials.
+    pub fn set_backend(&self, backend: Arc<dyn Backend>) {
+        self.backend.put(backend);
     }
 
     /// Sends what may be sent now, and looks for what is in doubt.
@@ -151,7 +157,7 @@ impl Dispatcher {
         self.send_queued(brakes, &mut round).await?;
         self.look_for_doubtful(&mut round).await?;
         self.look_for_missing(&mut round).await?;
-        round.cancelled = cancel::round(&self.store, self.backend.as_ref(), self.clock.now()).await?;
+        round.cancelled = cancel::round(&self.store, self.backend.get().as_ref(), self.clock.now()).await?;
         Ok(round)
     }
 
@@ -159,8 +165,8 @@ impl Dispatcher {
         let now = self.clock.now();
         let Claimed { sent, held } = {
             let brakes = brakes.clone();
-            let backend = self.backend.name().clone();
-            let most = self.backend.most_together();
+            let backend = self.backend.get();
+            let (backend, most) = (backend.name().clone(), backend.most_together());
             let lease = now.plus(self.settings.lease);
             self.store
                 .with(move |store| {
@@ -171,7 +177,7 @@ impl Dispatcher {
         round.held.extend(held);
         let mut under_way = tokio::task::JoinSet::new();
         for call in sent.into_calls() {
-            let backend = Arc::clone(&self.backend);
+            let backend = self.backend.get();
             let started = std::time::Instant::now();
             under_way.spawn(async move {
                 let answers = ask(backend.as_ref(), &call).await;
@@ -226,16 +232,17 @@ impl Dispatcher {
             .store
             .with(move |store| store.transact(|books| books.take_doubtful(now, lease, ROUND)))
             .await?;
-        for group in together::sent_together(doubtful, self.backend.most_together()) {
+        let backend = self.backend.get();
+        for group in together::sent_together(doubtful, backend.most_together()) {
             let started = std::time::Instant::now();
             let Some(sent_at) = group.first().map(|due| due.sent_at.unwrap_or(due.created_at)) else {
                 continue;
             };
             let found = match group.as_slice() {
-                [due] => vec![self.backend.find(&due.request, sent_at).await],
+                [due] => vec![backend.find(&due.request, sent_at).await],
                 several => {
                     let requests: Vec<JobRequest> = several.iter().map(|due| due.request.clone()).collect();
-                    self.backend.find_together(&requests, sent_at).await
+                    backend.find_together(&requests, sent_at).await
                 }
             };
             let took = started.elapsed();
@@ -296,7 +303,7 @@ impl Dispatcher {
             .zip(outcomes)
             .map(|(due, outcome)| (due.request.key, due.attempts, outcome.clone()))
             .collect();
-        let backend = self.backend.name().clone();
+        let backend = self.backend.get().name().clone();
         self.store
             .with(move |store| {
                 store.transact(|books| {
@@ -331,7 +338,9 @@ fn write(
             books.wake_case(key, now)
         }
         Outcome::Later(reason, detail, wait) => {
-            let pause = rest(settings.retry_after, attempts)
+            // What was looked for has rested meanwhile: its looks are no tries that failed.
+            let tries = if *reason == Reason::InDoubt { 0 } else { attempts };
+            let pause = rest(settings.retry_after, tries)
                 .max(wait.unwrap_or_default())
                 .min(LONGEST_REST);
             books.requeue(key, attempts, *reason, detail, now.plus(pause))

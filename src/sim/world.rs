@@ -19,6 +19,8 @@ const ACTION_TAKES: Duration = Duration::from_secs(4 * 60);
 const WAITS: Duration = Duration::from_secs(2 * 60);
 /// Mean time that a job runs.
 const RUNS: Duration = Duration::from_secs(15 * 60);
+/// The shortest time that a job takes.
+pub const SHORTEST_RUN: Duration = Duration::from_secs(15 * 30);
 
 /// What is wrong in the tree from some push on.
 #[derive(Debug, Clone, PartialEq)]

@@ -24,6 +24,8 @@ pub enum Fate {
     Refused,
     /// The process dies before the commit: nothing is there, and nobody hears anything.
     Lost,
+    /// The process is dead already: the work is not even begun.
+    Gone,
     /// The process dies after the commit: everything is there, and nobody hears anything.
     Unheard,
 }
@@ -135,7 +137,11 @@ fn work_at_once<R>(
             store.refuse_next_commit();
             Answer::Here(work(&mut store))
         }
-        Fate::Lost => Answer::Never,
+        Fate::Lost => {
+            store.die_in(work);
+            Answer::Never
+        }
+        Fate::Gone => Answer::Never,
         Fate::Unheard => {
             drop(work(&mut store));
             Answer::Never

@@ -85,6 +85,15 @@ impl<'a> Tree<'a> {
         let graph: BTreeMap<&str, Value> = labels.iter().map(|label| (*label, json!({"task": {}}))).collect();
         self.fake
             .change(|world| world.add_artifact(&group, "public/full-task-graph.json", &json!(graph).to_string()));
+        let listed = json!({
+            "date": self.time_of(push).as_second(), "user": "lander@example.org",
+            "changesets": [{"author": "A lander <lander@example.org>", "branch": "default", "desc": "A change",
+                "files": [], "node": revision, "parents": [], "tags": []}],
+        });
+        self.fake.change(|world| {
+            let pushlog = world.pushlogs.entry(self.project.to_owned()).or_default();
+            pushlog.insert(push, listed);
+        });
         self.pushes.borrow_mut().insert(group, push);
         let url = format!("https://hg.example.org/{}", self.project);
         let landed = json!({
@@ -106,6 +115,18 @@ impl<'a> Tree<'a> {
     /// A job that the push itself brought.
     pub fn job(&self, push: u64, label: &str) -> Job {
         self.add_job(push, label, &self.group(push), self.time_of(push))
+    }
+
+    /// The CI's queue knows of a job what this message tells, whether or not anybody gets the message.
+    pub fn lists(&self, job: &Job, told: &Message) {
+        let Body::Json(body) = &told.body else {
+            panic!("a message of a job is JSON")
+        };
+        let group = self.group(job.push);
+        self.fake.change(|world| {
+            let listed = json!({ "status": body["status"], "task": world.tasks[&job.task] });
+            world.groups.entry(group).or_default().push(listed);
+        });
     }
 
     /// The jobs that action tasks make which have not made any yet.

@@ -101,6 +101,8 @@ pub struct World {
     pub tasks: BTreeMap<String, Value>,
     /// The tasks of groups, each with its status and its definition; given out two a page.
     pub groups: BTreeMap<String, Vec<Value>>,
+    /// Pushlogs by repository, each by the number of the push.
+    pub pushlogs: BTreeMap<String, BTreeMap<u64, Value>>,
     /// Task ids by index path.
     pub index: BTreeMap<String, String>,
     /// Artifacts by task id and name.
@@ -111,6 +113,8 @@ pub struct World {
     pub more_fires: bool,
     /// What `auth.currentScopes` says.
     pub scopes: Vec<String>,
+    /// The client id and access token that every request to the API has to be signed with; `None`: whoever asks is served.
+    pub credentials: Option<(String, String)>,
     /// What `hooks.triggerHook` answers, instead of an answer of its own.
     pub hook_answer: Option<Value>,
     /// When action tasks are created, in milliseconds since 1970; the system's time otherwise.
@@ -355,6 +359,9 @@ fn conduct(state: &Mutex<State>, request: Recorded, address: SocketAddr) -> Cond
         return Conduct::Reply(control(&mut state, &request));
     }
     state.requests.push(request.clone());
+    if let Some(reply) = unauthorised(&state.world, &request, address) {
+        return Conduct::Reply(reply);
+    }
     let planned = state.world.faults.iter_mut().find(|planned| {
         planned.times > 0 && request.method == planned.method && request.path.starts_with(&planned.path)
     });
@@ -467,6 +474,10 @@ fn answer(state: &mut State, request: &Recorded, address: SocketAddr) -> Reply {
         | ("GET", ["api", "queue", "v1", "task", task, "artifacts", name @ ..]) => {
             give(state, task, &name.join("/"), address)
         }
+        ("GET", [repository, "json-pushes"]) => match state.world.pushlogs.get(*repository) {
+            Some(pushes) => list_pushes(pushes, &request.target),
+            None => Reply::not_found(repository),
+        },
         ("GET", ["__store", task, name @ ..]) => {
             let artifact = state
                 .world
@@ -493,6 +504,27 @@ fn answer(state: &mut State, request: &Recorded, address: SocketAddr) -> Reply {
         }
         _ => Reply::not_found(&request.path),
     }
+}
+
+/// A pushlog from after one push to another, as hg.mozilla.org answers; this fake is its server too.
+fn list_pushes(pushes: &BTreeMap<u64, Value>, target: &str) -> Reply {
+    let bound = |name: &str| -> Option<u64> {
+        let (_, value) = target.split_once(name)?;
+        value.split('&').next()?.parse().ok()
+    };
+    let (after, to) = (bound("startID=").unwrap_or(0), bound("endID=").unwrap_or(u64::MAX));
+    let listed = pushes.iter().filter(|(number, _)| **number > after && **number <= to);
+    let listed: BTreeMap<String, &Value> = listed.map(|(number, push)| (number.to_string(), push)).collect();
+    Reply::json(200, &json!({"lastpushid": pushes.keys().last(), "pushes": listed}))
+}
+
+/// What Taskcluster's services say to a request of a client that they do not know, or know no longer.
+fn unauthorised(world: &World, request: &Recorded, address: SocketAddr) -> Option<Reply> {
+    let (client, token) = world.credentials.as_ref()?;
+    let is_signed = !request.path.starts_with("/api/")
+        || request.headers.contains_key("authorization") && is_signed_by(request, address, client, token);
+    let message = "Bad mac\n\n---\n\n* method:     task\n* errorCode:  AuthenticationFailed\n* statusCode: 401";
+    (!is_signed).then(|| Reply::json(401, &json!({"code": "AuthenticationFailed", "message": message})))
 }
 
 /// A page of a task group; the token of a page is the number of its first task.
@@ -607,21 +639,16 @@ fn trigger(state: &mut State, hook: &str, payload: &Value) -> Reply {
     }
 }
 
-/// Checks a request's Hawk signature, and that of its body; returns the decoded `ext`.
-pub fn check_signature(request: &Recorded, root_url: &str, client: &str, token: &str) -> Value {
-    use base64::Engine as _;
+/// The Hawk header of a signed request.
+fn signature(request: &Recorded) -> hawk::Header {
     let header = request.headers.get("authorization").expect("the request is signed");
-    let header: hawk::Header = header
-        .strip_prefix("Hawk ")
-        .expect("by Hawk")
-        .parse()
-        .expect("in its form");
-    assert_eq!(header.id.as_deref(), Some(client));
-    let address: SocketAddr = root_url
-        .strip_prefix("http://")
-        .expect("http")
-        .parse()
-        .expect("an address");
+    let header = header.strip_prefix("Hawk ").expect("by Hawk");
+    header.parse().expect("in its form")
+}
+
+/// Whether a request, and its body, are signed by a client with this token.
+fn is_signed_by(request: &Recorded, address: SocketAddr, client: &str, token: &str) -> bool {
+    let header = signature(request);
     let host = address.ip().to_string();
     let hash = (!request.body.is_null()).then(|| {
         let body = request.body.to_string();
@@ -631,10 +658,21 @@ pub fn check_signature(request: &Recorded, root_url: &str, client: &str, token: 
         .hash(hash.as_deref())
         .request();
     let key = hawk::Key::new(token, hawk::SHA256).expect("a key");
-    assert!(
-        signed.validate_header(&header, &key, std::time::Duration::from_secs(300)),
-        "the signature is wrong"
-    );
+    let is_fresh = std::time::Duration::from_secs(300);
+    header.id.as_deref() == Some(client) && signed.validate_header(&header, &key, is_fresh)
+}
+
+/// Checks a request's Hawk signature, and that of its body; returns the decoded `ext`.
+pub fn check_signature(request: &Recorded, root_url: &str, client: &str, token: &str) -> Value {
+    use base64::Engine as _;
+    let address: SocketAddr = root_url
+        .strip_prefix("http://")
+        .expect("http")
+        .parse()
+        .expect("an address");
+    let header = signature(request);
+    assert_eq!(header.id.as_deref(), Some(client));
+    assert!(is_signed_by(request, address, client, token), "the signature is wrong");
     let ext = header
         .ext
         .map(|ext| base64::engine::general_purpose::STANDARD.decode(ext).expect("base64"));

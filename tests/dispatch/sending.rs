@@ -140,6 +140,25 @@ async fn a_lost_answer_to_a_request_that_never_arrived_is_asked_again() {
 }
 
 #[tokio::test]
+async fn a_request_that_was_looked_for_in_vain_for_long_is_sent_again_without_a_further_rest() {
+    let desk = Desk::new().await;
+    desk.asks("r", "linux", &[1], 1).await;
+    desk.ci.will_answer(Err(RequestError::InDoubt("no answer".into())));
+    desk.round().await;
+    for _ in 0..4 {
+        desk.wait(2 * MINUTE);
+        desk.ci.will_find(Found::CannotTell("too early to say".into()));
+        desk.round().await;
+    }
+    desk.wait(2 * MINUTE);
+    desk.ci.will_find(Found::NotDone);
+    desk.round().await;
+    desk.wait(MINUTE);
+    desk.round().await;
+    assert_eq!(desk.ci.reached().len(), 2);
+}
+
+#[tokio::test]
 async fn what_the_ci_cannot_tell_of_is_never_asked_again_unless_that_is_configured() {
     for (ask_again, reached) in [(false, 1), (true, 2)] {
         let desk = Desk::with(DispatchSettings {

@@ -9,6 +9,7 @@ mod bulk;
 mod ci_tree;
 mod configuration;
 mod crash;
+mod credentials;
 #[path = "../common/eventually.rs"]
 mod eventually;
 #[path = "../common/fake_taskcluster.rs"]
@@ -19,11 +20,13 @@ mod hostile;
 mod installation;
 mod kills;
 mod network;
+mod nonsense;
 mod orange;
 #[path = "../common/publisher.rs"]
 mod publisher;
 #[path = "../common/rabbitmq.rs"]
 mod rabbitmq;
+mod reconcile;
 mod setting;
 mod store;
 mod story;

@@ -158,8 +158,11 @@ fn made_up(random: &mut Random, donor: Value) -> Value {
         7 => Value::Object(Map::new()),
         8 => json!(*pick(random, &PIECES)),
         9 => json!("x".repeat(random.below(LONG))),
-        10 => (0..random.below(DEEP)).fold(Value::Null, |inner, _| json!([inner])),
-        11 => (0..random.below(DEEP)).fold(Value::Null, |inner, _| json!({ "a": inner })),
+        // Not by `json!`, which would copy everything inside once more for each level.
+        10 => (0..random.below(DEEP)).fold(Value::Null, |inner, _| Value::Array(vec![inner])),
+        11 => (0..random.below(DEEP)).fold(Value::Null, |inner, _| {
+            Value::Object(Map::from_iter([("a".to_owned(), inner)]))
+        }),
         12 => json!((0..random.below(3_000)).collect::<Vec<_>>()),
         _ => donor,
     }

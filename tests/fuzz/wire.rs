@@ -84,6 +84,10 @@ fn messages_on_the_bus() {
 #[test]
 fn routing_keys_and_routes() {
     let all = messages();
+    // A key is read as its exchange says: one message of each.
+    let mut each: Vec<&Delivery> = all.iter().collect();
+    each.sort_by_key(|delivery| &delivery.exchange);
+    each.dedup_by_key(|delivery| &delivery.exchange);
     let settings = settings();
     cases(
         "routes",
@@ -99,11 +103,11 @@ fn routing_keys_and_routes() {
         },
         |key| {
             let key = String::from_utf8_lossy(key);
-            for sound in all.iter().take(60) {
+            for sound in &each {
                 let delivery = Delivery {
                     routing_key: key.as_ref().into(),
                     cc: vec![key.as_ref().into(), format!("route.{key}").into()],
-                    ..sound.clone()
+                    ..(*sound).clone()
                 };
                 if let Err(error) = decode(&delivery, &settings) {
                     is_presentable(&error.to_string());

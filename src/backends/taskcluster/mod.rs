@@ -446,7 +446,8 @@ impl Backend for TaskclusterBackend {
     async fn progress(&self, task: &TaskId) -> Result<Progress, RequestError> {
         match self.services.status(task.as_str()).await {
             Ok(bytes) => Ok(progress(&bytes)),
-            Err(error @ AskError::Later { .. }) => Err(busy(error)),
+            // Refused credentials say nothing about the task: it is looked for again when they are mended.
+            Err(error @ (AskError::Later { .. } | AskError::Refused { .. })) => Err(busy(error)),
             Err(AskError::Absent { .. }) => Ok(Progress::Failed("there is no such task".to_owned())),
             Err(error) => Ok(Progress::CannotTell(error.to_string())),
         }

@@ -1,6 +1,6 @@
 //! What has to hold, whatever goes wrong. Each check says in words what is broken.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use serde_json::Value;
@@ -8,10 +8,10 @@ use serde_json::Value;
 use super::chance::lock;
 use super::ci::{Ci, Deed, NAME, Runs};
 use super::plan::{Fault, Scenario};
-use crate::dispatch::limits::Limits;
 use crate::engine::ledger::{ActionState, Actions as _, CaseRow, LedgerError, Pushes as _, Runs as _};
-use crate::event::{BackendName, CausedBy, Duration, Event, JobEvent, RunKey, TaskId};
-use crate::store::sqlite::{Books, CaseFilter, SqliteStore};
+use crate::event::{BackendName, CaseId, CausedBy, Duration, Event, JobEvent, RunKey, TaskId, Timestamp};
+use crate::sim::world::SHORTEST_RUN;
+use crate::store::sqlite::{Account, Books, CaseFilter, Measure, SqliteStore};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -62,55 +62,94 @@ fn is_kept(books: &mut Books<'_>, job: &JobEvent) -> Result<bool, LedgerError> {
 }
 
 /// Nothing that was sent exceeds a limit. Windows are those of the true time: where the wall clock jumps, a daemon that
-/// starts anew cannot know of it, and only limits without a window are looked at.
-pub(super) fn limits_hold(scenario: &Scenario, ci: &Ci, from: usize) -> Vec<String> {
-    let Limits {
-        jobs_per_hour,
-        jobs_per_day,
-        jobs_per_label_per_day,
-        jobs_per_project_per_day,
-        jobs_per_push,
-        ..
-    } = scenario.limits;
+/// starts anew cannot know of it, and only limits without a window are looked at. `rules` are those of cases.
+pub(super) fn limits_hold(scenario: &Scenario, ci: &Ci, rules: &BTreeMap<CaseId, String>, from: usize) -> Vec<String> {
+    let limits = &scenario.limits;
     let is_timed = scenario.chance(Fault::ClockJump) == 0.0;
     let mut breaches = Vec::new();
     // What never runs is not charged once it is given up, and what runs after that nobody could expect.
     let comes = |deed: &&Deed| deed.runs == Runs::Soon;
+    let platform = |deed: &Deed| platform_of(deed.request.label.as_str()).to_owned();
+    let rule = |deed: &Deed| rules.get(&deed.request.key.case);
     for deed in ci.deeds.iter().skip(from).filter(comes) {
-        let mut over = |what: &str, limit: Option<u64>, window: Option<Duration>, same: &dyn Fn(&Deed) -> bool| {
-            let Some(limit) = limit.filter(|_| is_timed || window.is_none()) else {
-                return;
-            };
+        let jobs_in = |window: Option<Duration>, same: &dyn Fn(&Deed) -> bool| -> u64 {
             let since = window.map(|window| deed.sent_at.minus(window));
-            let jobs: u64 = ci
-                .deeds
+            ci.deeds
                 .iter()
                 .filter(comes)
                 .filter(|other| same(other) && other.sent_at <= deed.sent_at)
                 .filter(|other| since.is_none_or(|since| other.sent_at > since))
                 .map(|other| u64::from(other.request.times))
-                .sum();
+                .sum()
+        };
+        let of_all = |_: &Deed| true;
+        let of_platform = |other: &Deed| platform(other) == platform(deed);
+        let of_rule = |other: &Deed| rule(other) == rule(deed);
+        let of_label = |other: &Deed| other.request.label == deed.request.label;
+        let of_push = |other: &Deed| other.request.push == deed.request.push;
+        let budget = Some(u64::from(scenario.budget));
+        type Same<'a> = &'a dyn Fn(&Deed) -> bool;
+        let counted: [(&str, Option<u64>, Option<Duration>, Same<'_>); 8] = [
+            ("in an hour", limits.jobs_per_hour, Some(HOUR), &of_all),
+            ("in a day", limits.jobs_per_day, Some(DAY), &of_all),
+            (
+                "in a day in the project",
+                limits.jobs_per_project_per_day,
+                Some(DAY),
+                &of_all,
+            ),
+            (
+                "in a day of the rule",
+                limits.jobs_per_rule_per_day,
+                Some(DAY),
+                &of_rule,
+            ),
+            (
+                "in a day on the platform",
+                limits.jobs_per_platform_per_day,
+                Some(DAY),
+                &of_platform,
+            ),
+            (
+                "in a day of the label",
+                limits.jobs_per_label_per_day,
+                Some(DAY),
+                &of_label,
+            ),
+            ("in a day of the platform's budget", budget, Some(DAY), &of_platform),
+            ("on the push", limits.jobs_per_push, None, &of_push),
+        ];
+        for (what, limit, window, same) in counted {
+            let Some(limit) = limit.filter(|_| is_timed || window.is_none()) else {
+                continue;
+            };
+            let jobs = jobs_in(window, same);
             if jobs > limit {
                 breaches.push(format!("{}: {jobs} jobs {what}, {limit} are allowed", deed.request.key));
             }
-        };
-        let platform = |deed: &Deed| platform_of(deed.request.label.as_str()).to_owned();
-        let of_platform = platform(deed);
-        over("in an hour", jobs_per_hour, Some(HOUR), &|_| true);
-        over("in a day", jobs_per_day, Some(DAY), &|_| true);
-        over("in a day in the project", jobs_per_project_per_day, Some(DAY), &|_| {
-            true
-        });
-        over("in a day of the label", jobs_per_label_per_day, Some(DAY), &|other| {
-            other.request.label == deed.request.label
-        });
-        let budget = u64::from(scenario.budget);
-        over("in a day of the platform's budget", Some(budget), Some(DAY), &|other| {
-            platform(other) == of_platform
-        });
-        over("on the push", jobs_per_push, None, &|other| {
-            other.request.push == deed.request.push
-        });
+        }
+        // However long a job is thought to take, or has taken: it is no less than the shortest run.
+        let timed: [(&str, Option<u64>, Same<'_>); 3] = [
+            ("in a day", limits.machine_hours_per_day, &of_all),
+            ("in a day of the rule", limits.machine_hours_per_rule_per_day, &of_rule),
+            (
+                "in a day on the platform",
+                limits.machine_hours_per_platform_per_day,
+                &of_platform,
+            ),
+        ];
+        for (what, hours, same) in timed {
+            let Some(hours) = hours.filter(|_| is_timed) else {
+                continue;
+            };
+            let jobs = jobs_in(Some(DAY), same);
+            if SHORTEST_RUN.as_secs() * jobs > hours * HOUR.as_secs() {
+                let key = deed.request.key;
+                breaches.push(format!(
+                    "{key}: {jobs} jobs {what} take more than the {hours} hours that are allowed"
+                ));
+            }
+        }
     }
     breaches
 }
@@ -223,6 +262,19 @@ pub(super) fn at_rest(books: &mut Books<'_>, scenario: &Scenario, ci: &Ci) -> Re
             ));
         }
     }
+    // Nothing is charged for ghosts, and no job of ours is free. Of a CI that names no tasks nobody knows whose they are.
+    if scenario.can_tell && scenario.names_tasks {
+        let charged = books.spent(&Account::All, Measure::Jobs, Timestamp(i64::MIN))?;
+        let came = ci
+            .world
+            .jobs()
+            .iter()
+            .filter(|job| ci.ours.contains_key(&job.parent))
+            .count() as u64;
+        if charged != came {
+            breaches.push(format!("{charged} jobs are charged in the end, and {came} came"));
+        }
+    }
     let known = books.summary()?.runs;
     let jobs = ci.world.job_count() as u64;
     if known > jobs {
@@ -247,6 +299,6 @@ fn settled(action: &Value, scenario: &Scenario, ci: &Ci) -> Option<String> {
 }
 
 /// The cases among these that are not in `known` yet.
-pub(super) fn unknown<'a>(all: &'a [CaseRow], known: &BTreeSet<u64>) -> Vec<&'a CaseRow> {
-    all.iter().filter(|case| !known.contains(&case.id.0)).collect()
+pub(super) fn unknown<'a>(all: &'a [CaseRow], known: &BTreeMap<CaseId, String>) -> Vec<&'a CaseRow> {
+    all.iter().filter(|case| !known.contains_key(&case.id)).collect()
 }

@@ -13,11 +13,12 @@ mod broker;
 mod chance;
 mod check;
 mod ci;
+mod disk;
 mod many;
 mod plan;
 mod process;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use serde::Serialize;
@@ -27,12 +28,12 @@ pub use plan::{Fault, Scenario};
 
 use crate::engine::Note;
 use crate::engine::ledger::{CaseRow, LedgerError};
-use crate::event::{Delivery, Duration, Timestamp, VerdictKind};
+use crate::event::{CaseId, Delivery, Duration, Timestamp, VerdictKind};
 use crate::rules::RuleSet;
 use crate::sim::world::World;
-use crate::store::sqlite::SqliteStore;
 use chance::{Chances, lock};
 use ci::Ci;
+use disk::Disk;
 use process::{Daemon, Surroundings, Turn, Wall};
 
 /// How long a process takes to come back: longer than a CI acts late, shorter than a lease.
@@ -161,7 +162,9 @@ struct Stage {
     around: Surroundings,
     daemons: Vec<Option<Daemon>>,
     restarts: Vec<Timestamp>,
-    known_cases: BTreeSet<u64>,
+    disk: Disk,
+    /// The rule of each case.
+    known_cases: BTreeMap<CaseId, String>,
     checked: (usize, usize),
     outcome: Outcome,
 }
@@ -169,10 +172,15 @@ struct Stage {
 impl Stage {
     fn set(scenario: &Scenario) -> Result<Stage, LedgerError> {
         let start = scenario.world.start;
+        let (disk, store) = if scenario.on_disk {
+            Disk::file()?
+        } else {
+            Disk::memory()?
+        };
         let around = Surroundings {
             scenario: scenario.clone(),
             rules: Arc::new(rules(scenario)?),
-            store: Arc::new(Mutex::new(SqliteStore::in_memory()?)),
+            store: Arc::new(Mutex::new(store)),
             broker: Arc::default(),
             ci: Arc::new(Mutex::new(Ci::new(World::new(scenario.world.clone()), start))),
             wall: Arc::new(Mutex::new(Wall { now: start, offset: 0 })),
@@ -185,7 +193,8 @@ impl Stage {
             around,
             daemons,
             restarts: vec![start; scenario.daemons],
-            known_cases: BTreeSet::new(),
+            disk,
+            known_cases: BTreeMap::new(),
             checked: (0, 0),
             outcome: Outcome {
                 seed: scenario.seed,
@@ -304,7 +313,12 @@ impl Stage {
             if let Some(restart) = self.restarts.get_mut(number) {
                 *restart = now.plus(RESTART);
             }
-            lock(&self.around.store).forget_names();
+            // With another process at it the file stays open; what the dead one did not commit is rolled back for both.
+            if self.around.scenario.daemons == 1 {
+                self.disk.survives(&self.around.store, &self.around.chances)?;
+            } else {
+                lock(&self.around.store).forget_names();
+            }
             let again = lock(&self.around.broker).disconnect(number);
             let text = format!("daemon {number} dies; {again} messages come again");
             self.outcome.story.push(line(&self.around, &text));
@@ -318,28 +332,25 @@ impl Stage {
         let mut breaches = std::mem::take(&mut ci.breaches);
         let scenario = &self.around.scenario;
         let is_news = self.checked != (ci.deeds.len(), ci.sent.len());
-        breaches.extend(check::limits_hold(scenario, &ci, self.checked.0));
+        if is_news || has_cases {
+            let known = &mut self.known_cases;
+            check::look(&self.around.store, |books| {
+                let all = check::cases(books)?;
+                for case in check::unknown(&all, known) {
+                    breaches.extend(check::opened_by_others(case, &ci));
+                }
+                known.extend(all.iter().map(|case| (case.id, case.cause.rule_name().to_owned())));
+                if is_news {
+                    for case in &all {
+                        breaches.extend(check::case_limit_holds(books, case, &ci)?);
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        breaches.extend(check::limits_hold(scenario, &ci, &self.known_cases, self.checked.0));
         breaches.extend(check::rate_holds(scenario, &ci, self.checked.1));
         self.checked = (ci.deeds.len(), ci.sent.len());
-        if !is_news && !has_cases {
-            drop(ci);
-            self.outcome.breaches.append(&mut breaches);
-            return Ok(());
-        }
-        let known = &mut self.known_cases;
-        check::look(&self.around.store, |books| {
-            let all = check::cases(books)?;
-            for case in check::unknown(&all, known) {
-                breaches.extend(check::opened_by_others(case, &ci));
-            }
-            known.extend(all.iter().map(|case| case.id.0));
-            if is_news {
-                for case in &all {
-                    breaches.extend(check::case_limit_holds(books, case, &ci)?);
-                }
-            }
-            Ok(())
-        })?;
         drop(ci);
         self.outcome.breaches.append(&mut breaches);
         Ok(())

@@ -16,6 +16,8 @@ const LABELS: [&str; 6] = [
     "test-android-em-14/opt-geckoview-junit",
     "test-linux2404-64/opt-web-platform-tests",
 ];
+/// What tells the later of two streams of one seed from the first.
+const LATER: u64 = 0x6c61_7465_7200_0001;
 /// How long after the last push things still go wrong.
 const TROUBLE_AFTER: Duration = Duration::from_secs(6 * 3600);
 
@@ -140,6 +142,8 @@ pub struct Scenario {
     pub world: Plan,
     /// Daemons on the one store and the one queue.
     pub daemons: usize,
+    /// Whether the store is a file: a process that dies alone leaves it as it is on the disk. Otherwise it is memory.
+    pub on_disk: bool,
     /// What they may ask for.
     pub limits: Limits,
     /// Jobs a day on each platform that the rules' budget allows.
@@ -207,7 +211,7 @@ impl Scenario {
             seed: random.bits(),
         };
         let is_tight = random.chance(0.5);
-        let limits = Limits {
+        let mut limits = Limits {
             jobs_per_hour: Some(if is_tight { 2 + random.below(8) as u64 } else { 200 }),
             jobs_per_day: Some(if is_tight { 5 + random.below(40) as u64 } else { 1_000 }),
             jobs_per_label_per_day: Some(if is_tight { 3 + random.below(20) as u64 } else { 100 }),
@@ -231,10 +235,19 @@ impl Scenario {
             let chance = fault.most() * random.uniform();
             if strikes { chance } else { 0.0 }
         });
+        // From a stream of its own: it was drawn later than all else, and older seeds go on telling their stories.
+        let mut random = Random::new(seed ^ LATER);
+        let on_disk = random.chance(0.2);
+        if is_tight && random.chance(0.5) {
+            limits.machine_hours_per_day = Some(1 + random.below(6) as u64);
+            limits.machine_hours_per_platform_per_day = Some(1 + random.below(4) as u64);
+            limits.machine_hours_per_rule_per_day = Some(1 + random.below(4) as u64);
+        }
         Scenario {
             seed,
             world,
             daemons,
+            on_disk,
             limits,
             budget,
             can_tell,
@@ -284,6 +297,9 @@ impl Scenario {
         if self.daemons > 1 {
             push(&|scenario| scenario.daemons = 1);
         }
+        if self.on_disk {
+            push(&|scenario| scenario.on_disk = false);
+        }
         for index in 0..self.world.labels.len() {
             if self.world.labels.len() > 1 {
                 push(&move |scenario| drop(scenario.world.labels.remove(index)));
@@ -321,5 +337,8 @@ mod tests {
         }
         assert!(stories.iter().any(|story| story.faults().is_empty()));
         assert!(stories.iter().any(|story| story.daemons == 2));
+        let on_disk = stories.iter().filter(|story| story.on_disk).count();
+        assert!((50..200).contains(&on_disk), "{on_disk}");
+        assert!(stories.iter().any(|story| story.limits.machine_hours_per_day.is_some()));
     }
 }

@@ -223,7 +223,7 @@ fn gate(process: &Arc<Process>, chances: &Arc<Chances>) -> crate::store::Gate {
     let (process, chances) = (Arc::clone(process), Arc::clone(chances));
     Box::new(move || {
         if process.is_dead() {
-            Fate::Lost
+            Fate::Gone
         } else if chances.strikes(Fault::CrashAtStore) {
             process.mark_dead();
             match chances.below(Fault::CrashAtStore, 2) {

@@ -1,10 +1,10 @@
 //! The accounts that limits are read from: what was asked for, what it cost, how the CI and its platforms are doing.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, ToSql, params};
 
 use super::{Books, sql};
 use crate::engine::ledger::LedgerError;
-use crate::event::{CaseId, Label, Project, Timestamp};
+use crate::event::{CaseId, Label, Project, Reason, Timestamp};
 
 /// Answers of a backend that are kept: more than anything looks at.
 const ANSWERS_KEPT: i64 = 500;
@@ -291,12 +291,20 @@ impl Books<'_> {
             .map_err(sql)
     }
 
-    /// Forgets how backends answered: the configuration or the credentials may be others now.
+    /// Forgets how backends answered, and lets go at once of what waits because one refused our credentials, and of what
+    /// waits for facts: the configuration or the credentials may be others now.
     ///
     /// # Errors
     /// The store is busy or damaged.
-    pub fn forget_answers(&mut self) -> Result<(), LedgerError> {
-        self.tx.execute("DELETE FROM answers", []).map(drop).map_err(sql)
+    pub fn try_again(&mut self, now: Timestamp) -> Result<(), LedgerError> {
+        let refused = Reason::BackendRefused.as_str();
+        let execute = |text: &str, values: &[&dyn ToSql]| self.tx.execute(text, values).map(drop).map_err(sql);
+        execute("DELETE FROM answers", &[])?;
+        execute(
+            "UPDATE actions SET not_before = ?1 WHERE state = 'queued' AND reason = ?2 AND not_before > ?1",
+            &[&now.0, &refused],
+        )?;
+        execute("UPDATE inbox SET next_try = ?1 WHERE next_try > ?1", &[&now.0])
     }
 
     /// A backend's token bucket: tokens, and when there were so many.

@@ -10,6 +10,7 @@ mod books;
 mod cancel;
 mod cases;
 mod codec;
+mod death;
 mod facts;
 mod inbox;
 mod labels;
@@ -27,17 +28,21 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 pub use accounts::{Account, Attention, Dimension, Measure};
 pub use admin::{CaseFilter, DeadLetter, Pause, PauseEffect, PauseScope, StoreSummary};
 pub use books::Books;
 pub use cancel::{CancelState, Cancellation};
+pub use death::log_of;
 pub use inbox::{Notice, Waiting};
 pub use missed::KnownPush;
 pub use outbox::{Due, Missing};
 pub use spending::{CasesOfRule, Spending};
 pub use traces::Retention;
+
+use death::Ending;
 
 use crate::engine::ledger::LedgerError;
 use crate::event::Label;
@@ -66,6 +71,9 @@ const CHECKPOINT_PAGES: u32 = 16_000;
 /// How long a statement waits for another process's write before it says that the store is busy.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Compiled statements kept: more than there are in this folder.
+const STATEMENTS_KEPT: usize = 256;
+
 /// Interned names kept in memory; past this they are forgotten and looked up again.
 const NAMES_KEPT: usize = 200_000;
 
@@ -73,7 +81,7 @@ const NAMES_KEPT: usize = 200_000;
 pub struct SqliteStore {
     connection: Connection,
     names: Names,
-    refuses_next_commit: bool,
+    ending: Ending,
 }
 
 /// Numbers of interned names. Nested, so that a look-up borrows the name it looks for.
@@ -200,7 +208,11 @@ impl SqliteStore {
 
     fn prepare(mut connection: Connection) -> Result<SqliteStore, LedgerError> {
         connection.busy_timeout(BUSY_TIMEOUT).map_err(sql)?;
-        connection.set_prepared_statement_cache_capacity(128);
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+        // Otherwise every statement that compares with a parameter is compiled again each time that it is given another one.
+        connection
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
+            .map_err(sql)?;
         // FULL: a commit is on the disk before the message is acknowledged. With a transaction a batch it costs little.
         connection
             .execute_batch(&format!(
@@ -229,13 +241,8 @@ impl SqliteStore {
         Ok(SqliteStore {
             connection,
             names: Names::default(),
-            refuses_next_commit: false,
+            ending: Ending::default(),
         })
-    }
-
-    /// Lets the next transaction do its work and then fail, as on a disk that is full: for simulations.
-    pub fn refuse_next_commit(&mut self) {
-        self.refuses_next_commit = true;
     }
 
     /// Forgets the names in memory: those that were interned in a transaction that did not commit do not exist.
@@ -252,7 +259,6 @@ impl SqliteStore {
         work: impl FnOnce(&mut Books<'_>) -> Result<R, LedgerError>,
     ) -> Result<R, LedgerError> {
         self.names.bound();
-        let is_refused = std::mem::take(&mut self.refuses_next_commit);
         let outcome = (|| {
             let transaction = self
                 .connection
@@ -260,12 +266,15 @@ impl SqliteStore {
                 .map_err(sql)?;
             let mut books = Books::new(&transaction, &mut self.names);
             let answer = work(&mut books)?;
-            if is_refused {
-                return Err(LedgerError::Busy("the simulated disk is full".into()));
+            match self.ending {
+                Ending::Commits => transaction.commit().map_err(sql).map(|()| answer),
+                Ending::DiskFull => Err(LedgerError::Busy("the simulated disk is full".into())),
+                Ending::Dies => Err(death::die(&transaction)?),
             }
-            transaction.commit().map_err(sql)?;
-            Ok(answer)
         })();
+        if matches!(self.ending, Ending::DiskFull) {
+            self.ending = Ending::Commits;
+        }
         if outcome.is_err() {
             self.forget_names();
         }
@@ -310,6 +319,18 @@ fn json(error: serde_json::Error) -> LedgerError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_statement_is_compiled_once_however_often_it_is_given_other_values() {
+        let store = SqliteStore::in_memory().unwrap();
+        let due = "SELECT COUNT(*) FROM actions WHERE state = 'queued' AND not_before <= ?1";
+        let mut statement = store.connection.prepare(due).unwrap();
+        for at in 0..10 {
+            let none: i64 = statement.query_row([at], |row| row.get(0)).unwrap();
+            assert_eq!(none, 0);
+        }
+        assert_eq!(statement.get_status(rusqlite::StatementStatus::RePrepare), 0);
+    }
 
     #[test]
     fn a_store_of_the_first_version_keeps_its_runs_and_takes_new_ones() {
