@@ -15,6 +15,7 @@
 //! - [`backends`]: CI systems that can be asked for jobs
 //! - [`web`]: pages, API, health, metrics endpoint
 //! - [`telemetry`]: metric names in one place, tracing
+//! - [`catalog`]: platforms × tests × builds, for tools that choose jobs
 //! - [`config`]: layered settings, checked at start
 //! - [`daemon`]: the composition root: wires the parts, starts and stops them
 //! - [`sim`]: a simulated CI, for demo, tests, benches
@@ -30,6 +31,7 @@
 pub mod backends;
 pub mod bus;
 pub mod cases;
+pub mod catalog;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -552,6 +552,7 @@ async fn sources_of_two_kinds_are_one() {
         tasks: tasks.clone(),
         pushes: pushes.clone(),
         bugs: Arc::new(RecordedSource::default()),
+        jobs: Arc::new(RecordedSource::default()),
     };
     sources.task(&tc(), &task(1)).await.unwrap();
     sources.failures(&run()).await.unwrap();

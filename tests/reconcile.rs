@@ -132,6 +132,7 @@ impl Site {
             tasks: Arc::new(QueueSource::new(backend.clone(), queue, system_clock()).unwrap()),
             pushes: Arc::new(Pushlog { last: 15 }),
             bugs: Arc::new(RecordedSource::default()),
+            jobs: Arc::new(RecordedSource::default()),
         };
         let pipeline = Pipeline::new(
             Engine::new(Arc::clone(&rules), EngineSettings::default()),

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use fake_taskcluster::{FakeTaskcluster, Fault};
 use recorded_push::{
-    FIRES, LABEL, TRIGGER, answers, backend, backend_with, recorded, request, settings, triggers, with_recorded_push,
+    FIRES, LABEL, TRIGGER, answers, backend, backend_with, chain_labels, recorded, request, settings, triggers,
+    with_recorded_push,
 };
 use serde_json::json;
 use sheriffd::backends::{ActionKey, Backend, Found, JobRequest, RequestError, TaskclusterBackend};
@@ -242,4 +243,92 @@ async fn a_search_that_cannot_be_made_now_says_nothing() {
         later(&fake, 600).find(&request(), SENT).await,
         Err(RequestError::Busy { .. })
     ));
+}
+
+// Several jobs with one call.
+
+/// A request for each of some labels of the recorded push, of one case.
+fn together(count: usize) -> Vec<JobRequest> {
+    let labels = chain_labels().into_iter().take(count);
+    (1..)
+        .zip(labels)
+        .map(|(slot, label)| JobRequest {
+            key: ActionKey { slot, ..request().key },
+            label: Label::from(label),
+            ..request()
+        })
+        .collect()
+}
+
+/// Sends them at the moment [`SENT`]; the fake loses the answer.
+async fn lose_answer_of_all(fake: &FakeTaskcluster, acts: bool, requests: &[JobRequest]) {
+    fake.change(|world| world.now = Some(SENT.0));
+    fake.fail("POST", TRIGGER, Fault::Close { acts });
+    let outcomes = later(fake, 0).request_together(requests).await.unwrap();
+    assert!(
+        outcomes
+            .iter()
+            .all(|outcome| matches!(outcome, Err(RequestError::InDoubt(_)))),
+        "{outcomes:?}"
+    );
+}
+
+#[tokio::test]
+async fn each_job_of_a_call_that_was_done_is_found_in_its_one_action_task() {
+    let fake = with_recorded_push().await;
+    let requests = together(4);
+    lose_answer_of_all(&fake, true, &requests).await;
+    let before = fake.requests().len();
+    let found = later(&fake, 1).find_together(&requests, SENT).await;
+    let tasks: Vec<_> = found
+        .into_iter()
+        .map(|found| match found {
+            Ok(Found::Done(receipt)) => receipt.action_task,
+            other => panic!("it was done: {other:?}"),
+        })
+        .collect();
+    assert_eq!(tasks.len(), 4);
+    assert!(tasks[0].is_some() && tasks.iter().all(|task| *task == tasks[0]));
+    let fires = |from: usize| {
+        fake.requests()[from..]
+            .iter()
+            .filter(|request| request.path == FIRES)
+            .count()
+    };
+    assert_eq!(fires(before), 1, "the hook's list is read once for all");
+    // A dispatcher that knows of one of them only finds it too.
+    assert!(matches!(
+        later(&fake, 1).find(&requests[2], SENT).await,
+        Ok(Found::Done(_))
+    ));
+    assert_eq!(triggers(&fake).len(), 1);
+}
+
+#[tokio::test]
+async fn a_call_that_was_not_done_was_done_for_none_of_its_jobs() {
+    let fake = with_recorded_push().await;
+    let requests = together(3);
+    lose_answer_of_all(&fake, false, &requests).await;
+    let too_early = later(&fake, 30).find_together(&requests, SENT).await;
+    assert!(
+        too_early
+            .iter()
+            .all(|found| matches!(found, Err(RequestError::Busy { .. })))
+    );
+    assert_eq!(
+        later(&fake, 150).find_together(&requests, SENT).await,
+        [Ok(Found::NotDone), Ok(Found::NotDone), Ok(Found::NotDone)]
+    );
+}
+
+#[tokio::test]
+async fn a_label_that_was_left_out_of_the_call_was_not_asked_for() {
+    let fake = with_recorded_push().await;
+    let requests = together(3);
+    lose_answer_of_all(&fake, true, &requests[..2]).await;
+    let found = later(&fake, 600).find_together(&requests, SENT).await;
+    assert!(
+        matches!(&found[..], [Ok(Found::Done(_)), Ok(Found::Done(_)), Ok(Found::NotDone)]),
+        "{found:?}"
+    );
 }

@@ -57,6 +57,11 @@ pub enum RequestError {
     InDoubt(String),
 }
 
+/// Several requests cannot be one call (why). Nothing was asked for: each has to be asked for by itself.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not together: {0}")]
+pub struct Apart(pub String);
+
 /// What a backend can tell of a request in doubt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
@@ -89,6 +94,29 @@ pub trait Backend: Send + Sync {
 
     /// Asks for jobs, once. Returns within the backend's configured time-outs.
     async fn request(&self, request: &JobRequest) -> Result<Receipt, RequestError>;
+
+    /// How many requests that differ in nothing but their labels it takes with one call.
+    fn most_together(&self) -> usize {
+        1
+    }
+
+    /// Asks for the jobs of several requests of one case with one call, once: they differ in nothing but their labels, and
+    /// none of them is of a task that exists. One answer a request, in their order.
+    ///
+    /// # Errors
+    /// [`Apart`]: they cannot be one call, and nothing was asked for, for certain.
+    async fn request_together(&self, _requests: &[JobRequest]) -> Result<Vec<Result<Receipt, RequestError>>, Apart> {
+        Err(Apart(format!("backend `{}` takes one job a request", self.name())))
+    }
+
+    /// Looks for requests that were sent at about `sent_at`, perhaps with one call. One answer a request, in their order.
+    async fn find_together(&self, requests: &[JobRequest], sent_at: Timestamp) -> Vec<Result<Found, RequestError>> {
+        let mut found = Vec::with_capacity(requests.len());
+        for request in requests {
+            found.push(self.find(request, sent_at).await);
+        }
+        found
+    }
 
     /// Looks for a request that was sent at about `sent_at` and whose answer was lost. A CI may know requests only by
     /// what they asked for: a receipt that another request holds already is to be treated as [`Found::CannotTell`].

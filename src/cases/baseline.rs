@@ -207,10 +207,10 @@ pub(super) fn found(params: &BaselineParams, evidence: &Evidence) -> Found {
         return Found::default();
     }
     Found {
-        shift: None,
         levels: standings(params, evidence)
             .map(|standings| levels(&standings))
             .unwrap_or_default(),
+        ..Found::default()
     }
 }
 

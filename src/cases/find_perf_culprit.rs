@@ -356,7 +356,7 @@ pub(super) fn found(params: &FindPerfCulpritParams, evidence: &Evidence) -> Foun
     let shift = perf::plan(&problem, super::seed(evidence)).ok().map(|step| step.shift);
     Found {
         shift,
-        levels: Vec::new(),
+        ..Found::default()
     }
 }
 

@@ -252,8 +252,8 @@ pub fn numbers(params: &CaseParams, evidence: &Evidence) -> Vec<Number> {
     }
 }
 
-/// What a case about numbers has found by the step it takes: established levels at any time, the interval of a step with
-/// its verdict.
+/// What a case has found in numbers by the step it takes: established levels at any time, the interval of a step or of a
+/// failure rate with its verdict.
 pub fn found(params: &CaseParams, evidence: &Evidence, step: &Step) -> Found {
     match params {
         CaseParams::FindPerfCulprit(params) => match &step.verdict {
@@ -261,6 +261,7 @@ pub fn found(params: &CaseParams, evidence: &Evidence, step: &Step) -> Found {
             _ => Found::default(),
         },
         CaseParams::Baseline(params) => baseline::found(params, evidence),
+        CaseParams::Validate(params) if step.verdict.is_some() => validate::found(params, evidence),
         _ => Found::default(),
     }
 }

@@ -3,8 +3,10 @@
 //! The targets are one job a platform. Their runs count only as far as they are known to have run the test; a job whose
 //! runs do not say that they did is left out, and named, rather than run again for ever.
 
+use std::sync::Arc;
+
 use super::{Ask, Evidence, Number, Step, TargetEvidence};
-use crate::event::{ValidateParams, VerdictKind};
+use crate::event::{Found, ValidateParams, VerdictKind};
 use crate::stats::rates::Counts;
 use crate::stats::validate::{self, Finding, Platform};
 
@@ -57,6 +59,23 @@ fn plan(
     )
 }
 
+/// The failure rate that a verdict rests on, and where the test has it.
+pub(super) fn found(params: &ValidateParams, evidence: &Evidence) -> Found {
+    let used = used(evidence);
+    let verdict = plan(params, evidence, &used).ok().and_then(|step| step.verdict);
+    verdict.map_or_else(Found::default, |verdict| Found {
+        rate: Some(verdict.rate),
+        platforms: named(&verdict.platforms, &used),
+        ..Found::default()
+    })
+}
+
+/// What the targets with these numbers are called.
+fn named(indices: &[usize], used: &[&TargetEvidence]) -> Vec<Arc<str>> {
+    let names = indices.iter().filter_map(|index| Some(name(used.get(*index)?, used)));
+    names.collect()
+}
+
 /// How often the test failed on each platform, and the interval of the rate over all of them.
 pub(super) fn numbers(params: &ValidateParams, evidence: &Evidence) -> Vec<Number> {
     let used = used(evidence);
@@ -101,15 +120,10 @@ pub(super) fn decide(params: &ValidateParams, evidence: &Evidence) -> Step {
             Finding::Broken => VerdictKind::Broken,
             Finding::Undecided => VerdictKind::Undecided,
         };
-        let named: Vec<String> = verdict
-            .platforms
-            .iter()
-            .filter_map(|index| Some(name(used.get(*index)?, &used)))
-            .collect();
         let (low, high) = verdict.rate;
         let why = format!(
             "on {}: {}; its failure rate there is {:.1} % to {:.1} % (95 % interval){unused}",
-            named.join(", "),
+            named(&verdict.platforms, &used).join(", "),
             step.why,
             100.0 * low,
             100.0 * high,
@@ -137,11 +151,11 @@ pub(super) fn decide(params: &ValidateParams, evidence: &Evidence) -> Step {
 }
 
 /// What a target is called: its platform, or its label where several have the same.
-fn name(target: &TargetEvidence, all: &[&TargetEvidence]) -> String {
+fn name(target: &TargetEvidence, all: &[&TargetEvidence]) -> Arc<str> {
     let same = all.iter().filter(|other| other.platform == target.platform).count();
     match same {
-        1 => target.platform.to_string(),
-        _ => target.label.to_string(),
+        1 => Arc::clone(&target.platform),
+        _ => target.label.as_str().into(),
     }
 }
 
@@ -219,6 +233,13 @@ mod tests {
             targets: vec![target("linux", 0, 40), target("windows", 3, 7)],
             ..evidence()
         };
+        let found = found(&ValidateParams::default(), &given);
+        assert_eq!(found.platforms, ["windows".into()]);
+        let (low, high) = found.rate.unwrap();
+        assert!(
+            (low - 0.067).abs() < 0.001 && (high - 0.652).abs() < 0.001,
+            "{low} to {high}"
+        );
         let numbers = numbers(&ValidateParams::default(), &given);
         let known: Vec<(&str, f64)> = numbers.iter().map(|number| (&*number.what, number.value)).collect();
         assert_eq!(

@@ -11,7 +11,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::engine::Engine;
 use crate::engine::ledger::{CaseRow, Cases as _};
 use crate::engine::settings::EngineSettings;
-use crate::event::CaseId;
+use crate::event::{CaseId, Cause};
 use crate::rules::RuleSet;
 use crate::store::sqlite::CaseFilter;
 
@@ -159,6 +159,8 @@ fn show(out: &mut dyn Write, case: &CaseRow, requests: &[serde_json::Value]) -> 
             case.opened_at,
             case.cause.rule_name()
         )?;
+    } else if let Cause::Person { name } = &case.cause {
+        writeln!(out, "  opened     {} by {name}", case.opened_at)?;
     }
     if let Some(each) = &case.each {
         writeln!(out, "  for        {each}")?;
@@ -197,18 +199,22 @@ fn show(out: &mut dyn Write, case: &CaseRow, requests: &[serde_json::Value]) -> 
     writeln!(out, "  asked for  {}", if requests.is_empty() { "nothing" } else { "" })?;
     for request in requests {
         let asked = &request["request"];
-        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        // A case about one job says which above.
+        let label = asked["label"].as_str().filter(|_| !case.targets.is_empty());
+        let said: Vec<&str> = ["state", "reason", "receipt", "detail"]
+            .iter()
+            .filter_map(|name| request[*name].as_str())
+            .filter(|text| !text.is_empty())
+            .collect();
         writeln!(
             out,
-            "    {}.{} push {} x{}: {} {} {} {}",
+            "    {}.{} {}push {} x{}: {}",
             asked["key"]["step"],
             asked["key"]["slot"],
+            label.map_or_else(String::new, |label| format!("{label} on ")),
             asked["push"],
             asked["times"],
-            text(&request["state"]),
-            text(&request["reason"]),
-            text(&request["receipt"]),
-            text(&request["detail"]),
+            said.join(" "),
         )?;
     }
     Ok(())

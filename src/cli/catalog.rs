@@ -1,36 +1,49 @@
 //! `sheriffd catalog`: platforms × tests × the build that each test needs, for tools that choose jobs.
 //!
-//! In: a full task graph, or what the history of a store knows. Out: JSON, a table, or the lines of mozci's
-//! `tests-per-platform`. Never: guessing which build a test needs; only a task graph says that.
+//! In: a full task graph, from a file or an address, or what the store knows. Out: JSON, a table, or the lines of mozci's
+//! `tests-per-platform`. Never: a task graph held in memory whole.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use flate2::read::MultiGzDecoder;
-use serde::Serialize;
+use reqwest::{Method, Request, Url};
 use serde_json::json;
 
 use super::CliError;
 use super::common::ConfigArgs;
-use crate::engine::ledger::{KnownLabel, Labels as _};
-use crate::event::{GraphJob, Label, Project, TaskGraph};
+use crate::catalog::{of_history, per_build_platform, tests};
+use crate::clock::{Clock as _, SystemClock};
+use crate::engine::ledger::{Labels as _, Pushes as _};
+use crate::event::{Label, Project, PushId, TaskGraph};
+use crate::net::ask::settle;
+use crate::net::http::{self, Reuse};
 use crate::wire::task_graph::GraphReader;
 
 /// The largest task graph that is read through, in bytes, decompressed.
 const GRAPH_MAX: u64 = 4 << 30;
 
+/// How long the transfer of a task graph may take: gecko's has hundreds of megabytes.
+const TRANSFER: Duration = Duration::from_secs(600);
+
+/// Redirects that are followed: Taskcluster points to a store once.
+const MAX_REDIRECTS: usize = 5;
+
 /// Arguments of `sheriffd catalog`.
 #[derive(Debug, Args)]
 pub struct CatalogArgs {
-    /// A full task graph (`public/full-task-graph.json` of a decision task), gzip too
-    #[arg(long, value_name = "FILE", required_unless_present = "project")]
-    graph: Option<PathBuf>,
+    /// A full task graph (`public/full-task-graph.json` of a decision task): a file or a URL, gzip too
+    #[arg(long, value_name = "FILE|URL", required_unless_present = "project")]
+    graph: Option<String>,
     /// The project whose history is read where there is no task graph
     #[arg(long, value_name = "NAME", conflicts_with = "graph")]
     project: Option<String>,
+    /// With --project: the push whose task graph the daemon has fetched
+    #[arg(long, value_name = "N", requires = "project")]
+    push: Option<u64>,
     /// How it is written
     #[arg(long, value_enum, default_value = "json")]
     format: CatalogFormat,
@@ -47,33 +60,17 @@ enum CatalogFormat {
     Mozci,
 }
 
-/// A test in the catalog.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-struct Test {
-    /// Its platform; `unknown` where nothing tells.
-    platform: String,
-    /// Its build type; empty where nothing tells.
-    option: String,
-    /// Its suite with its chunk.
-    suite: String,
-    /// Its label.
-    label: Label,
-    /// The build that it needs; `None` where nothing tells.
-    build: Option<Label>,
-}
-
 /// Runs `sheriffd catalog`.
-pub fn run(args: &CatalogArgs, config: &ConfigArgs, out: &mut dyn Write) -> Result<(), CliError> {
+///
+/// # Errors
+/// The graph cannot be read (2) or reached (69), the store knows nothing (1), or the output is closed.
+pub async fn run(args: &CatalogArgs, config: &ConfigArgs, out: &mut dyn Write) -> Result<(), CliError> {
     let graph = match (&args.graph, &args.project) {
-        (Some(path), _) => read(path)?,
-        (None, Some(project)) => {
-            let project = Project::from(project.as_str());
-            let known = config.with_store(|books| books.labels_of(&project))?;
-            if known.is_empty() {
-                return Err(CliError::no(format!("the history knows no jobs of {project}")));
-            }
-            of_history(known)
-        }
+        (Some(place), _) => match Url::parse(place) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") => fetch(url).await?,
+            _ => read(Path::new(place))?,
+        },
+        (None, Some(project)) => of_store(&Project::from(project.as_str()), args.push.map(PushId), config)?,
         (None, None) => return Err(CliError::usage("say --graph or --project")),
     };
     let tests = tests(&graph);
@@ -98,6 +95,23 @@ pub fn run(args: &CatalogArgs, config: &ConfigArgs, out: &mut dyn Write) -> Resu
     Ok(())
 }
 
+/// What the store knows: the task graph of a push, or the jobs of the history.
+fn of_store(project: &Project, push: Option<PushId>, config: &ConfigArgs) -> Result<TaskGraph, CliError> {
+    match push {
+        Some(push) => config
+            .with_store(|books| books.graph_of(project, push))?
+            .ok_or_else(|| {
+                CliError::no(format!(
+                    "no task graph of push {push} of {project} was fetched: without --push the history is read"
+                ))
+            }),
+        None => match config.with_store(|books| books.labels_of(project))? {
+            known if known.is_empty() => Err(CliError::no(format!("the history knows no jobs of {project}"))),
+            known => Ok(of_history(known)),
+        },
+    }
+}
+
 fn read(path: &Path) -> Result<TaskGraph, CliError> {
     let wrong = |what: &dyn std::fmt::Display| CliError::usage(format!("{} cannot be read: {what}", path.display()));
     let file = File::open(path).map_err(|error| wrong(&error))?;
@@ -110,101 +124,39 @@ fn read(path: &Path) -> Result<TaskGraph, CliError> {
     reader.finish().ok_or_else(|| wrong(&"it is no whole JSON object"))
 }
 
-/// The jobs that the history knows, as a graph without edges.
-fn of_history(known: Vec<KnownLabel>) -> TaskGraph {
-    let job = |known: KnownLabel| {
-        let place = known.label.place_and_rest().map(|(place, _)| place.into());
-        let job = GraphJob {
-            platform: place.or(known.platform),
-            kind: known.kind,
-            ..GraphJob::default()
-        };
-        (known.label, job)
-    };
-    TaskGraph {
-        jobs: known.into_iter().map(job).collect(),
-    }
-}
-
-fn tests(graph: &TaskGraph) -> Vec<Test> {
-    let is_test = |(label, job): &(&Label, &GraphJob)| job.is_test(label) || suite_of_builder(label).is_some();
-    let mut tests: Vec<Test> = graph
-        .jobs
-        .iter()
-        .filter(is_test)
-        .map(|(label, job)| {
-            let (platform, option) = place(job);
-            let build = job.needs.iter().find(|need| is_build(graph, need)).cloned();
-            Test {
-                platform,
-                option,
-                suite: suite(label),
-                label: label.clone(),
-                build,
+/// Reads a task graph from an address as it comes. No credentials are sent.
+async fn fetch(mut url: Url) -> Result<TaskGraph, CliError> {
+    let client = http::client(TRANSFER, Reuse::Keep).map_err(|error| CliError::unavailable(error.to_string()))?;
+    let what = format!("the task graph at {}", http::quote(url.as_str()));
+    let is_packed = url.path().ends_with(".gz");
+    for _ in 0..=MAX_REDIRECTS {
+        let mut reader = GraphReader::new(GRAPH_MAX);
+        let request = Request::new(Method::GET, url.clone());
+        let now = SystemClock.now();
+        let (outcome, unpacked) = match is_packed {
+            true => {
+                let mut unpacking = flate2::write::MultiGzDecoder::new(&mut reader);
+                let outcome = http::exchange_into(&client, request, &mut unpacking, now).await;
+                (outcome, unpacking.try_finish())
             }
-        })
-        .collect();
-    tests.sort();
-    tests
-}
-
-fn is_build(graph: &TaskGraph, label: &Label) -> bool {
-    let kind = graph.jobs.get(label).and_then(|job| job.kind.as_deref());
-    kind == Some("build") || label.names_a_build()
-}
-
-fn place(job: &GraphJob) -> (String, String) {
-    let place = job.platform.as_deref().unwrap_or("unknown");
-    let (platform, option) = place.split_once('/').unwrap_or((place, ""));
-    (platform.to_owned(), option.to_owned())
-}
-
-/// The suite in the name of a Buildbot builder: `mochitest-1` of `Windows 8 64-bit try opt test mochitest-1`.
-fn suite_of_builder(label: &Label) -> Option<&str> {
-    let name = label.as_str();
-    [" test ", " talos "]
-        .iter()
-        .find_map(|word| name.split_once(word).map(|(_, suite)| suite))
-        // `… leak test build` is a build.
-        .filter(|_| !label.names_a_build())
-}
-
-fn suite(label: &Label) -> String {
-    let rest = label.place_and_rest().map(|(_, rest)| rest);
-    suite_of_builder(label).or(rest).unwrap_or(label.as_str()).to_owned()
-}
-
-/// A line for each platform and build type that something is built for: the tests that need such a build, by suite and
-/// by build.
-fn per_build_platform(graph: &TaskGraph, tests: &[Test]) -> Vec<serde_json::Value> {
-    let mut lines: BTreeMap<(String, String), BTreeMap<&Label, Vec<&Label>>> = BTreeMap::new();
-    for (label, job) in &graph.jobs {
-        if is_build(graph, label) {
-            let (platform, option) = place(job);
-            lines.entry((option, platform)).or_default().entry(label).or_default();
+            false => (http::exchange_into(&client, request, &mut reader, now).await, Ok(())),
+        };
+        if let Ok(answer) = &outcome
+            && answer.is_redirect()
+        {
+            let to = answer.location.as_deref().and_then(|to| url.join(to).ok());
+            url = to
+                .filter(|to| matches!(to.scheme(), "http" | "https"))
+                .ok_or_else(|| CliError::usage(format!("{what} is redirected to nowhere")))?;
+            continue;
         }
+        settle(&what, outcome).map_err(|error| CliError::unavailable(error.to_string()))?;
+        unpacked.map_err(|error| CliError::usage(format!("{what} is no gzip: {error}")))?;
+        return reader
+            .finish()
+            .ok_or_else(|| CliError::usage(format!("{what} is no whole JSON object")));
     }
-    let suites: BTreeMap<&Label, &str> = tests.iter().map(|test| (&test.label, test.suite.as_str())).collect();
-    for test in tests {
-        let builds = lines
-            .values_mut()
-            .find_map(|builds| builds.get_mut(test.build.as_ref()?));
-        if let Some(of_build) = builds {
-            of_build.push(&test.label);
-        }
-    }
-    lines
-        .into_iter()
-        .map(|((option, platform), mut builds)| {
-            builds.values_mut().for_each(|labels| labels.sort());
-            let names: BTreeSet<&str> = builds
-                .values()
-                .flatten()
-                .filter_map(|label| suites.get(*label).copied())
-                .collect();
-            let builders: BTreeMap<&str, &Vec<&Label>> =
-                builds.iter().map(|(build, labels)| (build.as_str(), labels)).collect();
-            json!({ "build_type": option, "platform": platform, "tests": names, "builders": builders })
-        })
-        .collect()
+    Err(CliError::unavailable(format!(
+        "{what} is redirected more than {MAX_REDIRECTS} times"
+    )))
 }

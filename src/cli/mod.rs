@@ -266,7 +266,7 @@ fn run(command: Command, config: &ConfigArgs, out: &mut dyn Write) -> Result<(),
         Command::Range(args) => open::range(&args, config, out),
         Command::Perf(args) => open::perf(&args, config, out),
         Command::Baseline(args) => open::baseline(&args, config, out),
-        Command::Catalog(args) => catalog::run(&args, config, out),
+        Command::Catalog(args) => block_on(catalog::run(&args, config, out)),
         Command::Decide => match crate::decide::run(io::BufReader::new(io::stdin()), out)?.refused {
             0 => Ok(()),
             refused => Err(CliError::no(format!("{refused} lines could not be answered"))),

@@ -178,10 +178,13 @@ section! {
         pushlog_url: Option<HttpUrl> = None;
         /// The repository's path at that server by project, where it is not the project's name.
         pushlog_paths: BTreeMap<String, String> = BTreeMap::new();
-        /// How long one exchange with it may take.
+        /// How long one exchange with it, or with `treeherder_url`, may take.
         pushlog_timeout: Duration [SECOND, LONGEST_EXCHANGE] = MINUTE;
         /// The largest pushlog that is read, in bytes.
         max_pushlog_bytes: usize [1_024, 1024 * MIB] = 64 * MIB;
+        /// A Treeherder-compatible service that knows jobs by the numbers that people's requests give them, as
+        /// `https://treeherder.mozilla.org`; not set: a request that names a job by its number alone is refused.
+        treeherder_url: Option<HttpUrl> = None;
         /// Answers kept in memory.
         cache_entries: usize [1, 10_000_000] = 10_000;
         /// How long an answer that there is no such thing is believed.

@@ -10,7 +10,7 @@ use crate::config::{BackendChoice, Config, NotifySection};
 use crate::engine::settings::EngineSettings;
 use crate::enrich::{
     BugSource, CachedSource, FactSource, GroupSource, PerfherderSource, PushlogSource, QueueSource, RecordedSource,
-    Sources, TreeStatusSource,
+    Sources, TreeStatusSource, TreeherderSource,
 };
 use crate::event::BackendName;
 use crate::notify::{Hooks, VerdictHook};
@@ -108,7 +108,20 @@ pub fn facts(config: &Config, clock: &Arc<dyn Clock>) -> Result<Arc<dyn FactSour
         }
         None => Arc::new(RecordedSource::default()),
     };
-    Ok(Arc::new(Sources { tasks, pushes, bugs }))
+    let jobs: Arc<dyn FactSource> = match &config.enrich.treeherder_url {
+        Some(url) => {
+            let timeout = config.enrich.pushlog_timeout;
+            let treeherder = TreeherderSource::new(url.as_str(), timeout, net_clock(clock)).map_err(wrong("enrich"))?;
+            Arc::new(CachedSource::new(Arc::new(treeherder), config.enrich.cache()))
+        }
+        None => Arc::new(RecordedSource::default()),
+    };
+    Ok(Arc::new(Sources {
+        tasks,
+        pushes,
+        bugs,
+        jobs,
+    }))
 }
 
 /// What fetches what was missed. `facts` is where pushes come from.
@@ -168,6 +181,7 @@ pub fn engine_settings(config: &Config) -> Result<EngineSettings, PartError> {
         has_pushlog: config.enrich.pushlog_url.is_some(),
         bugs_fresh_for: config.bugs.url.is_some().then_some(config.bugs.fresh_for),
         has_graphs: config.taskcluster.root_url.is_some(),
+        has_job_numbers: config.enrich.treeherder_url.is_some(),
         mode: (!can_ask(config)).then_some(Mode::Shadow),
         read_values: config.engine.read_values && config.taskcluster.queue().is_some(),
         sample: config.traces.sample,

@@ -550,14 +550,31 @@ async fn fetch_for_request(
     if let (Lack::Bugs, RequestKind::Open(open)) = (lack, &mut request.kind) {
         let Some(number) = open.bug else { return Ok(Vec::new()) };
         let found = facts.bugs(&BugQuery::Numbered(number)).await?;
-        let bug = found.iter().find(|bug| bug.id == number);
-        let Some(test) = bug.and_then(|bug| bug.test()) else {
-            return Err(FactError::Absent(format!("test named in the summary of bug {number}")));
-        };
-        open.signature = Some(Signature {
+        // A tracker that answers and does not know the bug, or a summary without a test, will say no more later.
+        let test = found.iter().find(|bug| bug.id == number).and_then(|bug| bug.test());
+        open.signature = test.map(|test| Signature {
             group: None,
             test: test.into(),
         });
+        return Ok(Vec::new());
+    }
+    if let (
+        Lack::Task,
+        RequestKind::Backfill {
+            job: Some(number),
+            task,
+            label,
+        },
+    ) = (lack, &mut request.kind)
+    {
+        let named = facts.job(&request.project, *number).await?;
+        if task.is_none() {
+            *task = named.task;
+        }
+        label.get_or_insert(named.label);
+        if request.push.is_none() {
+            request.revision.get_or_insert(named.revision);
+        }
         return Ok(Vec::new());
     }
     let query = match (lack, &request.revision, request.push) {

@@ -18,8 +18,8 @@ const REFUSED_REST: Duration = Duration::from_secs(300);
 /// How long a platform whose runs fail by infrastructure is left alone between two tries.
 const PLATFORM_REST: Duration = Duration::from_secs(600);
 
-/// How a backend answered a request, as far as its health goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How a backend answered a request, as far as its health goes: the better first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Answered {
     /// It answered: yes, no, or not yet.
     Well,

@@ -13,6 +13,7 @@ use std::collections::{HashMap, HashSet};
 use super::breaker::{self, Answered, Ended, Gate};
 use super::limits::{Accounts, Brakes, Charge};
 use super::rate::Bucket;
+use super::together::Bundles;
 use crate::engine::ledger::LedgerError;
 use crate::event::{ActionKey, Duration, JobRequest, Reason, Timestamp};
 use crate::store::sqlite::{Books, Due, Pause, PauseEffect, PauseScope};
@@ -39,8 +40,8 @@ const UNKNOWN_PLATFORM: &str = "unknown";
 /// What one look at the queue came to.
 #[derive(Debug, Default)]
 pub(super) struct Claimed {
-    /// Marked as being sent.
-    pub sent: Vec<Due>,
+    /// Marked as being sent, by the calls that they go out with.
+    pub sent: Bundles,
     /// Held back or dropped, for a reason that is new.
     pub held: Vec<(JobRequest, Reason)>,
 }
@@ -52,15 +53,18 @@ enum Fate {
     Drop(Reason, String),
 }
 
-/// Marks what may be sent now as being sent.
+/// Marks what may be sent now as being sent. The backend: its name, and how many requests it takes with one call.
 pub(super) fn claim(
     books: &mut Books<'_>,
     brakes: &Brakes,
-    backend: &str,
+    (backend, most_together): (&str, usize),
     now: Timestamp,
     lease: Timestamp,
 ) -> Result<Claimed, LedgerError> {
-    let mut claimed = Claimed::default();
+    let mut claimed = Claimed {
+        sent: Bundles::of(most_together),
+        held: Vec::new(),
+    };
     let oldest = books.waiting_longest(now.minus(OVERTAKEN_AT_MOST), now.plus(LOOK_AGAIN), RESERVING)?;
     let queued = books.queued(now, ROUND)?;
     if queued.is_empty() && oldest.is_empty() {
@@ -70,20 +74,27 @@ pub(super) fn claim(
     let first: HashSet<ActionKey> = oldest.iter().map(|due| due.request.key).collect();
     let rest = queued.into_iter().filter(|due| !first.contains(&due.request.key));
     let waited_longest = oldest.len();
-    for (place, mut due) in oldest.into_iter().chain(rest).enumerate() {
+    let mut is_full = false;
+    for (place, due) in oldest.into_iter().chain(rest).enumerate() {
+        // When no further call may be made, a request can still go along with one that is made anyway.
+        if is_full && !claimed.sent.takes(&due) {
+            continue;
+        }
         let fate = match desk.gate(books, &due)? {
             Some(fate) => fate,
             None => desk.account(books, &due, place < waited_longest)?,
         };
         let key = due.request.key;
         match fate {
-            Fate::Send { .. } if desk.room == 0 => break,
+            Fate::Send { .. } if desk.room == 0 && !claimed.sent.takes(&due) => is_full = true,
             Fate::Send { job_ms, charges } => {
                 if books.begin_sending(key, backend, job_ms, now, lease)? {
                     desk.sent(books, &due, &charges)?;
-                    due.sent_at = Some(now);
-                    due.attempts += 1;
-                    claimed.sent.push(due);
+                    let is_further_call = claimed.sent.add(due, |due| {
+                        due.sent_at = Some(now);
+                        due.attempts += 1;
+                    });
+                    desk.room -= u32::from(is_further_call);
                 }
             }
             Fate::Hold(reason, not_before) => {
@@ -99,7 +110,7 @@ pub(super) fn claim(
             }
         }
     }
-    desk.close(books, claimed.sent.len())?;
+    desk.close(books, claimed.sent.calls())?;
     Ok(claimed)
 }
 
@@ -111,7 +122,7 @@ struct Desk<'a> {
     accounts: Accounts,
     pauses: Vec<Pause>,
     bucket: Bucket,
-    /// Requests that may go out yet, by rate, concurrency and the backend's breakers.
+    /// Calls that may go out yet, by rate, concurrency and the backend's breakers.
     room: u32,
     /// The backend's breaker, when it is open and it is not yet time to try.
     closed_backend: Option<(Reason, Timestamp)>,
@@ -262,7 +273,6 @@ impl<'a> Desk<'a> {
     }
 
     fn sent(&mut self, books: &mut Books<'_>, due: &Due, charges: &[Charge]) -> Result<(), LedgerError> {
-        self.room -= 1;
         self.accounts.charge(charges);
         books.rule_served(&due.rule)?;
         // One request is enough to see whether a failing platform is better; the next looks at the books again.
@@ -270,11 +280,11 @@ impl<'a> Desk<'a> {
         Ok(())
     }
 
-    fn close(self, books: &mut Books<'_>, sent: usize) -> Result<(), LedgerError> {
-        if sent == 0 {
+    fn close(self, books: &mut Books<'_>, calls: usize) -> Result<(), LedgerError> {
+        if calls == 0 {
             return Ok(());
         }
-        let left = self.bucket.without(u32::try_from(sent).unwrap_or(u32::MAX));
+        let left = self.bucket.without(u32::try_from(calls).unwrap_or(u32::MAX));
         books.set_rate(self.backend, left.tokens, left.at)
     }
 }

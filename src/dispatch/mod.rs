@@ -13,13 +13,14 @@ mod cancel;
 mod claim;
 pub mod limits;
 mod rate;
+mod together;
 
 use std::sync::Arc;
 
-use crate::backends::{Backend, Found, Receipt, RequestError};
+use crate::backends::{Apart, Backend, Found, Receipt, RequestError};
 use crate::clock::Clock;
 use crate::current::Current;
-use crate::engine::ledger::{Actions as _, LedgerError};
+use crate::engine::ledger::LedgerError;
 use crate::event::{ActionKey, Duration, JobRequest, Reason, TaskId, Timestamp};
 use crate::store::Handle;
 use crate::store::sqlite::{Books, Due, PauseScope};
@@ -78,6 +79,8 @@ pub enum Outcome {
     Refused(String),
     /// Nothing was done; it will be tried again, for this reason, not before the CI asked to wait.
     Later(Reason, String, Option<Duration>),
+    /// Nothing was done, because the CI does not take it together with others: it is asked for alone, at once.
+    Apart(String),
     /// What became of it is not known.
     InDoubt(String),
 }
@@ -88,7 +91,7 @@ impl Outcome {
         match self {
             Outcome::Accepted(_) => "accepted",
             Outcome::Refused(_) => "refused",
-            Outcome::Later(..) => "later",
+            Outcome::Later(..) | Outcome::Apart(_) => "later",
             Outcome::InDoubt(_) => "in-doubt",
         }
     }
@@ -97,7 +100,10 @@ impl Outcome {
     pub fn detail(&self) -> &str {
         match self {
             Outcome::Accepted(receipt) => receipt.reference.as_deref().unwrap_or_default(),
-            Outcome::Refused(detail) | Outcome::Later(_, detail, _) | Outcome::InDoubt(detail) => detail,
+            Outcome::Refused(detail)
+            | Outcome::Later(_, detail, _)
+            | Outcome::Apart(detail)
+            | Outcome::InDoubt(detail) => detail,
         }
     }
 }
@@ -159,32 +165,44 @@ impl Dispatcher {
         let now = self.clock.now();
         let Claimed { sent, held } = {
             let brakes = brakes.clone();
-            let backend = self.backend.get().name().clone();
+            let backend = self.backend.get();
+            let (backend, most) = (backend.name().clone(), backend.most_together());
             let lease = now.plus(self.settings.lease);
             self.store
-                .with(move |store| store.transact(|books| claim::claim(books, &brakes, backend.as_str(), now, lease)))
+                .with(move |store| {
+                    store.transact(|books| claim::claim(books, &brakes, (backend.as_str(), most), now, lease))
+                })
                 .await?
         };
         round.held.extend(held);
         let mut under_way = tokio::task::JoinSet::new();
-        for due in sent {
+        for call in sent.into_calls() {
             let backend = self.backend.get();
             let started = std::time::Instant::now();
             under_way.spawn(async move {
-                let answer = backend.request(&due.request).await;
-                (due, answer, started.elapsed())
+                let answers = ask(backend.as_ref(), &call).await;
+                (call, answers, started.elapsed())
             });
         }
         while let Some(finished) = under_way.join_next().await {
-            // A task that panicked leaves its request `sending`: its lease runs out, and it is looked for.
-            let Ok((due, answer, took)) = finished else { continue };
-            let answered = answered(&answer);
-            let outcome = match answer {
-                Ok(receipt) => Outcome::Accepted(receipt),
-                Err(error) => self.outcome_of(error, &due),
+            // A task that panicked leaves its requests `sending`: their lease runs out, and they are looked for.
+            let Ok((call, answers, took)) = finished else { continue };
+            let (answered, outcomes) = match answers {
+                Ok(answers) => {
+                    let answered = answers.iter().map(answered).max().unwrap_or(Answered::Well);
+                    let outcomes = call.iter().zip(answers).map(|(due, answer)| match answer {
+                        Ok(receipt) => Outcome::Accepted(receipt),
+                        Err(error) => self.outcome_of(error, due),
+                    });
+                    (answered, outcomes.collect::<Vec<_>>())
+                }
+                Err(Apart(why)) => (Answered::Well, vec![Outcome::Apart(why); call.len()]),
             };
-            self.settle(&due, &outcome, Some(answered)).await?;
-            round.done.push((due.request, due.rule, outcome, took));
+            self.settle(&call, &outcomes, Some(answered)).await?;
+            let done = call.into_iter().zip(outcomes);
+            round
+                .done
+                .extend(done.map(|(due, outcome)| (due.request, due.rule, outcome, took)));
         }
         Ok(())
     }
@@ -214,55 +232,77 @@ impl Dispatcher {
             .store
             .with(move |store| store.transact(|books| books.take_doubtful(now, lease, ROUND)))
             .await?;
-        for due in doubtful {
+        let backend = self.backend.get();
+        for group in together::sent_together(doubtful, backend.most_together()) {
             let started = std::time::Instant::now();
-            let sent_at = due.sent_at.unwrap_or(due.created_at);
-            let outcome = match self.backend.get().find(&due.request, sent_at).await {
-                Ok(Found::Done(receipt)) => match self.holder_of(&receipt).await? {
-                    // Two equal requests look alike at the CI: what the one led to proves nothing of the other.
-                    Some(other) if other != due.request.key => {
-                        Outcome::InDoubt(format!("what was found there is {other}'s already"))
-                    }
-                    _ => Outcome::Accepted(receipt),
-                },
-                Ok(Found::NotDone) => Outcome::Later(
-                    Reason::InDoubt,
-                    "the CI never got it: it is asked for again".into(),
-                    None,
-                ),
-                Ok(Found::CannotTell(why)) if self.settings.ask_again && due.attempts >= self.settings.looks => {
-                    Outcome::Later(
-                        Reason::InDoubt,
-                        format!("{why}: it is asked for again, as configured"),
-                        None,
-                    )
-                }
-                Ok(Found::CannotTell(why)) => Outcome::InDoubt(why),
-                Err(error) => Outcome::InDoubt(format!("it cannot be looked for: {error}")),
+            let Some(sent_at) = group.first().map(|due| due.sent_at.unwrap_or(due.created_at)) else {
+                continue;
             };
-            self.settle(&due, &outcome, None).await?;
-            round.done.push((due.request, due.rule, outcome, started.elapsed()));
+            let found = match group.as_slice() {
+                [due] => vec![backend.find(&due.request, sent_at).await],
+                several => {
+                    let requests: Vec<JobRequest> = several.iter().map(|due| due.request.clone()).collect();
+                    backend.find_together(&requests, sent_at).await
+                }
+            };
+            let took = started.elapsed();
+            for (due, found) in group.into_iter().zip(found) {
+                let outcome = self.outcome_of_look(&due, found).await?;
+                self.settle(std::slice::from_ref(&due), std::slice::from_ref(&outcome), None)
+                    .await?;
+                round.done.push((due.request, due.rule, outcome, took));
+            }
         }
         Ok(())
     }
 
-    /// The request whose receipt names this action task.
-    async fn holder_of(&self, receipt: &Receipt) -> Result<Option<ActionKey>, LedgerError> {
+    async fn outcome_of_look(&self, due: &Due, found: Result<Found, RequestError>) -> Result<Outcome, LedgerError> {
+        Ok(match found {
+            Ok(Found::Done(receipt)) => match self.holder_of(&receipt, due).await? {
+                // Two equal requests look alike at the CI: what the one led to proves nothing of the other.
+                Some(other) if other != due.request.key => {
+                    Outcome::InDoubt(format!("what was found there is {other}'s already"))
+                }
+                _ => Outcome::Accepted(receipt),
+            },
+            Ok(Found::NotDone) => Outcome::Later(
+                Reason::InDoubt,
+                "the CI never got it: it is asked for again".into(),
+                None,
+            ),
+            Ok(Found::CannotTell(why)) if self.settings.ask_again && due.attempts >= self.settings.looks => {
+                Outcome::Later(
+                    Reason::InDoubt,
+                    format!("{why}: it is asked for again, as configured"),
+                    None,
+                )
+            }
+            Ok(Found::CannotTell(why)) => Outcome::InDoubt(why),
+            Err(error) => Outcome::InDoubt(format!("it cannot be looked for: {error}")),
+        })
+    }
+
+    /// The request for this label whose receipt names this action task: an action task may be the work of several
+    /// requests, for a label each.
+    async fn holder_of(&self, receipt: &Receipt, due: &Due) -> Result<Option<ActionKey>, LedgerError> {
         let Some(task) = receipt.action_task.clone() else {
             return Ok(None);
         };
+        let label = due.request.label.clone();
         self.store
-            .with(move |store| store.transact(|books| books.action_of(&task)))
+            .with(move |store| store.transact(|books| books.holder_of(&task, &label)))
             .await
     }
 
-    /// Writes down what became of a request, and how the backend answered if it was asked for jobs.
-    async fn settle(&self, due: &Due, outcome: &Outcome, answered: Option<Answered>) -> Result<(), LedgerError> {
-        let key = due.request.key;
-        let attempts = due.attempts;
+    /// Writes down what became of the requests of one call, and how the backend answered if it was asked for jobs.
+    async fn settle(&self, dues: &[Due], outcomes: &[Outcome], answered: Option<Answered>) -> Result<(), LedgerError> {
         let now = self.clock.now();
         let settings = self.settings.clone();
-        let outcome = outcome.clone();
+        let settled: Vec<(ActionKey, u32, Outcome)> = dues
+            .iter()
+            .zip(outcomes)
+            .map(|(due, outcome)| (due.request.key, due.attempts, outcome.clone()))
+            .collect();
         let backend = self.backend.get().name().clone();
         self.store
             .with(move |store| {
@@ -270,34 +310,62 @@ impl Dispatcher {
                     if let Some(answered) = answered {
                         books.note_answer(backend.as_str(), answered.as_str(), now)?;
                     }
-                    match &outcome {
-                        Outcome::Accepted(receipt) => {
-                            books.accepted(key, receipt.action_task.as_ref(), receipt.reference.as_deref(), now)?;
-                            books.wake_case(key, now)
-                        }
-                        Outcome::Refused(detail) => {
-                            books.refused(key, attempts, Reason::NotPossible, detail, now)?;
-                            books.wake_case(key, now)
-                        }
-                        Outcome::Later(reason, detail, wait) => {
-                            // What was looked for has rested meanwhile: its looks are no tries that failed.
-                            let tries = if *reason == Reason::InDoubt { 0 } else { attempts };
-                            let pause = rest(settings.retry_after, tries)
-                                .max(wait.unwrap_or_default())
-                                .min(LONGEST_REST);
-                            books.requeue(key, attempts, *reason, detail, now.plus(pause))
-                        }
-                        Outcome::InDoubt(detail) => {
-                            // Past the last look it is left as it is, and looked at once an hour in case the CI remembers.
-                            let is_last = attempts >= settings.looks;
-                            let pause = if is_last { LONGEST_REST } else { settings.look_after };
-                            books.in_doubt(key, attempts, detail, now.plus(pause))
-                        }
-                    }
+                    settled
+                        .iter()
+                        .try_for_each(|(key, attempts, outcome)| write(books, &settings, *key, *attempts, outcome, now))
                 })
             })
             .await
     }
+}
+
+/// Writes down what became of one request.
+fn write(
+    books: &mut Books<'_>,
+    settings: &DispatchSettings,
+    key: ActionKey,
+    attempts: u32,
+    outcome: &Outcome,
+    now: Timestamp,
+) -> Result<(), LedgerError> {
+    match outcome {
+        Outcome::Accepted(receipt) => {
+            books.accepted(key, receipt.action_task.as_ref(), receipt.reference.as_deref(), now)?;
+            books.wake_case(key, now)
+        }
+        Outcome::Refused(detail) => {
+            books.refused(key, attempts, Reason::NotPossible, detail, now)?;
+            books.wake_case(key, now)
+        }
+        Outcome::Later(reason, detail, wait) => {
+            // What was looked for has rested meanwhile: its looks are no tries that failed.
+            let tries = if *reason == Reason::InDoubt { 0 } else { attempts };
+            let pause = rest(settings.retry_after, tries)
+                .max(wait.unwrap_or_default())
+                .min(LONGEST_REST);
+            books.requeue(key, attempts, *reason, detail, now.plus(pause))
+        }
+        Outcome::Apart(why) => books.requeue(key, attempts, Reason::NotPossible, why, now),
+        Outcome::InDoubt(detail) => {
+            // Past the last look it is left as it is, and looked at once an hour in case the CI remembers.
+            let is_last = attempts >= settings.looks;
+            let pause = if is_last { LONGEST_REST } else { settings.look_after };
+            books.in_doubt(key, attempts, detail, now.plus(pause))
+        }
+    }
+}
+
+/// Asks the CI for the jobs of one call. One answer a request.
+async fn ask(backend: &dyn Backend, call: &[Due]) -> Result<Vec<Result<Receipt, RequestError>>, Apart> {
+    if let [due] = call {
+        return Ok(vec![backend.request(&due.request).await]);
+    }
+    let requests: Vec<JobRequest> = call.iter().map(|due| due.request.clone()).collect();
+    let mut answers = backend.request_together(&requests).await?;
+    // An answer that is missing is one that is not known.
+    let unknown = || Err(RequestError::InDoubt("the backend gave no answer to this one".into()));
+    answers.resize_with(requests.len(), unknown);
+    Ok(answers)
 }
 
 /// The rest before the next try: doubled each time, an hour at most.

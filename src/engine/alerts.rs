@@ -6,6 +6,7 @@ use super::advance::BACK;
 use super::apply::Engine;
 use super::ledger::{Lack, Ledger, LedgerError, ViewQuery};
 use super::opening::{self, Opening, numbers};
+use super::wish::{Outcome, no};
 use crate::event::{
     BaselineParams, CaseParams, FindPerfCulpritParams, Label, OpenRequest, PerfAlert, Project, PushId, Reason,
     RequestEvent, Timestamp,
@@ -119,40 +120,58 @@ impl Engine {
         ledger: &mut dyn Ledger,
         request: &RequestEvent,
         open: &OpenRequest,
-    ) -> Result<Option<Opening>, LedgerError> {
+    ) -> Result<Option<Outcome>, LedgerError> {
         let Some(push) = request.push else { return Ok(None) };
+        let project = &request.project;
         if super::numbers::is_numeric(open.params.kind()) && !self.settings().read_values {
-            return Ok(Some(Opening::No(Reason::NotPossible)));
+            let why = "what runs measured is not read: that needs a CI to read it from (`backends.taskcluster.root_url`), and \
+                       `engine.read_values`";
+            return Ok(Some(no(Reason::NotPossible, why)));
         }
         match &open.params {
-            CaseParams::FindPerfCulprit(_) if !self.settings().is_linear(&request.project) => {
-                Ok(Some(Opening::No(Reason::NotLinear)))
+            CaseParams::FindPerfCulprit(_) if !self.settings().is_linear(project) => {
+                Ok(Some((Opening::No(Reason::NotLinear), None)))
             }
             CaseParams::FindPerfCulprit(params) => {
                 let label = match (&open.label, &open.series) {
                     (Some(label), _) => Some(label.clone()),
-                    (None, Some(series)) => ledger.labels_measuring(&request.project, series)?.into_iter().next(),
+                    (None, Some(series)) => ledger.labels_measuring(project, series)?.into_iter().next(),
                     (None, None) => None,
                 };
                 let Some(label) = label else {
-                    return Ok(Some(Opening::No(Reason::FactsUnknown)));
+                    let series = open.series.as_deref().unwrap_or("nothing");
+                    let why = format!(
+                        "no job of {project} is known to have measured `{series}`: name the job with --label, and without \
+                         --series its suite's own value is meant"
+                    );
+                    return Ok(Some(no(Reason::FactsUnknown, why)));
                 };
                 let series = match &open.series {
                     Some(series) => Some(series.clone()),
-                    None => ledger.series_of(&request.project, &label)?.into_iter().next(),
+                    None => ledger.series_of(project, &label)?.into_iter().next(),
                 };
                 let Some(series) = series else {
-                    return Ok(Some(Opening::No(Reason::FactsUnknown)));
+                    let why = format!(
+                        "{label} is not known to have measured anything on {project}: name the --series, or is the job among \
+                         those whose results are read (`engine.measured`)?"
+                    );
+                    return Ok(Some(no(Reason::FactsUnknown, why)));
                 };
-                let project = request.project.clone();
-                let draft = numbers::about_series(params.clone(), project, label, series, push, None);
-                Ok(Some(Opening::Open(Box::new(draft))))
+                let draft = numbers::about_series(params.clone(), project.clone(), label, series, push, None);
+                Ok(Some((Opening::Open(Box::new(draft)), None)))
             }
             // A person may ask a second time about the same push.
             CaseParams::Baseline(params) => {
                 let since = PushId(push.0.saturating_sub(BACK.into()));
-                let known = ledger.labels_since(&request.project, since)?;
-                Ok(Some(numbers::baseline(params, &request.project, push, &known)))
+                let known = ledger.labels_since(project, since)?;
+                Ok(Some(match numbers::baseline(params, project, push, &known) {
+                    Opening::No(Reason::FactsUnknown) => {
+                        let named = params.labels.join("`, `");
+                        let why = format!("no job that ran lately on {project} fits `{named}`");
+                        no(Reason::FactsUnknown, why)
+                    }
+                    opening => (opening, None),
+                }))
             }
             _ => Ok(None),
         }

@@ -24,6 +24,8 @@ pub enum Answer {
     Waits {
         /// What that is.
         lack: Lack,
+        /// The request's name, for `sheriffd explain`.
+        event: String,
     },
     /// No case was opened.
     Refused {
@@ -48,10 +50,11 @@ impl Engine {
         let project = request.project.clone();
         let has_push = request.push.is_some();
         let event = Event::Request(Box::new(request));
+        let name = event.id();
         let notes = self.apply(ledger, vec![event], Patience::Fresh, now)?;
         for note in notes {
             return Ok(match note {
-                Note::Waits(lack) => Answer::Waits { lack },
+                Note::Waits(lack) => Answer::Waits { lack, event: name },
                 Note::Discarded(Discarded::NotWatched) => Answer::Refused {
                     reason: Discarded::NotWatched.as_str(),
                     why: format!("{project} is not watched: see `projects` of the configuration"),

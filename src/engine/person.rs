@@ -1,11 +1,14 @@
 //! A person opens a case: at the command line, through the API, about a bug.
 
-use super::apply::{Engine, Note, Patience};
+use serde_json::json;
+
+use super::apply::{Engine, Patience};
 use super::batch::Batch;
 use super::consider::wait;
 use super::ledger::{CaseRow, Decision, Lack, Ledger, LedgerError};
 use super::opening::validate::{self, NewTest};
 use super::opening::{Opening, by_hand};
+use super::wish::no;
 use crate::event::{
     CaseKind, CaseParams, Cause, Event, OpenRequest, Project, PushId, Reason, RequestEvent, RequestKind, Timestamp,
 };
@@ -77,6 +80,50 @@ impl Engine {
         }
     }
 
+    /// Why nothing comes of a case about a bug.
+    fn why_not_of_bug(&self, request: &RequestEvent, open: &OpenRequest, unknown: &FromBug) -> String {
+        let bug = open.bug.unwrap_or_default();
+        let instead = "name the job with --label and the push with --push";
+        match (unknown, &open.signature) {
+            (FromBug::NoFailure, Some(signature)) => {
+                let on = request.push.map_or_else(String::new, |push| format!(" on push {push}"));
+                format!(
+                    "bug {bug} is about {}, and no failure of it is known on {}{on} in the last {} days: {instead}",
+                    signature.test,
+                    request.project,
+                    self.settings().history_window.as_secs() / 86_400
+                )
+            }
+            _ if self.settings().bugs_fresh_for.is_none() => {
+                format!("what bug {bug} is about is not known, because no tracker is set (`bugs.url`): {instead}")
+            }
+            _ => format!(
+                "the tracker did not tell what bug {bug} is about: it is not there, not public, or its summary names no test; \
+                 {instead}"
+            ),
+        }
+    }
+
+    /// Whether a request for a case that is about one push names a push by a number that the books do not know. Jobs that
+    /// are wanted on pushes are looked into by themselves, and a tree without a line of history has a better reason.
+    fn is_of_no_push(
+        &self,
+        ledger: &mut dyn Ledger,
+        request: &RequestEvent,
+        open: &OpenRequest,
+    ) -> Result<bool, LedgerError> {
+        let is_left_out = match open.params.kind() {
+            CaseKind::FindCulprit | CaseKind::FindPerfCulprit => !self.settings().is_linear(&request.project),
+            CaseKind::Fill | CaseKind::Add | CaseKind::Range => true,
+            CaseKind::UntilHit | CaseKind::Validate | CaseKind::Baseline => false,
+        };
+        let Some(push) = request.push.filter(|_| !is_left_out) else {
+            return Ok(false);
+        };
+        let rows = ledger.pushes_around(&request.project, push, 0, 0)?;
+        Ok(!rows.iter().any(|row| row.push == push))
+    }
+
     /// A person opens a case.
     pub(super) fn open_by_hand(
         &mut self,
@@ -94,12 +141,13 @@ impl Engine {
             FromBug::NotWanted => None,
             FromBug::Found(found) => Some(found),
             FromBug::Lacks if self.settings().bugs_fresh_for.is_some() && patience.waits_for(Lack::Bugs) => {
-                ledger.wait_for(event, &event.id(), Lack::Bugs, now)?;
-                batch.notes.push(Note::Waits(Lack::Bugs));
-                return Ok(());
+                return wait(ledger, batch, event, Lack::Bugs, now);
             }
-            FromBug::Lacks | FromBug::NoFailure => {
-                let decision = Decision::by_hand(event, Some(Reason::FactsUnknown), None, now);
+            unknown @ (FromBug::Lacks | FromBug::NoFailure) => {
+                let decision = Decision {
+                    detail: json!({ "why": self.why_not_of_bug(request, open, &unknown) }),
+                    ..Decision::by_hand(event, Some(Reason::FactsUnknown), None, now)
+                };
                 return batch.note_decision(ledger, decision);
             }
         };
@@ -108,6 +156,10 @@ impl Engine {
             None => (&**request, &**open),
         };
         let (opening, why) = match open.params.kind() {
+            _ if self.is_of_no_push(ledger, request, open)? => match self.settings().has_pushlog {
+                true if patience.waits_for(Lack::Push) => (Opening::Wait(Lack::Push), None),
+                _ => no(Reason::FactsUnknown, unknown_push(request)),
+            },
             CaseKind::Fill | CaseKind::Add | CaseKind::Range => self.wish_by_hand(ledger, batch, request, open, now)?,
             CaseKind::Validate if request.push.is_some() => {
                 let push = request.push.unwrap_or_default();
@@ -115,14 +167,13 @@ impl Engine {
             }
             _ => {
                 let about_numbers = self.numbers_by_hand(ledger, request, open)?;
-                let opening = about_numbers.unwrap_or_else(|| by_hand::draft(request, open, self.settings()));
-                (opening, None)
+                about_numbers.unwrap_or_else(|| (by_hand::draft(request, open, self.settings()), None))
             }
         };
         let answer = |reason, case| {
             let mut decision = Decision::by_hand(event, reason, case, now);
             if let Some(why) = &why {
-                decision.detail = serde_json::json!({ "why": why });
+                decision.detail = json!({ "why": why });
             }
             decision
         };
@@ -130,10 +181,15 @@ impl Engine {
             Opening::Open(draft) => draft,
             Opening::Join(case) => return batch.note_decision(ledger, answer(Some(Reason::Joined), Some(case))),
             Opening::Wait(lack) if patience.waits_for(lack) => {
-                wait(ledger, batch, event, lack, now)?;
-                return Ok(());
+                return wait(ledger, batch, event, lack, now);
             }
-            Opening::Wait(_) => return batch.note_decision(ledger, answer(Some(Reason::FactsUnknown), None)),
+            Opening::Wait(lack) => {
+                let mut decision = answer(Some(Reason::FactsUnknown), None);
+                if lack == Lack::Push {
+                    decision.detail = json!({ "why": unknown_push(request) });
+                }
+                return batch.note_decision(ledger, decision);
+            }
             Opening::No(reason) => return batch.note_decision(ledger, answer(Some(reason), None)),
         };
         if draft.subject.signature.is_some()
@@ -159,6 +215,15 @@ impl Engine {
         let id = ledger.open_case(&case)?;
         batch.note_decision(ledger, Decision::by_hand(event, None, Some(id), now))?;
         self.opened(ledger, batch, CaseRow { id, ..case }, now)
+    }
+}
+
+fn unknown_push(request: &RequestEvent) -> String {
+    let project = &request.project;
+    match (request.push, &request.revision) {
+        (Some(push), _) => format!("push {push} of {project} is not known here: is the number right?"),
+        (None, Some(revision)) => format!("no push of {project} with revision {revision} is known here"),
+        (None, None) => format!("the push of {project} is not named"),
     }
 }
 

@@ -34,6 +34,8 @@ pub struct EngineSettings {
     pub bugs_fresh_for: Option<Duration>,
     /// Whether the task graph of a push can be asked for.
     pub has_graphs: bool,
+    /// Whether somebody knows jobs by the numbers that people's requests give them.
+    pub has_job_numbers: bool,
     /// Labels that have to fail newly on one push to be taken for one storm; 0: never.
     pub storm_labels: u32,
     /// How long after the first of them was noticed the others may be.
@@ -62,6 +64,7 @@ impl Default for EngineSettings {
             has_pushlog: false,
             bugs_fresh_for: None,
             has_graphs: false,
+            has_job_numbers: false,
             storm_labels: 8,
             storm_window: Duration::from_secs(2 * 3600),
             sample: 0.0,

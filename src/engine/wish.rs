@@ -25,7 +25,7 @@ const SETTLED_WITHIN: u32 = 200;
 const RANGE_MAX: u64 = 2_000;
 
 /// What comes of a wish, and more than the reason's own sentence where nothing does.
-type Outcome = (Opening, Option<String>);
+pub(super) type Outcome = (Opening, Option<String>);
 
 /// Jobs that are wanted.
 struct Wish<'a> {
@@ -111,7 +111,7 @@ impl What {
     }
 }
 
-fn no(reason: Reason, why: impl Into<String>) -> Outcome {
+pub(super) fn no(reason: Reason, why: impl Into<String>) -> Outcome {
     (Opening::No(reason), Some(why.into()))
 }
 
@@ -149,6 +149,14 @@ impl Engine {
                         once: false,
                     };
                     self.wish(ledger, batch.patience, wish, now)
+                }
+                // Which job a number means, a service may know.
+                Err((Reason::FactsUnknown, _))
+                    if names_a_number_alone(request)
+                        && self.settings().has_job_numbers
+                        && batch.patience.waits_for(Lack::Task) =>
+                {
+                    Ok((Opening::Wait(Lack::Task), None))
                 }
                 Err((reason, why)) => Ok(no(reason, why)),
             },
@@ -357,6 +365,18 @@ impl Engine {
     }
 }
 
+/// Whether a backfill request says which job it means by a number and nothing else that is known here.
+fn names_a_number_alone(request: &RequestEvent) -> bool {
+    matches!(
+        &request.kind,
+        RequestKind::Backfill {
+            job: Some(_),
+            label: None,
+            ..
+        }
+    )
+}
+
 /// What a rule with these parameters makes of a request.
 fn of_request(request: &RequestEvent, params: &CaseParams) -> Result<What, (Reason, String)> {
     let refused = |why: &str| Err((Reason::NotPossible, why.to_owned()));
@@ -393,7 +413,10 @@ fn of_request(request: &RequestEvent, params: &CaseParams) -> Result<What, (Reas
                 )),
                 (None, Some(job)) => Err((
                     Reason::FactsUnknown,
-                    format!("which job number {job} is, is not known here: name it by `label` or `task_id`"),
+                    format!(
+                        "which job number {job} is, is not known here: name it by `label` or `task_id`, or set \
+                         `enrich.treeherder_url` to a service that knows such numbers"
+                    ),
                 )),
                 (None, None) => Err((Reason::FactsUnknown, "the task is not known here".to_owned())),
             }

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use tokio::sync::{Semaphore, watch};
 
 use super::pace::TokenBucket;
-use super::{BugQuery, FactError, FactSource, FailureFacts, PushQuery};
+use super::{BugQuery, FactError, FactSource, FailureFacts, NamedJob, PushQuery};
 use crate::event::{
     BackendName, Bug, JobFacts, Measurement, Project, PushEvent, PushId, Revision, RunKey, TaskGraph, TaskId,
 };
@@ -64,6 +64,7 @@ enum Question {
     Bugs(BugQuery),
     Graph(Project, PushId, Option<Revision>),
     Values(RunKey),
+    Job(Project, u64),
 }
 
 #[derive(Debug, Clone)]
@@ -75,6 +76,7 @@ enum Fact {
     Bugs(Arc<Vec<Bug>>),
     Graph(Arc<TaskGraph>),
     Values(Arc<Vec<Measurement>>),
+    Job(Arc<NamedJob>),
 }
 
 type Answer = Result<Fact, FactError>;
@@ -219,6 +221,7 @@ impl Shared {
             Question::Task(backend, task) => self.source.task(backend, task).await.map(|f| Fact::Task(Arc::new(f))),
             Question::Failures(run) => self.source.failures(run).await.map(|f| Fact::Failures(Arc::new(f))),
             Question::Values(run) => self.source.values(run).await.map(|f| Fact::Values(Arc::new(f))),
+            Question::Job(project, number) => self.source.job(project, *number).await.map(|f| Fact::Job(Arc::new(f))),
             Question::Pushes(project, query) => self
                 .source
                 .pushes(project, query)
@@ -357,6 +360,13 @@ impl FactSource for CachedSource {
             .await?
         {
             Fact::Graph(graph) => Ok((*graph).clone()),
+            _ => Err(mismatch()),
+        }
+    }
+
+    async fn job(&self, project: &Project, number: u64) -> Result<NamedJob, FactError> {
+        match self.ask(Question::Job(project.clone(), number)).await? {
+            Fact::Job(job) => Ok((*job).clone()),
             _ => Err(mismatch()),
         }
     }

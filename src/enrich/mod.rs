@@ -14,6 +14,7 @@ mod pace;
 mod perfherder;
 mod pushlog;
 mod queue;
+mod treeherder;
 mod treestatus;
 
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::event::{
-    BackendName, Bug, Duration, JobFacts, Measurement, Project, PushEvent, PushId, Revision, RunKey, Signature,
+    BackendName, Bug, Duration, JobFacts, Label, Measurement, Project, PushEvent, PushId, Revision, RunKey, Signature,
     TaskGraph, TaskId,
 };
 use crate::net::ask::AskError;
@@ -33,6 +34,7 @@ pub use groups::{GroupPage, GroupSource};
 pub use perfherder::{PerfherderError, PerfherderSource};
 pub use pushlog::{PushlogError, PushlogSettings, PushlogSource};
 pub use queue::{QueueSettings, QueueSource};
+pub use treeherder::{TreeherderError, TreeherderSource};
 pub use treestatus::{Tree, TreeStatusError, TreeStatusSource};
 
 /// Why a fact could not be had.
@@ -64,6 +66,17 @@ pub struct FailureFacts {
     pub signatures: Vec<Signature>,
     /// The groups that ran.
     pub groups: Vec<Arc<str>>,
+}
+
+/// A job that was named by the number that another system gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedJob {
+    /// Its task, where it has one.
+    pub task: Option<TaskId>,
+    /// Its label.
+    pub label: Label,
+    /// The head revision of its push.
+    pub revision: Revision,
 }
 
 /// Which pushes are wanted.
@@ -112,6 +125,11 @@ pub trait FactSource: Send + Sync {
         Err(FactError::NoSource("bugs"))
     }
 
+    /// A job by the number that people's requests give it.
+    async fn job(&self, _project: &Project, _number: u64) -> Result<NamedJob, FactError> {
+        Err(FactError::NoSource("jobs by their numbers"))
+    }
+
     /// What can run on a push. Only CI systems with task graphs have an answer.
     async fn graph(
         &self,
@@ -137,6 +155,8 @@ pub struct Sources {
     pub pushes: Arc<dyn FactSource>,
     /// Where bugs come from.
     pub bugs: Arc<dyn FactSource>,
+    /// Where jobs come from that are named by numbers.
+    pub jobs: Arc<dyn FactSource>,
 }
 
 #[async_trait]
@@ -159,6 +179,10 @@ impl FactSource for Sources {
 
     async fn bugs(&self, query: &BugQuery) -> Result<Vec<Bug>, FactError> {
         self.bugs.bugs(query).await
+    }
+
+    async fn job(&self, project: &Project, number: u64) -> Result<NamedJob, FactError> {
+        self.jobs.job(project, number).await
     }
 
     async fn graph(

@@ -16,7 +16,7 @@ use crate::net::template::{Fields, JsonTemplate, TemplateError};
 use crate::secret::Secret;
 
 /// The fields that a template may use.
-pub const FIELDS: [&str; 17] = [
+pub const FIELDS: [&str; 19] = [
     "key",
     "instance",
     "case",
@@ -34,6 +34,8 @@ pub const FIELDS: [&str; 17] = [
     "series",
     "shift",
     "levels",
+    "rate",
+    "platforms",
 ];
 /// The largest answer that is read; nothing in it matters but its status.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -151,6 +153,7 @@ impl VerdictHook {
 
 fn fields(case: &CaseRow, instance: &str) -> Fields {
     let verdict = case.verdict.as_ref();
+    let interval = |ends: Option<(f64, f64)>| ends.map(|(low, high)| json!({ "low": low, "high": high }));
     let pushes = verdict.map(|verdict| verdict.pushes.as_slice()).unwrap_or_default();
     let values = [
         json!(format!("{instance}-{}", case.id)),
@@ -168,8 +171,10 @@ fn fields(case: &CaseRow, instance: &str) -> Fields {
         json!(verdict.and_then(|verdict| verdict.probability)),
         json!(case.cause.rule_name()),
         json!(case.subject.series),
-        json!(case.found.shift.map(|(low, high)| json!({ "low": low, "high": high }))),
+        json!(interval(case.found.shift)),
         json!(case.found.levels),
+        json!(interval(case.found.rate)),
+        json!(case.found.platforms),
     ];
     FIELDS.iter().map(|name| (*name).to_owned()).zip(values).collect()
 }

@@ -1,7 +1,7 @@
 //! Pages, API, health, metrics.
 //!
 //! In: HTTP requests. Out: what the store says, as HTML and JSON. Never: a change without the token (see [`mod@write`]); a
-//! secret; a request that takes the store longer than a page of rows.
+//! secret; a request that takes the store longer than a page of rows, or the labels of a project.
 
 mod page;
 mod write;
@@ -19,10 +19,11 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::catalog;
 use crate::clock::Clock;
-use crate::engine::ledger::{CaseRow, Cases as _, LedgerError};
+use crate::engine::ledger::{CaseRow, Cases as _, Labels as _, LedgerError, Pushes as _};
 use crate::engine::settings::EngineSettings;
-use crate::event::{CaseId, Duration};
+use crate::event::{CaseId, Duration, Project, PushId};
 use crate::rules::{Rule, RuleSet};
 use crate::secret::Secret;
 use crate::store::Handle;
@@ -159,6 +160,7 @@ pub fn router(state: WebState) -> Router {
         .route("/api/summary", get(summary))
         .route("/api/cases", get(cases).post(write::open_case))
         .route("/api/cases/{id}", get(case))
+        .route("/api/catalog", get(catalog_of))
         .route("/api/rules/reload", post(write::reload))
         .route("/api/explain/{*event}", get(explain))
         .route("/metrics", get(metrics))
@@ -282,6 +284,36 @@ async fn explain(State(state): State<WebState>, Path(event): Path<String>) -> Re
         .with(move |store| store.transact(|books| books.decisions_on(&event)))
         .await?;
     Ok(Json(json!({ "decisions": decisions })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CatalogQuery {
+    project: String,
+    push: Option<u64>,
+}
+
+/// The same as `sheriffd catalog --format json`.
+async fn catalog_of(
+    State(state): State<WebState>,
+    Query(query): Query<CatalogQuery>,
+) -> Result<Json<serde_json::Value>, Failure> {
+    let project = Project::from(query.project.as_str());
+    let push = query.push.map(PushId);
+    let known = state.store.with(move |store| {
+        store.transact(|books| match push {
+            Some(push) => books.graph_of(&project, push),
+            None => Ok(Some(catalog::of_history(books.labels_of(&project)?))),
+        })
+    });
+    match known.await? {
+        Some(graph) if push.is_some() || !graph.jobs.is_empty() => Ok(Json(json!({ "tests": catalog::tests(&graph) }))),
+        _ => {
+            let what = push.map_or("jobs", |_| "task graph of that push");
+            let why = format!("no {what} of project {} is known", query.project);
+            Err(Failure(StatusCode::NOT_FOUND, why))
+        }
+    }
 }
 
 async fn metrics(State(state): State<WebState>) -> impl IntoResponse {

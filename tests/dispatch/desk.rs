@@ -1,10 +1,11 @@
 //! Books, a CI that answers what it is told to, a clock, a dispatcher.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use sheriffd::backends::{Backend, Finding, Found, JobRequest, Progress, Receipt, RequestError};
+use sheriffd::backends::{Apart, Backend, Finding, Found, JobRequest, Progress, Receipt, RequestError};
 use sheriffd::clock::{Clock, ManualClock};
 use sheriffd::dispatch::limits::{Brakes, Limits};
 use sheriffd::dispatch::{DispatchSettings, Dispatcher, Round};
@@ -29,6 +30,10 @@ pub struct ScriptedCi {
     finds: Arc<Mutex<VecDeque<Found>>>,
     progress: Arc<Mutex<VecDeque<Progress>>>,
     reached: Arc<Mutex<Vec<ActionKey>>>,
+    /// Requests that it takes with one call.
+    together: Arc<AtomicUsize>,
+    calls: Arc<Mutex<Vec<usize>>>,
+    refuses_together: Arc<AtomicBool>,
 }
 
 impl ScriptedCi {
@@ -39,7 +44,25 @@ impl ScriptedCi {
             finds: Arc::default(),
             progress: Arc::default(),
             reached: Arc::default(),
+            together: Arc::new(AtomicUsize::new(1)),
+            calls: Arc::default(),
+            refuses_together: Arc::default(),
         }
+    }
+
+    /// From now on it takes so many requests with one call.
+    pub fn takes_together(&self, most: usize) {
+        self.together.store(most, Ordering::Relaxed);
+    }
+
+    /// From now on it says no to several at once.
+    pub fn refuses_together(&self) {
+        self.refuses_together.store(true, Ordering::Relaxed);
+    }
+
+    /// How many requests came with each call.
+    pub fn calls(&self) -> Vec<usize> {
+        self.calls.lock().unwrap().clone()
     }
 
     pub fn will_answer(&self, answer: Result<Receipt, RequestError>) {
@@ -68,8 +91,30 @@ impl Backend for ScriptedCi {
 
     async fn request(&self, request: &JobRequest) -> Result<Receipt, RequestError> {
         self.reached.lock().unwrap().push(request.key);
+        self.calls.lock().unwrap().push(1);
         let scripted = self.answers.lock().unwrap().pop_front();
         scripted.unwrap_or_else(|| Ok(receipt(&format!("task-of-{}", request.key))))
+    }
+
+    fn most_together(&self) -> usize {
+        self.together.load(Ordering::Relaxed)
+    }
+
+    async fn request_together(&self, requests: &[JobRequest]) -> Result<Vec<Result<Receipt, RequestError>>, Apart> {
+        self.calls.lock().unwrap().push(requests.len());
+        if self.refuses_together.load(Ordering::Relaxed) {
+            return Err(Apart("HTTP 400: one of them is unknown".into()));
+        }
+        self.reached
+            .lock()
+            .unwrap()
+            .extend(requests.iter().map(|request| request.key));
+        let mut scripted = self.answers.lock().unwrap();
+        let common = receipt(&format!("task-of-{}", requests[0].key));
+        Ok(requests
+            .iter()
+            .map(|_| scripted.pop_front().unwrap_or_else(|| Ok(common.clone())))
+            .collect())
     }
 
     async fn find(&self, _: &JobRequest, _: Timestamp) -> Result<Found, RequestError> {
@@ -133,6 +178,36 @@ impl Desk {
     /// A case of a rule on a platform asks for a label on some pushes.
     pub async fn asks(&self, rule: &str, platform: &str, pushes: &[u64], times: u32) -> CaseId {
         self.asks_for(case(rule, platform), pushes, times).await
+    }
+
+    /// A case of a rule asks for these labels on one push.
+    pub async fn asks_labels(&self, rule: &str, labels: &[&str], push: u64) -> CaseId {
+        let case = case(rule, "linux");
+        let labels: Vec<Label> = labels.iter().map(|label| Label::from(*label)).collect();
+        let now = self.clock.now();
+        self.books(move |books| {
+            let id = books.open_case(&case)?;
+            for (slot, label) in (1..).zip(labels) {
+                let key = ActionKey {
+                    case: id,
+                    step: 1,
+                    slot,
+                };
+                let action = NewAction {
+                    request: JobRequest {
+                        label,
+                        ..request(key, push, 1)
+                    },
+                    state: ActionState::Queued,
+                    rule: case.cause.rule_name().to_owned(),
+                    budget: None,
+                    platform: "linux".into(),
+                };
+                assert!(books.add_action(&action, now)?);
+            }
+            Ok(id)
+        })
+        .await
     }
 
     /// A case asks for its label on some pushes.

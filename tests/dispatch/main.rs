@@ -5,3 +5,4 @@ mod breakers;
 mod desk;
 mod limits;
 mod sending;
+mod together;

@@ -86,6 +86,7 @@ impl Desk {
             tasks: Arc::new(ci.facts()),
             pushes: Arc::new(ci.facts()),
             bugs,
+            jobs: Arc::new(RecordedSource::default()),
         };
         let pipeline = Pipeline::new(
             Engine::new(Arc::clone(&rules), settings),

@@ -292,7 +292,7 @@ impl fmt::Display for Digits {
     }
 }
 
-/// What a case about numbers has found so far.
+/// What a case has found, in numbers.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Found {
@@ -302,6 +302,12 @@ pub struct Found {
     /// The levels that are established.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub levels: Vec<Level>,
+    /// The 95 % interval of a new test's failure rate on the platforms that the verdict names: 0.05 is one run in twenty.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<(f64, f64)>,
+    /// The platforms that the verdict on a new test names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub platforms: Vec<Arc<str>>,
 }
 
 impl Found {

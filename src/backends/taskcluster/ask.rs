@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::event::{JobRequest, TaskId};
+use crate::event::{JobRequest, Label, TaskId};
 use crate::net::taskcluster::slug_id;
 
 use super::actions::{Action, ActionKind, ActionsFile, Tags};
@@ -96,7 +96,7 @@ pub fn prepare(
         ));
     }
     let want = Want {
-        label: &request.label,
+        labels: std::slice::from_ref(&request.label),
         revision: &request.revision,
         times: request.times,
         extra: &request.input,
@@ -126,6 +126,44 @@ pub fn prepare(
     Err(format!(
         "no action of task group {group} can run {}: {}",
         request.label,
+        reasons.join("; ")
+    ))
+}
+
+/// Makes several requests ready as one call: they differ in nothing but their labels, and none is of a task that exists.
+/// Says why none of the push's actions can take them together.
+pub fn prepare_together(
+    settings: &TaskclusterSettings,
+    file: &ActionsFile,
+    group: &TaskId,
+    requests: &[&JobRequest],
+) -> Result<Prepared, String> {
+    let Some(first) = requests.first() else {
+        return Err("there are none".to_owned());
+    };
+    let labels: Vec<Label> = requests.iter().map(|request| request.label.clone()).collect();
+    let want = Want {
+        labels: &labels,
+        revision: &first.revision,
+        times: first.times,
+        extra: &first.input,
+    };
+    let mut reasons = Vec::new();
+    for (name, _) in candidates(settings, first, false) {
+        let Some(action) = file.find(name, None) else { continue };
+        // A task that we create ourselves is known by the key of one request.
+        if matches!(action.kind, ActionKind::Task { .. }) {
+            reasons.push(format!("`{name}` is one task a request"));
+            continue;
+        }
+        match input_for(action, &want) {
+            Ok(input) => return finish(settings, file, action, group, first, None, input),
+            Err(error) => reasons.push(format!("`{name}`: {error}")),
+        }
+    }
+    Err(format!(
+        "no action of task group {group} takes {} jobs at once: {}",
+        labels.len(),
         reasons.join("; ")
     ))
 }

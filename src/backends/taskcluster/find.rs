@@ -4,7 +4,8 @@
 //! two action tasks alike, a list with gaps, a task that cannot be read are [`Found::CannotTell`].
 //!
 //! An action's input has no room for a mark of ours (schemas forbid further fields), so a request is known by what it
-//! asked for and when: same group, same action, same task, identical input, created in the time window.
+//! asked for and when: same group, same action, same task, identical input, created in the time window. Of jobs that were
+//! asked for together each is in the list of one input: what holds the wanted job among others is its effect too.
 //! The list of a hook's last fires names every task it made, at once; the index names action tasks once they have
 //! ended, so it can prove that something was done and never that it was not.
 
@@ -60,13 +61,27 @@ struct Listed {
     gap: Option<String>,
 }
 
+/// What was seen of a hook's work around a moment.
+pub(super) struct Sighting {
+    /// The hook: its group and its id.
+    hook: (String, String),
+    /// The action tasks that it made in the window.
+    made: Vec<(String, ActionTask)>,
+    /// Why some may be missing, if they may.
+    gap: Option<String>,
+    /// More tasks than are looked at, if there are.
+    too_many: Option<usize>,
+}
+
 impl TaskclusterBackend {
-    /// See [`crate::backends::Backend::find`].
+    /// See [`crate::backends::Backend::find`]. `sighting`: what was seen for a request that was sent at the same moment, for
+    /// the same push.
     pub(super) async fn look_for(
         &self,
         request: &JobRequest,
         prepared: &Prepared,
         sent_at: Timestamp,
+        sighting: &mut Option<Sighting>,
     ) -> Result<Found, RequestError> {
         let settle = Duration::from_secs(self.settings.find_settle_seconds);
         let age = (self.clock)().since(sent_at);
@@ -84,8 +99,8 @@ impl TaskclusterBackend {
                 })
             }
         };
-        let (hook_group, hook) = match &prepared.call {
-            Call::Hook { group, id, .. } => (group, id),
+        let hook = match &prepared.call {
+            Call::Hook { group, id, .. } => (group.clone(), id.clone()),
             Call::Task { id, .. } => {
                 return match self.services.status(id.as_str()).await {
                     Ok(_) => Ok(Found::Done(self.receipt(id.clone()))),
@@ -98,33 +113,20 @@ impl TaskclusterBackend {
             from: sent_at.minus(CLOCK_SKEW),
             to: sent_at.plus(Duration::from_secs(self.settings.find_window_seconds)),
         };
-        let Listed { mut tasks, mut gap } = self.fired(hook_group, hook, window).await?;
-        if gap.is_some() {
-            tasks.extend(self.indexed(request).await?);
-        }
-        if tasks.len() > MAX_CANDIDATES {
-            let count = tasks.len();
+        let seen = match sighting.take().filter(|seen| seen.hook == hook) {
+            Some(seen) => seen,
+            None => self.see(request, hook, window).await?,
+        };
+        let seen = sighting.insert(seen);
+        if let Some(count) = seen.too_many {
             return Ok(Found::CannotTell(format!(
                 "{count} action tasks may be it, more than the {MAX_CANDIDATES} that are looked at"
             )));
         }
-        let mut alike = Vec::new();
-        for task in tasks {
-            match self.services.task(&task).await {
-                Ok(bytes) => {
-                    let made = ActionTask::read(&bytes);
-                    if made.is_some_and(|made| self.is_effect_of(&made, prepared, window)) {
-                        alike.push(task);
-                    }
-                }
-                Err(error @ (AskError::Absent { .. } | AskError::Refused { .. } | AskError::Wrong { .. })) => {
-                    gap.get_or_insert(error.to_string());
-                }
-                Err(error) => return unanswered(error),
-            }
-        }
-        match (alike.as_slice(), gap) {
-            ([one], _) => Ok(Found::Done(self.receipt(TaskId::from(one.as_str())))),
+        let is_it = |made: &&(String, ActionTask)| self.is_effect_of(&made.1, prepared, window);
+        let alike: Vec<&str> = seen.made.iter().filter(is_it).map(|(task, _)| task.as_str()).collect();
+        match (alike.as_slice(), &seen.gap) {
+            ([one], _) => Ok(Found::Done(self.receipt(TaskId::from(*one)))),
             ([], None) => not_done(),
             ([], Some(gap)) => Ok(Found::CannotTell(format!("no action task like it is seen, but {gap}"))),
             (many, _) => Ok(Found::CannotTell(format!(
@@ -133,6 +135,36 @@ impl TaskclusterBackend {
                 many.join(", ")
             ))),
         }
+    }
+
+    /// What a hook did in the window.
+    async fn see(
+        &self,
+        request: &JobRequest,
+        hook: (String, String),
+        window: Window,
+    ) -> Result<Sighting, RequestError> {
+        let Listed { mut tasks, mut gap } = self.fired(&hook.0, &hook.1, window).await?;
+        if gap.is_some() {
+            tasks.extend(self.indexed(request).await?);
+        }
+        let too_many = (tasks.len() > MAX_CANDIDATES).then_some(tasks.len());
+        let mut made = Vec::new();
+        for task in tasks.into_iter().filter(|_| too_many.is_none()) {
+            match self.services.task(&task).await {
+                Ok(bytes) => made.extend(ActionTask::read(&bytes).map(|read| (task, read))),
+                Err(error @ AskError::Later { .. }) => return Err(busy(error)),
+                Err(error) => {
+                    gap.get_or_insert(error.to_string());
+                }
+            }
+        }
+        Ok(Sighting {
+            hook,
+            made,
+            gap,
+            too_many,
+        })
     }
 
     /// The tasks that a hook made in the window.
@@ -222,8 +254,29 @@ impl TaskclusterBackend {
             && window.contains(made.created)
             && made.group == prepared.group.as_str()
             && made.task.as_deref() == prepared.task.as_ref().map(TaskId::as_str)
-            && made.input == prepared.input
+            && holds(&made.input, &prepared.input)
     }
+}
+
+/// Whether an action's input asks for what another one asks for, the jobs among others perhaps and all else the same.
+fn holds(made: &Value, asked: &Value) -> bool {
+    let (Value::Object(made), Value::Object(asked)) = (made, asked) else {
+        return made == asked;
+    };
+    let has_all = |made: &Value, asked: &Value, is_alike: fn(&Value, &Value) -> bool| match (made, asked) {
+        (Value::Array(made), Value::Array(asked)) => {
+            asked.iter().all(|asked| made.iter().any(|made| is_alike(made, asked)))
+        }
+        _ => made == asked,
+    };
+    made.len() == asked.len()
+        && asked.iter().all(|(name, asked)| {
+            made.get(name).is_some_and(|made| match name.as_str() {
+                "tasks" => has_all(made, asked, |made, asked| made == asked),
+                "requests" => has_all(made, asked, holds),
+                _ => made == asked,
+            })
+        })
 }
 
 /// The name that an action has in the tree's own code, where a payload of taskgraph's form says so.
@@ -303,6 +356,32 @@ mod tests {
         assert_eq!((read.group.as_str(), read.task.as_deref()), ("G", Some("T")));
         assert_eq!(read.input, json!({"times": 2}));
         assert_eq!(read.client.as_deref(), Some("project/x"));
+    }
+
+    #[test]
+    fn a_job_that_was_asked_for_among_others_was_asked_for() {
+        let one = json!({"tasks": ["B"], "times": 2});
+        assert!(holds(&json!({"tasks": ["A", "B"], "times": 2}), &one));
+        assert!(holds(&one, &one));
+        assert!(!holds(&json!({"tasks": ["A", "C"], "times": 2}), &one));
+        assert!(!holds(&json!({"tasks": ["A", "B"], "times": 3}), &one));
+        assert!(
+            !holds(&json!({"tasks": ["A", "B"]}), &one),
+            "other inputs have to be there"
+        );
+        assert!(
+            !holds(&json!({"tasks": ["A", "B"], "times": 2, "x": 1}), &one),
+            "and no further ones"
+        );
+        assert!(!holds(&json!({"tasks": "B", "times": 2}), &one));
+        let requests = json!({"requests": [{"tasks": ["B"], "times": 2}]});
+        assert!(holds(
+            &json!({"requests": [{"tasks": ["B", "C"], "times": 2}]}),
+            &requests
+        ));
+        assert!(!holds(&json!({"requests": [{"tasks": ["B"], "times": 1}]}), &requests));
+        assert!(holds(&json!({"times": 2}), &json!({"times": 2})));
+        assert!(!holds(&json!([1]), &json!([2])));
     }
 
     #[test]

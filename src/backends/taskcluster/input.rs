@@ -22,8 +22,8 @@ const MAX_DEPTH: usize = 16;
 /// What is wanted of an action.
 #[derive(Debug, Clone, Copy)]
 pub struct Want<'a> {
-    /// The job.
-    pub label: &'a Label,
+    /// The jobs: one, or several that are to be asked for with one call.
+    pub labels: &'a [Label],
     /// The push's head revision.
     pub revision: &'a Revision,
     /// How often, 1 to 100.
@@ -41,6 +41,9 @@ pub enum InputError {
     /// It acts on the task group, and there is no way to say for which job.
     #[error("it has no input that names a job")]
     NoLabel,
+    /// It takes one job a call.
+    #[error("it takes one job a request, and {0} are wanted at once")]
+    OneJob(usize),
     /// It runs a job once.
     #[error("it runs a job once a request, and {0} runs are wanted at once")]
     OnlyOnce(u32),
@@ -74,13 +77,16 @@ pub fn input_for(action: &Action, want: &Want<'_>) -> Result<Value, InputError> 
         return Err(InputError::Protected(action.name.clone()));
     }
     let mut input = Map::new();
-    let label = want.label.as_str();
     if has("requests") {
-        input.insert("requests".to_owned(), json!([{"tasks": [label], "times": want.times}]));
+        let request = json!({"tasks": want.labels, "times": want.times});
+        input.insert("requests".to_owned(), json!([request]));
     } else {
         if has("tasks") {
-            input.insert("tasks".to_owned(), json!([label]));
+            input.insert("tasks".to_owned(), json!(want.labels));
         } else if has("label") {
+            let [label] = want.labels else {
+                return Err(InputError::OneJob(want.labels.len()));
+            };
             input.insert("label".to_owned(), json!(label));
         } else if for_group {
             return Err(InputError::NoLabel);
@@ -204,7 +210,7 @@ mod tests {
         input_for(
             action,
             &Want {
-                label: &Label::from("L"),
+                labels: &[Label::from("L")],
                 revision: &Revision::from("0123456789ab"),
                 times,
                 extra,
@@ -235,6 +241,31 @@ mod tests {
         );
         let one = action(vec![Tags::new()], Some(json!({"properties": {"times": {}}})));
         assert_eq!(made(&one, 2, &plain), Ok(json!({"times": 2})));
+    }
+
+    #[test]
+    fn several_jobs_are_one_input_where_the_schema_has_a_place_for_them() {
+        let of = |schema: Value| {
+            let labels = ["A", "B"].map(Label::from);
+            let want = Want {
+                labels: &labels,
+                revision: &Revision::from("0123456789ab"),
+                times: 2,
+                extra: &RunInput::default(),
+            };
+            input_for(&action(vec![], Some(schema)), &want)
+        };
+        let list = json!({"properties": {"tasks": {"type": "array"}, "times": {"default": 1}}});
+        assert_eq!(of(list), Ok(json!({"tasks": ["A", "B"], "times": 2})));
+        let requests = json!({"properties": {"requests": {"type": "array"}}});
+        assert_eq!(
+            of(requests),
+            Ok(json!({"requests": [{"tasks": ["A", "B"], "times": 2}]}))
+        );
+        let one = json!({"properties": {"label": {"type": "string"}, "times": {}}});
+        assert_eq!(of(one), Err(InputError::OneJob(2)));
+        let few = json!({"properties": {"tasks": {"type": "array", "maxItems": 1}, "times": {}}});
+        assert!(matches!(of(few), Err(InputError::Schema(_))));
     }
 
     #[test]

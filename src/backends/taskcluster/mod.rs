@@ -21,7 +21,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use super::outcome::{accepted, busy};
-use super::{Backend, Finding, Found, Progress, Receipt, RequestError};
+use super::{Apart, Backend, Finding, Found, Progress, Receipt, RequestError};
 use crate::event::{BackendName, JobRequest, TaskId, Timestamp};
 use crate::lru::Lru;
 use crate::net::Clock;
@@ -30,6 +30,7 @@ use crate::net::taskcluster::Services;
 
 use actions::ActionsFile;
 use ask::{Call, Existing, Prepared};
+use find::Sighting;
 use labels::{LabelReader, Labels};
 use settings::route;
 
@@ -41,6 +42,10 @@ const ACTIONS: &str = "public/actions.json";
 /// Where the labels of a push are written down, the smaller artifact first: it lists what runs on the push, the other
 /// one everything that can.
 const LABEL_LISTS: [&str; 2] = ["public/label-to-taskid.json", "public/full-task-graph.json"];
+
+/// Jobs that are asked for with one call. gecko's `add-new-jobs` was recorded with 13 labels; it walks the task graph once for all,
+/// and an action task that fails fails for every job in it.
+const MOST_TOGETHER: usize = 50;
 
 /// Label lists kept in memory: a large push has some 4 MB of labels.
 const CACHED_LABEL_LISTS: usize = 8;
@@ -70,8 +75,20 @@ impl TaskclusterBackend {
         })
     }
 
-    /// The request made ready to be sent. Asks, but does not act.
+    /// The request made ready to be sent, its label known to exist. Asks, but does not act.
     async fn prepare(&self, request: &JobRequest) -> Result<Prepared, RequestError> {
+        let (prepared, is_added) = self.shape(request).await?;
+        if is_added {
+            let unknown = self.unknown_labels(&prepared.group, &[request]).await?;
+            if let Some(error) = unknown.into_iter().flatten().next() {
+                return Err(error);
+            }
+        }
+        Ok(prepared)
+    }
+
+    /// The request as it is sent, and whether it adds a job by its label alone, which then has to exist.
+    async fn shape(&self, request: &JobRequest) -> Result<(Prepared, bool), RequestError> {
         let (group, file) = self.offer(request).await?;
         let existing = match &request.existing {
             Some(task) => self.existing(task, &group).await?,
@@ -79,10 +96,8 @@ impl TaskclusterBackend {
         };
         let prepared = ask::prepare(&self.settings, &file, &group, request, existing.as_ref())
             .map_err(RequestError::NotPossible)?;
-        if prepared.task.is_none() && existing.is_none() {
-            self.check_label(&group, request.label.as_str()).await?;
-        }
-        Ok(prepared)
+        let is_added = prepared.task.is_none() && existing.is_none();
+        Ok((prepared, is_added))
     }
 
     /// The push's task group and what it offers.
@@ -188,39 +203,36 @@ impl TaskclusterBackend {
         Ok((existing.group() == Some(group.as_str())).then_some(existing))
     }
 
-    /// Refuses a label that the push cannot run: one unknown label would fail the whole action, minutes later. A push
-    /// that has no list of its labels is asked anyway.
-    async fn check_label(&self, group: &TaskId, label: &str) -> Result<(), RequestError> {
+    /// Refuses labels that the push cannot run: one unknown label would fail the whole action, minutes later. For each
+    /// request why it is refused, `None` for one that is sound. A push that has no list of its labels is asked anyway.
+    async fn unknown_labels(
+        &self,
+        group: &TaskId,
+        requests: &[&JobRequest],
+    ) -> Result<Vec<Option<RequestError>>, RequestError> {
+        let mut missing: Vec<&str> = requests.iter().map(|request| request.label.as_str()).collect();
         let mut known = None;
         for artifact in LABEL_LISTS {
             if let Some(labels) = self.labels(group, artifact).await? {
-                if labels.contains(label) {
-                    return Ok(());
-                }
+                missing.retain(|label| !labels.contains(label));
                 known = Some((artifact, labels));
             }
+            if missing.is_empty() {
+                break;
+            }
         }
-        // What runs on the push is no list of what can: without the full graph nothing is known to be unknown.
-        let Some((artifact, labels)) = known.filter(|(artifact, _)| *artifact == LABEL_LISTS[1]) else {
-            return Ok(());
-        };
-        let wanted = label.to_owned();
-        let count = labels.len();
-        let search = tokio::task::spawn_blocking(move || {
-            labels
-                .near(&wanted)
-                .into_iter()
-                .map(|near| format!("`{near}`"))
-                .collect::<Vec<_>>()
-                .join(", ")
-        });
-        let near = match search.await.unwrap_or_default() {
-            near if near.is_empty() => "nothing like it is there".to_owned(),
-            near => format!("near are {near}"),
-        };
-        Err(RequestError::NotPossible(format!(
-            "`{label}` is not among the {count} labels of {artifact} of task group {group}; {near}"
-        )))
+        let mut refusals = Vec::with_capacity(requests.len());
+        for request in requests {
+            let label = request.label.as_str();
+            refusals.push(match &known {
+                // What runs on the push is no list of what can: without the full graph nothing is known to be unknown.
+                Some((artifact, labels)) if *artifact == LABEL_LISTS[1] && missing.contains(&label) => {
+                    Some(no_such_label(group, label, artifact, labels).await)
+                }
+                _ => None,
+            });
+        }
+        Ok(refusals)
     }
 
     async fn labels(&self, group: &TaskId, artifact: &'static str) -> Result<Option<Arc<Labels>>, RequestError> {
@@ -249,6 +261,22 @@ impl TaskclusterBackend {
             .unwrap_or_else(PoisonError::into_inner)
             .insert(key, labels.clone());
         Ok(Some(labels))
+    }
+
+    /// Looks for a request; what was seen of its hook is left for the next one that was sent at the same moment.
+    async fn find_once(
+        &self,
+        request: &JobRequest,
+        sent_at: Timestamp,
+        sighting: &mut Option<Sighting>,
+    ) -> Result<Found, RequestError> {
+        // Whether its label exists is no matter: one that does not was never sent, and is not found.
+        match self.shape(request).await {
+            Ok((prepared, _)) => self.look_for(request, &prepared, sent_at, sighting).await,
+            // What can no longer be made ready can no longer be recognised.
+            Err(RequestError::NotPossible(why) | RequestError::NotYet(why)) => Ok(Found::CannotTell(why)),
+            Err(error) => Err(error),
+        }
     }
 
     /// Sends the prepared request, once.
@@ -347,17 +375,61 @@ impl Backend for TaskclusterBackend {
         self.send(&prepared).await
     }
 
+    fn most_together(&self) -> usize {
+        MOST_TOGETHER
+    }
+
+    /// Asks for several jobs of a push with one action. Labels that the push does not have are refused by name and left
+    /// out; the rest goes out with one call. What the CI refuses as a whole it did not do: then each is asked for alone.
+    async fn request_together(&self, requests: &[JobRequest]) -> Result<Vec<Result<Receipt, RequestError>>, Apart> {
+        let Some(first) = requests.first() else {
+            return Ok(Vec::new());
+        };
+        let all = |error: RequestError| Ok(vec![Err(error); requests.len()]);
+        let (group, file) = match self.offer(first).await {
+            Ok(offer) => offer,
+            Err(error) => return all(error),
+        };
+        let unknown = match self.unknown_labels(&group, &requests.iter().collect::<Vec<_>>()).await {
+            Ok(unknown) => unknown,
+            Err(error) => return all(error),
+        };
+        let is_known = |(request, unknown): (_, &Option<RequestError>)| unknown.is_none().then_some(request);
+        let known: Vec<&JobRequest> = requests.iter().zip(&unknown).filter_map(is_known).collect();
+        let answer = match known.as_slice() {
+            [] => None,
+            known => {
+                let prepared = ask::prepare_together(&self.settings, &file, &group, known).map_err(Apart)?;
+                match self.send(&prepared).await {
+                    Err(RequestError::NotPossible(why)) => return Err(Apart(why)),
+                    answer => Some(answer),
+                }
+            }
+        };
+        let answers = unknown.into_iter().map(|unknown| match (unknown, &answer) {
+            (Some(error), _) => Err(error),
+            (None, Some(answer)) => answer.clone(),
+            (None, None) => Err(RequestError::NotPossible("it was not asked for".to_owned())),
+        });
+        Ok(answers.collect())
+    }
+
     /// Looks for the action task of a request that was sent. [`Found::Done`] names the only action task like it in the
     /// time window. Two requests of ours that ask for the same in the same minutes look alike: whoever keeps the books
     /// has to treat a receipt that another request holds already as [`Found::CannotTell`]. [`RequestError::Busy`] here
     /// means that the search has to be made again later; nothing follows from it.
     async fn find(&self, request: &JobRequest, sent_at: Timestamp) -> Result<Found, RequestError> {
-        match self.prepare(request).await {
-            Ok(prepared) => self.look_for(request, &prepared, sent_at).await,
-            // What can no longer be made ready can no longer be recognised.
-            Err(RequestError::NotPossible(why) | RequestError::NotYet(why)) => Ok(Found::CannotTell(why)),
-            Err(error) => Err(error),
+        self.find_once(request, sent_at, &mut None).await
+    }
+
+    /// The lists of what a hook did are read once for all of them.
+    async fn find_together(&self, requests: &[JobRequest], sent_at: Timestamp) -> Vec<Result<Found, RequestError>> {
+        let mut sighting = None;
+        let mut found = Vec::with_capacity(requests.len());
+        for request in requests {
+            found.push(self.find_once(request, sent_at, &mut sighting).await);
         }
+        found
     }
 
     /// Needs the scope `queue:cancel-task:<schedulerId>/<taskGroupId>/<taskId>`, or `queue:cancel-task-in-project:<project>`.
@@ -401,6 +473,27 @@ impl Backend for TaskclusterBackend {
         }
         findings
     }
+}
+
+/// The refusal of a label that is not in the push's graph, with those most like it.
+async fn no_such_label(group: &TaskId, label: &str, artifact: &str, labels: &Arc<Labels>) -> RequestError {
+    let (wanted, among) = (label.to_owned(), Arc::clone(labels));
+    let search = tokio::task::spawn_blocking(move || {
+        among
+            .near(&wanted)
+            .into_iter()
+            .map(|near| format!("`{near}`"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    });
+    let near = match search.await.unwrap_or_default() {
+        near if near.is_empty() => "nothing like it is there".to_owned(),
+        near => format!("near are {near}"),
+    };
+    let count = labels.len();
+    RequestError::NotPossible(format!(
+        "`{label}` is not among the {count} labels of {artifact} of task group {group}; {near}"
+    ))
 }
 
 /// How far a task is, by the answer of `queue.status`.

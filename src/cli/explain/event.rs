@@ -141,6 +141,9 @@ pub(super) fn write_decision(decision: &Value, out: &mut dyn Write) -> std::io::
         shown(&decision["rule"]),
     )?;
     let detail = &decision["detail"];
+    if let Some(why) = detail["why"].as_str() {
+        writeln!(out, "    {why}")?;
+    }
     write_clauses(&detail["clauses"], "    ", out)?;
     if detail.get("firstBad").is_some() {
         writeln!(

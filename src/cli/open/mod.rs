@@ -25,9 +25,11 @@ use super::case::line;
 use super::common::{ConfigArgs, FormatArgs};
 use crate::clock::{Clock, SystemClock};
 use crate::daemon::parts;
+use crate::engine::ledger::CaseRow;
 use crate::engine::{Answer, Engine};
 use crate::event::{
-    CaseParams, Label, OpenRequest, Project, PushId, RequestEvent, RequestKind, Revision, RunInput, Signature,
+    CaseKind, CaseParams, Label, OpenRequest, Project, PushId, RequestEvent, RequestKind, Revision, RunInput,
+    Signature, VerdictKind,
 };
 use crate::rules::RuleSet;
 
@@ -183,23 +185,40 @@ fn open_at(
     place.format.write(out, &answer, |out| tell(out, &answer))?;
     match answer {
         Answer::Refused { .. } => Err(CliError::no("")),
+        // Everything was said on stdout: nothing that was asked for can be done.
+        Answer::Opened { case } if is_hopeless(&case) => Err(CliError::no("")),
         _ => Ok(()),
     }
+}
+
+fn is_hopeless(case: &CaseRow) -> bool {
+    let verdict = case.verdict.as_ref();
+    verdict.is_some_and(|verdict| verdict.kind == VerdictKind::NotPossible)
 }
 
 fn tell(out: &mut dyn Write, answer: &Answer) -> std::io::Result<()> {
     match answer {
         Answer::Opened { case } => {
             writeln!(out, "{}", line(case))?;
-            for unable in &case.unable {
+            if case.params.kind() == CaseKind::Validate {
+                for target in &case.targets {
+                    writeln!(out, "  on {}: {}", target.platform, target.label)?;
+                }
+            }
+            // A verdict names them itself.
+            for unable in case.unable.iter().filter(|_| case.verdict.is_none()) {
                 writeln!(out, "  not possible: {}: {}", unable.label, unable.why)?;
+            }
+            if case.verdict.is_none() {
+                writeln!(out, "`sheriffd case show {}` tells how it goes", case.id)?;
             }
             Ok(())
         }
         Answer::Joined { case } => writeln!(out, "there is an open case already\n{}", line(case)),
-        Answer::Waits { lack } => writeln!(
+        Answer::Waits { lack, event } => writeln!(
             out,
-            "it waits until the daemon has fetched what is not known yet ({}): see `sheriffd case list`",
+            "it waits until the daemon has fetched what is not known yet ({}): `sheriffd case list` shows the case then, and \
+             `sheriffd explain {event}` why there is none",
             lack.as_str()
         ),
         Answer::Refused { reason, why } => writeln!(out, "no case was opened ({reason}): {why}"),

@@ -126,19 +126,6 @@ impl Actions for Books<'_> {
     }
 }
 
-impl Books<'_> {
-    pub(super) fn action_id(&mut self, key: ActionKey) -> Result<Option<i64>, LedgerError> {
-        self.tx
-            .prepare_cached("SELECT id FROM actions WHERE case_id = ?1 AND step = ?2 AND slot = ?3")
-            .and_then(|mut statement| {
-                statement
-                    .query_row(params![key.case.0, key.step, key.slot], |row| row.get(0))
-                    .optional()
-            })
-            .map_err(sql)
-    }
-}
-
 /// An action's state from its word.
 pub(super) fn action_state(word: &str) -> Option<ActionState> {
     serde_json::from_value(serde_json::Value::String(word.to_owned())).ok()

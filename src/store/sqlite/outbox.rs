@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, Row, params};
 use super::codec::{StoredTask, TaskColumn};
 use super::{Books, json, sql};
 use crate::engine::ledger::{CaseRow, LedgerError};
-use crate::event::{ActionKey, CaseKind, Cause, Duration, JobRequest, Reason, TaskId, Timestamp};
+use crate::event::{ActionKey, CaseId, CaseKind, Cause, Duration, JobRequest, Label, Reason, TaskId, Timestamp};
 
 /// How long a request is looked for whose fate is not known.
 const LOOKED_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -393,6 +393,42 @@ impl Books<'_> {
                 statement.execute(params![key.case.0, key.step, key.slot, detail, not_before.0, attempt])
             })
             .map(drop)
+            .map_err(sql)
+    }
+
+    /// The request for this label whose receipt names this task.
+    ///
+    /// # Errors
+    /// The store is busy or damaged.
+    pub fn holder_of(&mut self, receipt: &TaskId, label: &Label) -> Result<Option<ActionKey>, LedgerError> {
+        self.tx
+            .prepare_cached(
+                "SELECT case_id, step, slot FROM actions WHERE receipt = ?1 AND label = ?2 ORDER BY id LIMIT 1",
+            )
+            .and_then(|mut statement| {
+                statement
+                    .query_row(params![TaskColumn::of(receipt), label.as_str()], |row| {
+                        Ok(ActionKey {
+                            case: CaseId(row.get(0)?),
+                            step: row.get(1)?,
+                            slot: row.get(2)?,
+                        })
+                    })
+                    .optional()
+            })
+            .map_err(sql)
+    }
+
+    /// The row of the request behind a run: of those whose receipt names the task that made it the one for its label, else
+    /// the first, for a build that was made along.
+    pub(super) fn request_behind(&mut self, receipt: &TaskId, label: &Label) -> Result<Option<i64>, LedgerError> {
+        self.tx
+            .prepare_cached("SELECT id FROM actions WHERE receipt = ?1 ORDER BY label <> ?2, id LIMIT 1")
+            .and_then(|mut statement| {
+                statement
+                    .query_row(params![TaskColumn::of(receipt), label.as_str()], |row| row.get(0))
+                    .optional()
+            })
             .map_err(sql)
     }
 

@@ -84,8 +84,8 @@ impl Runs for Books<'_> {
             }
             if facts.caused_by == CausedBy::Sheriffd
                 && let Some(parent) = &facts.parent
-                && let Some(key) = self.action_of(parent)?
-                && let Some(action) = self.action_id(key)?
+                && let Some(name) = &facts.label
+                && let Some(action) = self.request_behind(parent, name)?
             {
                 tx.prepare_cached("UPDATE runs SET action = ?1 WHERE task = ?2 AND run = ?3 AND backend = ?4")
                     .and_then(|mut statement| statement.execute(params![action, task, job.run.run, backend]))
