@@ -267,7 +267,7 @@ impl Strays {
     pub const NONE: Strays = Strays { share: 0.0 };
 
     /// A few: as many as cost next to nothing where there are none (`docs/decisions.md` has the figures).
-    pub const FEW: Strays = Strays { share: 0.003 };
+    pub const FEW: Strays = Strays { share: 0.01 };
 
     const A: f64 = 1.0;
     const B: f64 = 3.0;
