@@ -351,6 +351,36 @@ fn a_culprit_is_made_surer_where_one_run_does_it_and_only_there() {
 }
 
 #[test]
+fn a_small_search_that_goes_on_for_certainty_asks_for_runs_that_bring_it() {
+    let mut random = crate::random::Random::new(5);
+    let mut runs = 0;
+    for culprit in (0..30).map(|search| 1 + search % 3) {
+        let mut problem = Problem::new(3);
+        problem.history = Counts::new(1, 99);
+        problem.tail = Counts::new(5, 5);
+        problem.params.parallel = 1;
+        loop {
+            let step = plan(&problem, 1).unwrap();
+            if step.verdict.is_some() {
+                break;
+            }
+            for (push, times) in step.run {
+                runs += times;
+                let failed = u32::from(random.chance(if push >= culprit { 0.5 } else { 0.01 }));
+                problem.evidence.push(Evidence {
+                    push,
+                    failed,
+                    passed: 1 - failed,
+                    pending: 0,
+                });
+            }
+        }
+    }
+    // Ten a search; runs on pushes that can only agree with the verdict would go on to the budget of 300.
+    assert!(runs < 30 * 15, "{runs} runs");
+}
+
+#[test]
 fn pushes_that_cannot_be_told_apart_are_named_together() {
     let mut problem = permanent(10, 1);
     problem.runnable = Some(vec![2, 6, 10]);
