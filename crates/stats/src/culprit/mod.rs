@@ -57,7 +57,7 @@ pub struct Rates {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Params {
     /// Posterior probability a verdict needs, 0.5 to 0.9999. A culprit is made surer than that where a run makes it so
-    /// for little: one that takes away three tenths of the error allowed, 1 − `confidence`.
+    /// for little: one that takes away a third of the error allowed, 1 − `confidence`.
     pub confidence: f64,
     /// Runs that may be pending together, 1 to 1,000.
     pub parallel: u32,
