@@ -1,6 +1,6 @@
 //! What no policy can do better than, with the rates known.
 
-use crate::stats::math::{binary_entropy, channel_capacity};
+use crate::stats::math::{binary_entropy, channel_capacity, divergence};
 
 /// The probability of a wrong verdict that the bounds allow.
 const ERROR: f64 = 0.05;
@@ -18,12 +18,6 @@ pub(super) fn runs(n: usize, p0: f64, p1: f64) -> f64 {
 /// test accepts the other with these probabilities.
 pub(super) fn wald(rate: f64, other: f64, wrong: f64, right_if_other: f64) -> f64 {
     divergence(1.0 - wrong, 1.0 - right_if_other) / divergence(rate, other)
-}
-
-/// The Kullback-Leibler divergence of two coins, in nats.
-pub(super) fn divergence(p: f64, q: f64) -> f64 {
-    let part = |p: f64, q: f64| if p > 0.0 { p * (p / q.max(1e-12)).ln() } else { 0.0 };
-    part(p, q) + part(1.0 - p, 1.0 - q)
 }
 
 #[cfg(test)]

@@ -278,7 +278,8 @@ fn a_permanent_failure_is_a_binary_search() {
             matches!(verdict, Verdict::Culprit { ref pushes, .. } if pushes[0].0 == culprit),
             "{verdict:?}"
         );
-        assert!(runs <= 8, "{culprit} took {runs} runs");
+        // Seven runs that halve, and at most two that make surer what they found.
+        assert!(runs <= 9, "{culprit} took {runs} runs");
     }
 }
 
@@ -292,6 +293,91 @@ fn several_runs_at_once_make_it_a_search_of_several_ways() {
         );
         assert!(rounds <= 4, "{culprit} took {rounds} rounds");
     }
+}
+
+/// 16 candidates of which pushes 8 and 9 have failed and 7 has passed: 8 has a probability just beyond 0.95.
+fn nearly_certain(parallel: u32, round_price: f64) -> Problem {
+    let mut problem = permanent(16, parallel);
+    problem.params.round_price = round_price;
+    problem.history = Counts::new(2, 98);
+    problem.evidence = [(7, 0, 1), (8, 1, 0), (9, 1, 0)]
+        .map(|(push, failed, passed)| Evidence {
+            push,
+            failed,
+            passed,
+            pending: 0,
+        })
+        .to_vec();
+    problem
+}
+
+#[test]
+fn a_culprit_is_made_surer_where_one_run_does_it_and_only_there() {
+    let ends = |problem: &Problem| plan(problem, 1).unwrap().verdict.is_some();
+    let problem = nearly_certain(1, 0.0);
+    let step = plan(&problem, 1).unwrap();
+    assert!(step.belief.pushes[7] > 0.95, "{step:?}");
+    assert_eq!(step.verdict, None);
+    let [(push @ 7..=8, 1)] = step.run[..] else {
+        panic!("{step:?}")
+    };
+    // Asked for, it is waited for; once it is back, or one more, the verdict is surer.
+    let mut waiting = problem.clone();
+    waiting.evidence.push(Evidence {
+        push,
+        pending: 1,
+        ..Evidence::default()
+    });
+    let step = plan(&waiting, 1).unwrap();
+    assert!(step.verdict.is_none() && step.run.is_empty(), "{step:?}");
+    let (verdict, runs, _) = follow(problem.clone(), 8);
+    assert!(
+        matches!(verdict, Verdict::Culprit { probability, .. } if probability > 0.97),
+        "{verdict:?}"
+    );
+    assert!(runs <= 2, "{runs} runs");
+
+    // Not for the price of a round, not beyond the budget, not where the rates are known.
+    assert!(ends(&nearly_certain(8, 4.0)));
+    let mut spent = problem.clone();
+    spent.params.max_jobs = 3;
+    assert!(matches!(
+        plan(&spent, 1).unwrap().verdict,
+        Some(Verdict::Culprit { .. })
+    ));
+    let mut known = problem;
+    known.rates = Some(Rates { p0: 0.005, p1: 0.995 });
+    assert!(ends(&known));
+}
+
+#[test]
+fn a_small_search_that_goes_on_for_certainty_asks_for_runs_that_bring_it() {
+    let mut random = crate::random::Random::new(5);
+    let mut runs = 0;
+    for culprit in (0..30).map(|search| 1 + search % 3) {
+        let mut problem = Problem::new(3);
+        problem.history = Counts::new(1, 99);
+        problem.tail = Counts::new(5, 5);
+        problem.params.parallel = 1;
+        loop {
+            let step = plan(&problem, 1).unwrap();
+            if step.verdict.is_some() {
+                break;
+            }
+            for (push, times) in step.run {
+                runs += times;
+                let failed = u32::from(random.chance(if push >= culprit { 0.5 } else { 0.01 }));
+                problem.evidence.push(Evidence {
+                    push,
+                    failed,
+                    passed: 1 - failed,
+                    pending: 0,
+                });
+            }
+        }
+    }
+    // Ten a search; runs on pushes that can only agree with the verdict would go on to the budget of 300.
+    assert!(runs < 30 * 15, "{runs} runs");
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod choice;
 mod laws;
 mod posterior;
 mod rise;
+mod surer;
 
 use super::rates::Counts;
 use blocks::Blocks;
@@ -55,7 +56,8 @@ pub struct Rates {
 /// What a decision may cost and must be sure of.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Params {
-    /// Posterior probability a verdict needs, 0.5 to 0.9999.
+    /// Posterior probability a verdict needs, 0.5 to 0.9999. A culprit is made surer than that where a run makes it so
+    /// for little: one that takes away a third of the error allowed, 1 − `confidence`.
     pub confidence: f64,
     /// Runs that may be pending together, 1 to 1,000.
     pub parallel: u32,
@@ -328,10 +330,12 @@ pub fn plan(problem: &Problem, seed: u64) -> Result<Step, ProblemError> {
         );
         return Ok(end(Verdict::NoCulprit { probability }, why));
     }
+    let mut reached = None;
     if let Some(class) = classes(&runnable)
         .into_iter()
         .find(|class| mass(&belief, class) >= params.confidence)
     {
+        let surer_is_cheap = posterior.surer_is_cheap(problem, &class, &runnable);
         let pushes = smallest_set(&belief, class, params.confidence);
         let probability = pushes.iter().map(|(_, mass)| mass).sum();
         let first = pushes.iter().map(|(push, _)| *push).min().unwrap_or(1);
@@ -343,7 +347,11 @@ pub fn plan(problem: &Problem, seed: u64) -> Result<Step, ProblemError> {
             return Ok(end(Verdict::Undecided { pushes, probability }, why));
         }
         let why = format!("{} with probability {probability:.3} after {runs} runs", name(&pushes));
-        return Ok(end(Verdict::Culprit { pushes, probability }, why));
+        let verdict = end(Verdict::Culprit { pushes, probability }, why);
+        if !surer_is_cheap {
+            return Ok(verdict);
+        }
+        reached = Some(verdict);
     }
 
     let waiting = |why: String| Step {
@@ -360,7 +368,11 @@ pub fn plan(problem: &Problem, seed: u64) -> Result<Step, ProblemError> {
     if left == 0 && pending > 0 {
         return Ok(waiting(format!("{pending} runs are pending; {}", likeliest(&belief))));
     }
-    let undecided = |reason: &str| {
+    // Where no more can be had the search ends: with what it reached, if it did.
+    let last = |reason: &str| {
+        if let Some(verdict) = &reached {
+            return verdict.clone();
+        }
         let all = smallest_set(&belief, (1..=problem.candidates).collect(), params.confidence);
         let probability: f64 = all.iter().map(|(_, mass)| mass).sum();
         let pushes = if belief.no_culprit > probability {
@@ -372,11 +384,12 @@ pub fn plan(problem: &Problem, seed: u64) -> Result<Step, ProblemError> {
         end(Verdict::Undecided { probability, pushes }, why)
     };
     if left == 0 {
-        return Ok(undecided(&format!("the budget of {} runs is spent", params.max_jobs)));
+        return Ok(last(&format!("the budget of {} runs is spent", params.max_jobs)));
     }
     let mut outlook = Outlook::new(Blocks::new(&posterior, &evidence, &runnable), seed);
     let round = if params.parallel == 1 {
-        outlook.single(params.confidence)
+        // Beyond the confidence asked for there is no end to look ahead to.
+        outlook.single(if reached.is_some() { 1.0 } else { params.confidence })
     } else {
         outlook.round(&evidence, left, params.round_price)
     };
@@ -387,7 +400,7 @@ pub fn plan(problem: &Problem, seed: u64) -> Result<Step, ProblemError> {
                 likeliest(&belief)
             )));
         }
-        return Ok(undecided("no push that can be run tells more"));
+        return Ok(last("no push that can be run tells more"));
     }
     let asked: u32 = round.run.iter().map(|(_, times)| times).sum();
     let why = format!(
