@@ -85,7 +85,7 @@ fn what_the_image_copies_exists() {
 #[test]
 fn the_image_builds_with_the_toolchain_and_profile_of_the_crate() {
     let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
-    let version = manifest["package"]["rust-version"].as_str().unwrap();
+    let version = manifest["workspace"]["package"]["rust-version"].as_str().unwrap();
     let from = arguments_of("FROM");
     assert_eq!(from[0], format!("rust:{version}-bookworm AS build"));
     assert!(manifest["profile"].get("dist").is_some());
