@@ -42,7 +42,7 @@ pub enum DurationError {
 ///
 /// ```
 /// use std::time::Duration;
-/// use sheriffd::event::parse_duration;
+/// use sheriffd_event::parse_duration;
 ///
 /// assert_eq!(parse_duration("1h30m"), Ok(Duration::from_secs(5_400)));
 /// assert_eq!(parse_duration("30").unwrap_err().to_string(), "`30` needs a unit: ms, s, m, h or d");

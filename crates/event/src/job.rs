@@ -145,7 +145,7 @@ pub struct Measurement {
 /// the suite's own name is the suite itself.
 ///
 /// ```
-/// # use sheriffd::event::series_name;
+/// # use sheriffd_event::series_name;
 /// assert_eq!(series_name("imgur", Some("SpeedIndex"), ["warm", "fission"]), "imgur SpeedIndex fission warm");
 /// assert_eq!(series_name("ts_paint", Some("ts_paint"), ["", "e10s"]), "ts_paint e10s");
 /// ```
