@@ -6,9 +6,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# A build that is thrown away afterwards gains nothing from being incremental.
+# A build that is thrown away afterwards gains nothing from being incremental, nor from what a debugger would want.
 if [ -n "${CI:-}" ]; then
-    export CARGO_INCREMENTAL=0
+    export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=0
 fi
 
 step() {
