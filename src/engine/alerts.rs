@@ -24,7 +24,7 @@ impl Engine {
         if alert.label.is_none()
             && let Some(task) = &alert.task
         {
-            alert.label = ledger.label_of_task(task)?;
+            alert.label = ledger.job_of_task(task)?.map(|(label, _)| label);
         }
         if alert.label.is_none() {
             let measuring = ledger.labels_measuring(&alert.project, alert.measure())?;

@@ -452,7 +452,7 @@ impl Engine {
             let Some(parent) = &job.facts.parent else {
                 return Ok(Some(Lack::Task));
             };
-            let is_ours = ledger.action_of(parent)?.is_some() || ledger.action_of(&job.run.task)?.is_some();
+            let is_ours = ledger.is_receipt(parent)? || ledger.is_receipt(&job.run.task)?;
             if is_ours {
                 job.facts.caused_by = CausedBy::Sheriffd;
             } else if job.group.as_ref() != Some(parent)

@@ -119,8 +119,8 @@ pub trait Actions {
     /// Puts a request into the outbox. Returns false, and does nothing, when the key is there already.
     fn add_action(&mut self, action: &NewAction, now: Timestamp) -> Result<bool, LedgerError>;
 
-    /// The action whose receipt names this task; one of them where the task is the work of several.
-    fn action_of(&mut self, receipt: &TaskId) -> Result<Option<ActionKey>, LedgerError>;
+    /// Whether this task is the receipt of a request of ours: it makes the jobs of one request, or of several.
+    fn is_receipt(&mut self, task: &TaskId) -> Result<bool, LedgerError>;
 
     /// Whether a run of this label on this push, made by an action that is in no receipt, may be ours.
     fn may_be_ours(&mut self, project: &Project, label: &Label, push: PushId) -> Result<MayBeOurs, LedgerError>;

@@ -115,9 +115,6 @@ pub trait Runs {
     /// A recorded run.
     fn run(&mut self, key: &RunKey) -> Result<Option<RunRow>, LedgerError>;
 
-    /// The label of a task, when one of its runs was recorded.
-    fn label_of_task(&mut self, task: &TaskId) -> Result<Option<Label>, LedgerError>;
-
     /// The label and push of a task that the history knows.
     fn job_of_task(&mut self, task: &TaskId) -> Result<Option<(Label, PushId)>, LedgerError>;
 

@@ -1,6 +1,6 @@
 //! What cases ask for.
 
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Row, params};
 
 use super::books::strange;
 use super::codec::TaskColumn;
@@ -56,20 +56,10 @@ impl Actions for Books<'_> {
         Ok(inserted == 1)
     }
 
-    fn action_of(&mut self, receipt: &TaskId) -> Result<Option<ActionKey>, LedgerError> {
+    fn is_receipt(&mut self, task: &TaskId) -> Result<bool, LedgerError> {
         self.tx
-            .prepare_cached("SELECT case_id, step, slot FROM actions WHERE receipt = ?1")
-            .and_then(|mut statement| {
-                statement
-                    .query_row([TaskColumn::of(receipt)], |row| {
-                        Ok(ActionKey {
-                            case: CaseId(row.get(0)?),
-                            step: row.get(1)?,
-                            slot: row.get(2)?,
-                        })
-                    })
-                    .optional()
-            })
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM actions WHERE receipt = ?1)")
+            .and_then(|mut statement| statement.query_row([TaskColumn::of(task)], |row| row.get(0)))
             .map_err(sql)
     }
 

@@ -114,19 +114,6 @@ impl Runs for Books<'_> {
             .map_err(sql)
     }
 
-    fn label_of_task(&mut self, task: &TaskId) -> Result<Option<Label>, LedgerError> {
-        self.tx
-            .prepare_cached(
-                "SELECT labels.label FROM runs JOIN labels ON labels.id = runs.label WHERE task = ?1 LIMIT 1",
-            )
-            .and_then(|mut statement| {
-                statement
-                    .query_row([TaskColumn::of(task)], |row| row.get::<_, String>(0).map(Label::from))
-                    .optional()
-            })
-            .map_err(sql)
-    }
-
     fn job_of_task(&mut self, task: &TaskId) -> Result<Option<(Label, PushId)>, LedgerError> {
         self.tx
             .prepare_cached(
@@ -263,20 +250,7 @@ impl Runs for Books<'_> {
                 let is_whole = own_label == Some(*label);
                 *counts = counts.plus(self.earlier(*label, is_whole, first, *since, query.signature.as_ref())?);
             }
-            let (failed, passed): (u32, u32) = self
-                .tx
-                .prepare_cached(
-                    "SELECT COALESCE(SUM(state = 3), 0), COALESCE(SUM(state = 2), 0) FROM runs
-                     WHERE label = ?1 AND push < ?2 AND at >= ?3",
-                )
-                .and_then(|mut statement| {
-                    statement.query_row(params![label, first.0, query.since.0], |row| {
-                        Ok((row.get(0)?, row.get(1)?))
-                    })
-                })
-                .map_err(sql)?;
-            before.failed = before.failed.saturating_add(failed);
-            before.passed = before.passed.saturating_add(passed);
+            before = before.plus(self.earlier(*label, true, first, query.since, None)?);
         }
         let open = self.cases_of(query, "verdict IS NULL", u32::MAX)?;
         let closed = self.cases_of(query, "verdict IS NOT NULL", CLOSED_SHOWN)?;
