@@ -91,7 +91,7 @@ fn settle(books: &mut Books<'_>, missing: &Missing, next: &Next, now: Timestamp)
         Next::Again(detail) => {
             let detail = match books.repeat(request, "its jobs never appeared", now)? {
                 Some(again) => format!("{detail}; asked for once more as {again}"),
-                None => format!("{detail}; it is not asked for again: that was done once, or its case has ended"),
+                None => format!("{detail}; it was asked for twice, and is not asked for again"),
             };
             books.overdue(request.key, &detail, now)?;
         }

@@ -12,7 +12,7 @@ use sheriffd::dispatch::{DispatchSettings, Dispatcher, Round};
 use sheriffd::engine::ledger::{ActionState, Actions as _, CaseRow, Cases as _, LedgerError, Mode, NewAction};
 use sheriffd::event::{
     ActionKey, BackendName, CaseId, CaseParams, Cause, Duration, FindCulpritParams, Label, Project, PushId, Reason,
-    Revision, RunInput, Subject, TaskId, Timestamp, Verdict, VerdictKind,
+    Revision, RunInput, Subject, TaskId, Timestamp,
 };
 use sheriffd::store::Handle;
 use sheriffd::store::sqlite::{Books, Pause, PauseEffect, PauseScope, SqliteStore};
@@ -264,26 +264,6 @@ impl Desk {
             .iter()
             .map(|action| (action.state.as_str(), action.reason))
             .collect()
-    }
-
-    /// A case ends, whatever became of its requests.
-    pub async fn closes(&self, case: CaseId) {
-        let now = self.clock.now();
-        self.books(move |books| {
-            let row = books.case(case)?.expect("the case");
-            let verdict = Verdict {
-                kind: VerdictKind::Hit,
-                pushes: Vec::new(),
-                probability: None,
-                why: "it failed again".into(),
-            };
-            books.save_case(&CaseRow {
-                verdict: Some(verdict),
-                closed_at: Some(now),
-                ..row
-            })
-        })
-        .await;
     }
 
     /// Looks into the books, or writes there what others would.

@@ -26,7 +26,6 @@ use serde::Serialize;
 pub use many::{Sum, tell_many};
 pub use plan::{Fault, Scenario};
 
-use crate::dispatch::DispatchSettings;
 use crate::engine::Note;
 use crate::engine::ledger::{CaseRow, LedgerError};
 use crate::event::{CaseId, Delivery, Duration, Timestamp, VerdictKind};
@@ -363,8 +362,7 @@ impl Stage {
         let (now, shown) = (wall.now, wall.shows());
         drop(wall);
         let soon = now.plus(pause);
-        let appear_within = DispatchSettings::default().jobs_appear_within;
-        let due = check::look(&self.around.store, |books| books.next_due(appear_within))?;
+        let due = check::look(&self.around.store, |books| books.next_due())?;
         // A daemon's clock may be behind the wall clock or before it: what is due is looked at again, then.
         let clock = self.daemons.iter().flatten().map(|daemon| daemon.clock.now()).max();
         let due = due.map(|due| now.plus(due.since(clock.unwrap_or(shown))).max(soon));

@@ -174,30 +174,24 @@ impl Books<'_> {
         Ok(doubtful)
     }
 
-    /// When the next thing is due that needs no message: a request to send or to look for, jobs that should have appeared
-    /// `appear_within` after they were asked for, facts to fetch, a case to wake. For whoever lets time stand still in
-    /// between.
+    /// When the next thing is due that needs no message: a request to send or to look for, facts to fetch, a case to
+    /// wake. For whoever lets time stand still in between.
     ///
     /// # Errors
     /// The store is busy or damaged.
-    pub fn next_due(&mut self, appear_within: Duration) -> Result<Option<Timestamp>, LedgerError> {
-        let missing_at = "MAX(actions.not_before, sent_at + ?2 + 1)";
+    pub fn next_due(&mut self) -> Result<Option<Timestamp>, LedgerError> {
         self.tx
-            .prepare_cached(&format!(
+            .prepare_cached(
                 "SELECT MIN(due) FROM (
                     SELECT MIN(not_before) AS due FROM actions WHERE state = 'queued'
                     UNION ALL SELECT MIN(not_before) FROM actions
                         WHERE state = 'in-doubt' AND not_before <= sent_at + ?1
                     UNION ALL SELECT MIN(lease) FROM actions WHERE state = 'sending'
-                    UNION ALL SELECT MIN({missing_at}) FROM {DUE_TABLES}
-                        WHERE state = 'accepted' AND times > {ARRIVED}
-                            AND (verdict IS NULL OR closed_at + ?1 >= {missing_at})
                     UNION ALL SELECT MIN(next_try) FROM inbox
-                    UNION ALL SELECT MIN(wake_at) FROM cases WHERE verdict IS NULL)"
-            ))
+                    UNION ALL SELECT MIN(wake_at) FROM cases WHERE verdict IS NULL)",
+            )
             .and_then(|mut statement| {
-                let millis = |span: Duration| span.as_millis() as i64;
-                statement.query_row([millis(LOOKED_FOR), millis(appear_within)], |row| {
+                statement.query_row([LOOKED_FOR.as_millis() as i64], |row| {
                     Ok(row.get::<_, Option<i64>>(0)?.map(Timestamp))
                 })
             })
@@ -205,27 +199,23 @@ impl Books<'_> {
     }
 
     /// Requests that were accepted, were sent before a moment, and whose jobs have not all appeared; those that were
-    /// looked for already rest until `not_before`. Also those of cases that have ended meanwhile: what never came is not
-    /// charged to anybody.
+    /// looked for already rest until `not_before`.
     ///
     /// # Errors
     /// The store is busy or damaged.
     pub fn missing(&mut self, sent_before: Timestamp, now: Timestamp, limit: u32) -> Result<Vec<Missing>, LedgerError> {
         self.tx
             .prepare_cached(&format!(
-                // The cases come first: they are few, and accepted requests are kept for ever.
+                // The open cases come first: they are few, and accepted requests are kept for ever.
                 "SELECT {DUE}, actions.receipt, {ARRIVED}
-                 FROM (SELECT id, body FROM cases WHERE verdict IS NULL
-                       UNION ALL SELECT id, body FROM cases WHERE closed_at >= ?4) AS cases
-                 CROSS JOIN actions ON actions.case_id = cases.id
-                 WHERE actions.state = 'accepted' AND actions.sent_at < ?1 AND actions.not_before <= ?2
-                    AND actions.times > {ARRIVED}
+                 FROM cases CROSS JOIN actions ON actions.case_id = cases.id
+                 WHERE cases.verdict IS NULL AND actions.state = 'accepted' AND actions.sent_at < ?1
+                    AND actions.not_before <= ?2 AND actions.times > {ARRIVED}
                  ORDER BY actions.id LIMIT ?3"
             ))
             .and_then(|mut statement| {
-                let closed_since = now.minus(LOOKED_FOR);
                 statement
-                    .query_map(params![sent_before.0, now.0, limit, closed_since.0], |row| {
+                    .query_map(params![sent_before.0, now.0, limit], |row| {
                         Ok(Missing {
                             due: due(row)?,
                             receipt: row.get::<_, Option<StoredTask>>(10)?.map(|task| task.0),
@@ -500,7 +490,7 @@ impl Books<'_> {
     }
 
     /// Puts a request into the outbox once more, in a new slot of its step and marked as a repeat. `None` when it is a
-    /// repeat itself, was repeated already, or its case has ended.
+    /// repeat itself, or was repeated already.
     ///
     /// # Errors
     /// The store is busy or damaged.
@@ -516,8 +506,7 @@ impl Books<'_> {
             .prepare_cached(
                 "SELECT (SELECT MAX(slot) + 1 FROM actions WHERE case_id = ?1 AND step = ?2) FROM actions AS first
                  WHERE case_id = ?1 AND step = ?2 AND slot = ?3 AND repeat_of IS NULL
-                    AND NOT EXISTS (SELECT 1 FROM actions WHERE repeat_of = first.id)
-                    AND EXISTS (SELECT 1 FROM cases WHERE id = case_id AND verdict IS NULL)",
+                    AND NOT EXISTS (SELECT 1 FROM actions WHERE repeat_of = first.id)",
             )
             .and_then(|mut statement| {
                 statement
