@@ -9,9 +9,9 @@ use super::chance::lock;
 use super::ci::{Ci, Deed, NAME, Runs};
 use super::plan::{Fault, Scenario};
 use crate::engine::ledger::{ActionState, Actions as _, CaseRow, LedgerError, Pushes as _, Runs as _};
-use crate::event::{BackendName, CaseId, CausedBy, Duration, Event, JobEvent, RunKey, TaskId, Timestamp};
-use crate::sim::world::SHORTEST_RUN;
-use crate::store::sqlite::{Account, Books, CaseFilter, Measure, SqliteStore};
+use crate::event::{BackendName, CaseId, CausedBy, Duration, Event, JobEvent, RunKey, TaskId};
+use crate::sim::world::{Job, SHORTEST_RUN};
+use crate::store::sqlite::{Books, CaseFilter, SqliteStore};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -230,6 +230,7 @@ pub(super) fn at_rest(books: &mut Books<'_>, scenario: &Scenario, ci: &Ci) -> Re
         }
         for action in books.case_requests(case.id.0)? {
             breaches.extend(settled(&action, scenario, ci));
+            breaches.extend(paid(&action, scenario, ci));
         }
     }
     for job in ci.world.jobs() {
@@ -262,19 +263,6 @@ pub(super) fn at_rest(books: &mut Books<'_>, scenario: &Scenario, ci: &Ci) -> Re
             ));
         }
     }
-    // Nothing is charged for ghosts, and no job of ours is free. Of a CI that names no tasks nobody knows whose they are.
-    if scenario.can_tell && scenario.names_tasks {
-        let charged = books.spent(&Account::All, Measure::Jobs, Timestamp(i64::MIN))?;
-        let came = ci
-            .world
-            .jobs()
-            .iter()
-            .filter(|job| ci.ours.contains_key(&job.parent))
-            .count() as u64;
-        if charged != came {
-            breaches.push(format!("{charged} jobs are charged in the end, and {came} came"));
-        }
-    }
     let known = books.summary()?.runs;
     let jobs = ci.world.job_count() as u64;
     if known > jobs {
@@ -296,6 +284,28 @@ fn settled(action: &Value, scenario: &Scenario, ci: &Ci) -> Option<String> {
     let given = ci.world.action_of(&request);
     (given.as_ref().map(TaskId::as_str) != Some(receipt))
         .then(|| format!("request {} has receipt {receipt}, the CI gave {given:?}", request.key))
+}
+
+/// Nothing is charged for ghosts, and no job of ours is free. Of a CI that names no tasks nobody knows whose they are. A
+/// request is charged in full, whatever came, where nobody could tell what became of it until its case went on without it,
+/// or where its case ended before its jobs were overdue.
+fn paid(action: &Value, scenario: &Scenario, ci: &Ci) -> Option<String> {
+    if !scenario.can_tell || !scenario.names_tasks {
+        return None;
+    }
+    let request: crate::event::JobRequest = serde_json::from_value(action["request"].clone()).ok()?;
+    let (state, reason) = (action["state"].as_str()?, action["reason"].as_str());
+    let charged = action["charged"].as_u64()?;
+    let made_by_it = |job: &&Job| ci.ours.get(&job.parent) == Some(&request.key);
+    let came = ci.world.jobs().iter().filter(made_by_it).count() as u64;
+    let holds = match (state, reason) {
+        ("accepted", _) | ("overdue", Some("in-doubt")) => charged == came.max(u64::from(request.times)),
+        _ => charged == came,
+    };
+    (!holds).then(|| {
+        let key = request.key;
+        format!("request {key} ({state}, {reason:?}) is charged {charged} jobs in the end, and {came} came")
+    })
 }
 
 /// The cases among these that are not in `known` yet.

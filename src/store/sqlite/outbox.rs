@@ -572,7 +572,7 @@ impl Books<'_> {
             .tx
             .prepare_cached(
                 "SELECT state, reason, detail, request, sent_at, receipt, created_at, backend,
-                    (SELECT COUNT(*) FROM runs WHERE runs.action = actions.id AND runs.run = 0)
+                    (SELECT COUNT(*) FROM runs WHERE runs.action = actions.id AND runs.run = 0), charged
                  FROM actions WHERE case_id = ?1 ORDER BY step, slot",
             )
             .and_then(|mut statement| {
@@ -586,7 +586,7 @@ impl Books<'_> {
                                 "state": row.get::<_, String>(0)?, "reason": row.get::<_, Option<String>>(1)?,
                                 "detail": row.get::<_, Option<String>>(2)?, "sentAt": sent_at, "receipt": receipt,
                                 "createdAt": Timestamp(row.get(6)?), "backend": row.get::<_, String>(7)?,
-                                "arrived": row.get::<_, u32>(8)?,
+                                "arrived": row.get::<_, u32>(8)?, "charged": row.get::<_, u32>(9)?,
                             }),
                             request,
                         ))
