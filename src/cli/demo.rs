@@ -13,19 +13,16 @@ use clap::Args;
 use super::CliError;
 use crate::bus::{Batch, Bus};
 use crate::clock::Clock;
-use crate::daemon::pipeline::{Pipeline, PipelineSettings};
-use crate::dispatch::limits::Limits;
-use crate::dispatch::{DispatchSettings, Dispatcher};
+use crate::daemon::pipeline::Pipeline;
+use crate::engine::Note;
 use crate::engine::ledger::{CaseRow, DecisionResult};
 use crate::engine::settings::EngineSettings;
-use crate::engine::{Engine, Note};
 use crate::event::{CaseKind, Duration, JobRequest, Label, Outcome, PushId, Reason, Timestamp, VerdictKind};
 use crate::rules::RuleSet;
 use crate::sim::{Defect, Plan, SimCi, SimEvent};
 use crate::store::Handle;
 use crate::store::sqlite::SqliteStore;
 use crate::web::{Readiness, RulesShown, WebState};
-use crate::wire::{DEFAULT_MAX_BODY, WireSettings};
 
 const RULES: &str = include_str!("demo_rules.yaml");
 /// Messages applied together; the simulated CI never has more at one moment.
@@ -104,33 +101,8 @@ pub async fn run(args: &DemoArgs, out: &mut dyn Write) -> Result<(), CliError> {
     let rules = Arc::new(RuleSet::parse(&[("demo_rules.yaml", RULES)]).map_err(|e| CliError::config(e.to_string()))?);
     let store = Handle::start(SqliteStore::in_memory()?)?;
     let clock: Arc<dyn Clock> = ci.clock();
-    let dispatcher = Dispatcher::new(
-        store.clone(),
-        Arc::new(ci.backend()),
-        Arc::clone(&clock),
-        DispatchSettings::default(),
-    );
-    // Simulated requests cost nobody's CI anything: the rate is no matter here, the budgets of jobs are.
-    let limits = Limits {
-        requests_per_second: 1_000.0,
-        concurrency: 1_000,
-        ..Limits::default()
-    };
-    let pipeline = Pipeline::new(
-        Engine::new(Arc::clone(&rules), EngineSettings::default()),
-        store.clone(),
-        Arc::new(ci.facts()),
-        dispatcher,
-        crate::daemon::brakes(limits, &rules),
-        Arc::clone(&clock),
-        PipelineSettings {
-            wire: WireSettings {
-                backend: ci.name().clone(),
-                max_body: DEFAULT_MAX_BODY,
-            },
-            facts_within: Duration::from_secs(600),
-        },
-    );
+    let facts = Arc::new(ci.facts());
+    let pipeline = ci.daemon(&rules, store.clone(), facts, EngineSettings::default());
     let address = serve(args.listen, store, &rules, Arc::clone(&clock)).await?;
     let mut story = Story::new(out, &plan);
     story.begin(address, args.seed)?;

@@ -6,6 +6,7 @@
 //! many runs the decisions cost and how often they are right, beside rivals and bounds.
 
 mod ci;
+mod daemon;
 pub mod faults;
 mod messages;
 pub mod policies;

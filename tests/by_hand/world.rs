@@ -7,17 +7,12 @@ use std::sync::Arc;
 
 use sheriffd::bus::{Batch, Bus as _};
 use sheriffd::clock::{Clock, SystemClock};
-use sheriffd::daemon::pipeline::{Pipeline, PipelineSettings};
-use sheriffd::dispatch::limits::Limits;
-use sheriffd::dispatch::{DispatchSettings, Dispatcher};
-use sheriffd::engine::Engine;
 use sheriffd::engine::settings::{EngineSettings, globs};
 use sheriffd::event::{Duration, Label, PushId};
 use sheriffd::rules::RuleSet;
 use sheriffd::sim::{Meter, NewTest, Plan, SimCi};
 use sheriffd::store::Handle;
 use sheriffd::store::sqlite::SqliteStore;
-use sheriffd::wire::{DEFAULT_MAX_BODY, WireSettings};
 use tempfile::TempDir;
 
 pub const LINUX: &str = "test-linux2404-64/opt-mochitest-plain";
@@ -113,13 +108,6 @@ impl World {
         let mut bus = ci.bus();
         let rules = Arc::new(RuleSet::parse(&[("rules.yaml", RULES)]).unwrap());
         let store = Handle::start(SqliteStore::open(&folder.path().join("sheriffd.db")).unwrap()).unwrap();
-        let clock: Arc<dyn Clock> = ci.clock();
-        let dispatcher = Dispatcher::new(
-            store.clone(),
-            Arc::new(ci.backend()),
-            Arc::clone(&clock),
-            DispatchSettings::default(),
-        );
         let settings = EngineSettings {
             read_failures: true,
             read_values: true,
@@ -127,21 +115,7 @@ impl World {
             has_pushlog: true,
             ..EngineSettings::default()
         };
-        let pipeline = Pipeline::new(
-            Engine::new(Arc::clone(&rules), settings),
-            store,
-            Arc::new(ci.facts()),
-            dispatcher,
-            sheriffd::daemon::brakes(Limits::default(), &rules),
-            clock,
-            PipelineSettings {
-                wire: WireSettings {
-                    backend: ci.name().clone(),
-                    max_body: DEFAULT_MAX_BODY,
-                },
-                facts_within: Duration::from_secs(600),
-            },
-        );
+        let pipeline = ci.daemon(&rules, store, Arc::new(ci.facts()), settings);
         while ci.step().is_some() {
             let zero = Duration::ZERO;
             while let Batch::Deliveries(deliveries) = bus.next(1_000, zero, zero).await.unwrap() {

@@ -4,19 +4,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use sheriffd::bus::{Batch, Bus as _};
-use sheriffd::clock::Clock;
-use sheriffd::daemon::pipeline::{Pipeline, PipelineSettings};
-use sheriffd::dispatch::limits::Limits;
-use sheriffd::dispatch::{DispatchSettings, Dispatcher};
+use sheriffd::daemon::pipeline::Pipeline;
+use sheriffd::engine::Note;
 use sheriffd::engine::ledger::{CaseRow, DecisionResult};
 use sheriffd::engine::settings::{EngineSettings, globs};
-use sheriffd::engine::{Engine, Note};
 use sheriffd::event::{Delivery, Duration, JobRequest, Label, PushId, Reason, Timestamp};
 use sheriffd::rules::RuleSet;
 use sheriffd::sim::{Meter, Plan, SimBus, SimCi};
 use sheriffd::store::Handle;
 use sheriffd::store::sqlite::SqliteStore;
-use sheriffd::wire::{DEFAULT_MAX_BODY, WireSettings};
 
 pub const TP5O: &str = "test-linux2404-64/opt-talos-tp5o";
 pub const SVGR: &str = "test-windows11-64/opt-talos-svgr";
@@ -64,39 +60,13 @@ impl Tree {
         let ci = SimCi::new(plan);
         let rules = Arc::new(RuleSet::parse(&[("rules.yaml", rules)]).expect("sound rules"));
         let store = Handle::start(SqliteStore::in_memory().expect("a store")).expect("a thread");
-        let clock: Arc<dyn Clock> = ci.clock();
-        let dispatcher = Dispatcher::new(
-            store.clone(),
-            Arc::new(ci.backend()),
-            Arc::clone(&clock),
-            DispatchSettings::default(),
-        );
-        let limits = Limits {
-            requests_per_second: 1_000.0,
-            concurrency: 1_000,
-            ..Limits::default()
-        };
         let settings = EngineSettings {
             read_values: true,
             measured: globs(["*talos*"]).expect("a pattern"),
             has_pushlog: true,
             ..EngineSettings::default()
         };
-        let pipeline = Pipeline::new(
-            Engine::new(Arc::clone(&rules), settings),
-            store,
-            Arc::new(ci.facts()),
-            dispatcher,
-            sheriffd::daemon::brakes(limits, &rules),
-            clock,
-            PipelineSettings {
-                wire: WireSettings {
-                    backend: ci.name().clone(),
-                    max_body: DEFAULT_MAX_BODY,
-                },
-                facts_within: Duration::from_secs(600),
-            },
-        );
+        let pipeline = ci.daemon(&rules, store, Arc::new(ci.facts()), settings);
         Tree {
             bus: ci.bus(),
             ci,

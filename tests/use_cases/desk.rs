@@ -3,11 +3,7 @@
 use std::sync::Arc;
 
 use sheriffd::bus::{Batch, Bus as _};
-use sheriffd::clock::Clock;
-use sheriffd::daemon::pipeline::{Pipeline, PipelineSettings};
-use sheriffd::dispatch::limits::Limits;
-use sheriffd::dispatch::{DispatchSettings, Dispatcher};
-use sheriffd::engine::Engine;
+use sheriffd::daemon::pipeline::Pipeline;
 use sheriffd::engine::ledger::CaseRow;
 use sheriffd::engine::settings::EngineSettings;
 use sheriffd::enrich::{BugSource, CacheSettings, CachedSource, FactSource, RecordedSource, Sources};
@@ -17,7 +13,6 @@ use sheriffd::rules::RuleSet;
 use sheriffd::sim::{NewTest, Plan, SimBus, SimCi};
 use sheriffd::store::Handle;
 use sheriffd::store::sqlite::{CaseFilter, SqliteStore};
-use sheriffd::wire::{DEFAULT_MAX_BODY, WireSettings};
 
 /// A tree of `pushes` pushes on which every label runs each time; a third of the runs fail by something that nobody
 /// looks for.
@@ -57,18 +52,6 @@ impl Desk {
         let rules = RuleSet::parse(&[("rules.yaml", rules)]).unwrap_or_else(|errors| panic!("{errors}"));
         let rules = Arc::new(rules);
         let store = Handle::start(SqliteStore::in_memory().unwrap()).unwrap();
-        let clock: Arc<dyn Clock> = ci.clock();
-        let dispatcher = Dispatcher::new(
-            store.clone(),
-            Arc::new(ci.backend()),
-            Arc::clone(&clock),
-            DispatchSettings::default(),
-        );
-        let limits = Limits {
-            requests_per_second: 1_000.0,
-            concurrency: 1_000,
-            ..Limits::default()
-        };
         let settings = EngineSettings {
             read_failures: true,
             has_pushlog: true,
@@ -88,21 +71,7 @@ impl Desk {
             bugs,
             jobs: Arc::new(RecordedSource::default()),
         };
-        let pipeline = Pipeline::new(
-            Engine::new(Arc::clone(&rules), settings),
-            store.clone(),
-            Arc::new(facts),
-            dispatcher,
-            sheriffd::daemon::brakes(limits, &rules),
-            clock,
-            PipelineSettings {
-                wire: WireSettings {
-                    backend: ci.name().clone(),
-                    max_body: DEFAULT_MAX_BODY,
-                },
-                facts_within: Duration::from_secs(600),
-            },
-        );
+        let pipeline = ci.daemon(&rules, store.clone(), Arc::new(facts), settings);
         Desk {
             bus: ci.bus(),
             ci,
