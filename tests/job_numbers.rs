@@ -10,13 +10,10 @@ use axum::{Json, Router};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use sheriffd::bus::{Batch, Bus as _};
-use sheriffd::clock::Clock;
-use sheriffd::daemon::pipeline::{Pipeline, PipelineSettings};
-use sheriffd::dispatch::limits::Limits;
-use sheriffd::dispatch::{DispatchSettings, Dispatcher};
+use sheriffd::daemon::pipeline::Pipeline;
+use sheriffd::engine::Note;
 use sheriffd::engine::ledger::{CaseRow, Pushes as _};
 use sheriffd::engine::settings::EngineSettings;
-use sheriffd::engine::{Engine, Note};
 use sheriffd::enrich::{CacheSettings, CachedSource, FactSource, RecordedSource, Sources, TreeherderSource};
 use sheriffd::event::{CaseKind, Delivery, Duration, Label, Project, PushId, Timestamp};
 use sheriffd::net::system_clock;
@@ -24,7 +21,6 @@ use sheriffd::rules::RuleSet;
 use sheriffd::sim::{Plan, SimCi};
 use sheriffd::store::Handle;
 use sheriffd::store::sqlite::SqliteStore;
-use sheriffd::wire::{DEFAULT_MAX_BODY, WireSettings};
 
 const LABEL: &str = "test-linux2404-64/opt-xpcshell";
 const NUMBER: u64 = 20_672_119;
@@ -112,7 +108,6 @@ impl World {
     async fn new(ci: SimCi, treeherder: Option<&Treeherder>) -> World {
         let rules = Arc::new(RuleSet::parse(&[("rules.yaml", RULES)]).unwrap());
         let store = Handle::start(SqliteStore::in_memory().unwrap()).unwrap();
-        let clock: Arc<dyn Clock> = ci.clock();
         let jobs: Arc<dyn FactSource> = match treeherder {
             Some(treeherder) => {
                 let source = TreeherderSource::new(&treeherder.url, std::time::Duration::from_secs(5), system_clock());
@@ -131,27 +126,7 @@ impl World {
             has_job_numbers: treeherder.is_some(),
             ..EngineSettings::default()
         };
-        let dispatcher = Dispatcher::new(
-            store.clone(),
-            Arc::new(ci.backend()),
-            Arc::clone(&clock),
-            DispatchSettings::default(),
-        );
-        let pipeline = Pipeline::new(
-            Engine::new(Arc::clone(&rules), settings),
-            store,
-            Arc::new(facts),
-            dispatcher,
-            sheriffd::daemon::brakes(Limits::default(), &rules),
-            clock,
-            PipelineSettings {
-                wire: WireSettings {
-                    backend: ci.name().clone(),
-                    max_body: DEFAULT_MAX_BODY,
-                },
-                facts_within: Duration::from_secs(600),
-            },
-        );
+        let pipeline = ci.daemon(&rules, store, Arc::new(facts), settings);
         let mut bus = ci.bus();
         let mut notes = Vec::new();
         while ci.step().is_some() {

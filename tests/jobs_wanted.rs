@@ -10,9 +10,7 @@ use std::sync::{Arc, RwLock};
 use serde_json::{Value, json};
 use sheriffd::bus::{Batch, Bus as _};
 use sheriffd::clock::Clock;
-use sheriffd::daemon::pipeline::{Pipeline, PipelineSettings};
-use sheriffd::dispatch::limits::Limits;
-use sheriffd::dispatch::{DispatchSettings, Dispatcher};
+use sheriffd::daemon::pipeline::Pipeline;
 use sheriffd::engine::settings::EngineSettings;
 use sheriffd::engine::{Answer, Engine, Note};
 use sheriffd::event::{
@@ -23,7 +21,6 @@ use sheriffd::rules::RuleSet;
 use sheriffd::sim::{Plan, SimCi};
 use sheriffd::store::Handle;
 use sheriffd::store::sqlite::{CaseFilter, SqliteStore};
-use sheriffd::wire::{DEFAULT_MAX_BODY, WireSettings};
 
 const LABELS: [&str; 4] = [
     "test-linux2404-64/opt-mochitest-plain",
@@ -57,25 +54,7 @@ impl World {
         });
         let rules = Arc::new(RuleSet::parse(&[]).unwrap());
         let store = Handle::start(SqliteStore::in_memory().unwrap()).unwrap();
-        let clock: Arc<dyn Clock> = ci.clock();
-        let backend = Arc::new(ci.backend());
-        let dispatcher = Dispatcher::new(store.clone(), backend, Arc::clone(&clock), DispatchSettings::default());
-        let limits = Limits {
-            requests_per_second: 1_000.0,
-            concurrency: 1_000,
-            ..Limits::default()
-        };
-        let settings = PipelineSettings {
-            wire: WireSettings {
-                backend: ci.name().clone(),
-                max_body: DEFAULT_MAX_BODY,
-            },
-            facts_within: Duration::from_secs(600),
-        };
-        let engine = Engine::new(Arc::clone(&rules), EngineSettings::default());
-        let brakes = sheriffd::daemon::brakes(limits, &rules);
-        let facts = Arc::new(ci.facts());
-        let pipeline = Pipeline::new(engine, store, facts, dispatcher, brakes, clock, settings);
+        let pipeline = ci.daemon(&rules, store, Arc::new(ci.facts()), EngineSettings::default());
         World {
             ci,
             pipeline,

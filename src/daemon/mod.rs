@@ -2,6 +2,7 @@
 
 pub mod alerts;
 mod credentials;
+mod fetch;
 pub mod intake;
 mod observe;
 pub mod parts;
