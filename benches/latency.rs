@@ -25,10 +25,8 @@ use sheriffd::clock::{Clock, SystemClock};
 use sheriffd::daemon::intake::{BatchSettings, Intake, Step};
 use sheriffd::daemon::pipeline::Pipeline;
 use sheriffd::dispatch::limits::Limits;
-use sheriffd::enrich::{FactError, FactSource, FailureFacts, PushQuery};
-use sheriffd::event::{
-    BackendName, Delivery, Duration, JobFacts, JobRequest, Label, Project, PushEvent, RunKey, TaskId, Timestamp,
-};
+use sheriffd::enrich::{FactError, FactSource};
+use sheriffd::event::{BackendName, Delivery, Duration, JobFacts, JobRequest, Label, TaskId, Timestamp};
 use sheriffd::rules::RuleSet;
 use sheriffd::stats::random::Random;
 use sheriffd::store::sqlite::SqliteStore;
@@ -262,14 +260,6 @@ impl FactSource for Probes {
             label = label,
         );
         sheriffd::wire::task::facts(text).map_err(|error| FactError::Malformed(error.to_string()))
-    }
-
-    async fn failures(&self, _run: &RunKey) -> Result<FailureFacts, FactError> {
-        Err(FactError::NoSource("what failed in a run"))
-    }
-
-    async fn pushes(&self, _project: &Project, _query: &PushQuery) -> Result<Vec<PushEvent>, FactError> {
-        Err(FactError::NoSource("pushes"))
     }
 }
 

@@ -18,11 +18,9 @@ use sheriffd::dispatch::{DispatchSettings, Dispatcher};
 use sheriffd::engine::Engine;
 use sheriffd::engine::settings::EngineSettings;
 use sheriffd::enrich::{
-    FactError, FactSource, FailureFacts, GroupSource, PushQuery, QueueSettings, QueueSource, RecordedSource, Sources,
+    FactError, FactSource, GroupSource, PushQuery, QueueSettings, QueueSource, RecordedSource, Sources,
 };
-use sheriffd::event::{
-    BackendName, Delivery, Duration, Event, JobFacts, Project, PushEvent, PushId, Revision, RunKey, TaskId, Timestamp,
-};
+use sheriffd::event::{BackendName, Delivery, Duration, Event, Project, PushEvent, PushId, Revision, Timestamp};
 use sheriffd::net::system_clock;
 use sheriffd::rules::RuleSet;
 use sheriffd::store::Handle;
@@ -65,14 +63,6 @@ fn push(number: u64) -> PushEvent {
 
 #[async_trait]
 impl FactSource for Pushlog {
-    async fn task(&self, _: &BackendName, _: &TaskId) -> Result<JobFacts, FactError> {
-        Err(FactError::NoSource("tasks"))
-    }
-
-    async fn failures(&self, _: &RunKey) -> Result<FailureFacts, FactError> {
-        Err(FactError::NoSource("failures"))
-    }
-
     async fn pushes(&self, _: &Project, query: &PushQuery) -> Result<Vec<PushEvent>, FactError> {
         let PushQuery::Range { from, to } = query else {
             return Err(FactError::Absent("it".into()));

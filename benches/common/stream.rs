@@ -11,10 +11,8 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use sheriffd::enrich::{FactError, FactSource, FailureFacts, PushQuery};
-use sheriffd::event::{
-    BackendName, Delivery, Duration, JobFacts, Label, Outcome, Project, PushEvent, RunKey, RunState, TaskId, Timestamp,
-};
+use sheriffd::enrich::{FactError, FactSource};
+use sheriffd::event::{BackendName, Delivery, Duration, JobFacts, Label, Outcome, RunState, TaskId, Timestamp};
 use sheriffd::stats::random::Random;
 use sheriffd::wire;
 
@@ -328,14 +326,6 @@ impl FactSource for Definitions {
             .get(task)
             .ok_or_else(|| FactError::Absent(format!("task {task}")))?;
         wire::task::facts(text).map_err(|error| FactError::Malformed(error.to_string()))
-    }
-
-    async fn failures(&self, _run: &RunKey) -> Result<FailureFacts, FactError> {
-        Err(FactError::NoSource("what failed in a run"))
-    }
-
-    async fn pushes(&self, _project: &Project, _query: &PushQuery) -> Result<Vec<PushEvent>, FactError> {
-        Err(FactError::NoSource("pushes"))
     }
 }
 

@@ -11,8 +11,8 @@ use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{Method, Request, Url};
 use serde::Deserialize;
 
-use super::{BugQuery, FactError, FactSource, FailureFacts, PushQuery, fact_error};
-use crate::event::{BackendName, Bug, JobFacts, Project, PushEvent, RunKey, TaskId};
+use super::{BugQuery, FactError, FactSource, fact_error};
+use crate::event::Bug;
 use crate::net::Clock;
 use crate::net::ask::settle;
 use crate::net::http::{self, ClientError, Reuse, SendError};
@@ -136,18 +136,6 @@ fn bugs(body: &[u8]) -> Result<Vec<Bug>, serde_json::Error> {
 
 #[async_trait]
 impl FactSource for BugSource {
-    async fn task(&self, _backend: &BackendName, _task: &TaskId) -> Result<JobFacts, FactError> {
-        Err(FactError::NoSource("tasks"))
-    }
-
-    async fn failures(&self, _run: &RunKey) -> Result<FailureFacts, FactError> {
-        Err(FactError::NoSource("failures"))
-    }
-
-    async fn pushes(&self, _project: &Project, _query: &PushQuery) -> Result<Vec<PushEvent>, FactError> {
-        Err(FactError::NoSource("pushes"))
-    }
-
     async fn bugs(&self, query: &BugQuery) -> Result<Vec<Bug>, FactError> {
         let what = match query {
             BugQuery::Numbered(number) => format!("bug {number}"),

@@ -14,8 +14,8 @@ use flate2::read::MultiGzDecoder;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{FactError, FactSource, FailureFacts, PushQuery};
-use crate::event::{BackendName, JobFacts, Project, PushEvent, PushId, RunKey, TaskId};
+use super::{FactError, FactSource, PushQuery};
+use crate::event::{BackendName, JobFacts, Project, PushEvent, PushId, TaskId};
 use crate::wire;
 
 /// The most bytes that are read of one file, decompressed: its content is held in memory.
@@ -177,10 +177,6 @@ impl FactSource for RecordedSource {
             .get(task)
             .ok_or_else(|| FactError::Absent(format!("task {task} in the recording")))?;
         wire::task::facts(definition.get()).map_err(|error| FactError::Malformed(format!("task {task}: {error}")))
-    }
-
-    async fn failures(&self, _run: &RunKey) -> Result<FailureFacts, FactError> {
-        Err(FactError::NoSource("failures"))
     }
 
     async fn pushes(&self, project: &Project, query: &PushQuery) -> Result<Vec<PushEvent>, FactError> {

@@ -107,13 +107,19 @@ pub enum BugQuery {
 pub trait FactSource: Send + Sync {
     /// What a task's definition says of its job. Also says who caused it, as far as the definition tells:
     /// `Push` when its parent is its group, otherwise `Unknown` with the parent set.
-    async fn task(&self, backend: &BackendName, task: &TaskId) -> Result<JobFacts, FactError>;
+    async fn task(&self, _backend: &BackendName, _task: &TaskId) -> Result<JobFacts, FactError> {
+        Err(FactError::NoSource("task definitions"))
+    }
 
     /// What failed in a run and what ran, from its artifacts.
-    async fn failures(&self, run: &RunKey) -> Result<FailureFacts, FactError>;
+    async fn failures(&self, _run: &RunKey) -> Result<FailureFacts, FactError> {
+        Err(FactError::NoSource("what failed in a run"))
+    }
 
     /// Pushes of a project.
-    async fn pushes(&self, project: &Project, query: &PushQuery) -> Result<Vec<PushEvent>, FactError>;
+    async fn pushes(&self, _project: &Project, _query: &PushQuery) -> Result<Vec<PushEvent>, FactError> {
+        Err(FactError::NoSource("pushes"))
+    }
 
     /// The files that a changeset adds.
     async fn added(&self, _project: &Project, _node: &str) -> Result<Vec<Arc<str>>, FactError> {

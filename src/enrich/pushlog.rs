@@ -12,8 +12,8 @@ use async_trait::async_trait;
 use reqwest::{Method, Request, Url};
 use serde::Deserialize;
 
-use super::{FactError, FactSource, FailureFacts, PushQuery, fact_error};
-use crate::event::{BackendName, JobFacts, Project, PushEvent, RunKey, TaskId};
+use super::{FactError, FactSource, PushQuery, fact_error};
+use crate::event::{Project, PushEvent};
 use crate::net::Clock;
 use crate::net::ask::settle;
 use crate::net::http::{self, ClientError, Reuse, SendError};
@@ -133,14 +133,6 @@ impl PushlogSource {
 
 #[async_trait]
 impl FactSource for PushlogSource {
-    async fn task(&self, _backend: &BackendName, _task: &TaskId) -> Result<JobFacts, FactError> {
-        Err(FactError::NoSource("tasks"))
-    }
-
-    async fn failures(&self, _run: &RunKey) -> Result<FailureFacts, FactError> {
-        Err(FactError::NoSource("failures"))
-    }
-
     async fn pushes(&self, project: &Project, query: &PushQuery) -> Result<Vec<PushEvent>, FactError> {
         match query {
             PushQuery::Revision(revision) => {

@@ -9,10 +9,8 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{FactError, FactSource, FailureFacts, PushQuery, fact_error};
-use crate::event::{
-    BackendName, JobFacts, Measurement, Project, PushEvent, PushId, Revision, RunKey, TaskGraph, TaskId,
-};
+use super::{FactError, FactSource, FailureFacts, fact_error};
+use crate::event::{BackendName, JobFacts, Measurement, Project, PushId, Revision, RunKey, TaskGraph, TaskId};
 use crate::net::Clock;
 use crate::net::ask::AskError;
 use crate::net::taskcluster::{Access, Credentials, DECISION_ROUTES, Services, SetupError};
@@ -196,10 +194,6 @@ impl FactSource for QueueSource {
             }
         }
         Ok(facts)
-    }
-
-    async fn pushes(&self, _project: &Project, _query: &PushQuery) -> Result<Vec<PushEvent>, FactError> {
-        Err(FactError::NoSource("pushes"))
     }
 
     async fn graph(

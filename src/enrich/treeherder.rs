@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use reqwest::{Method, Request, Url};
 
-use super::{FactError, FactSource, FailureFacts, NamedJob, PushQuery, fact_error};
-use crate::event::{BackendName, JobFacts, Project, PushEvent, RunKey, TaskId};
+use super::{FactError, FactSource, NamedJob, fact_error};
+use crate::event::Project;
 use crate::net::Clock;
 use crate::net::ask::settle;
 use crate::net::http::{self, ClientError, Reuse};
@@ -75,18 +75,6 @@ impl TreeherderSource {
 
 #[async_trait]
 impl FactSource for TreeherderSource {
-    async fn task(&self, _backend: &BackendName, _task: &TaskId) -> Result<JobFacts, FactError> {
-        Err(FactError::NoSource("tasks"))
-    }
-
-    async fn failures(&self, _run: &RunKey) -> Result<FailureFacts, FactError> {
-        Err(FactError::NoSource("failures"))
-    }
-
-    async fn pushes(&self, _project: &Project, _query: &PushQuery) -> Result<Vec<PushEvent>, FactError> {
-        Err(FactError::NoSource("pushes"))
-    }
-
     async fn job(&self, project: &Project, number: u64) -> Result<NamedJob, FactError> {
         let malformed =
             |what: String| move |error: crate::wire::DecodeError| FactError::Malformed(format!("{what}: {error}"));

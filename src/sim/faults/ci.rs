@@ -9,10 +9,8 @@ use super::chance::{Chances, lock};
 use super::plan::{Fault, Scenario};
 use super::process::Process;
 use crate::backends::{Backend, Finding, Found, JobRequest, Progress, Receipt, RequestError};
-use crate::enrich::{FactError, FactSource, FailureFacts, PushQuery};
-use crate::event::{
-    ActionKey, BackendName, Delivery, Duration, JobFacts, Project, PushEvent, RunKey, TaskId, Timestamp,
-};
+use crate::enrich::{FactError, FactSource};
+use crate::event::{ActionKey, BackendName, Delivery, Duration, JobFacts, TaskId, Timestamp};
 use crate::sim::world::World;
 use crate::wire;
 
@@ -289,13 +287,5 @@ impl FactSource for FaultyCi {
             .definition(task)
             .ok_or_else(|| FactError::Absent(format!("task {task}")))?;
         wire::task::facts(definition.to_string()).map_err(|error| FactError::Malformed(error.to_string()))
-    }
-
-    async fn failures(&self, _run: &RunKey) -> Result<FailureFacts, FactError> {
-        Err(FactError::NoSource("what failed in a run"))
-    }
-
-    async fn pushes(&self, _project: &Project, _query: &PushQuery) -> Result<Vec<PushEvent>, FactError> {
-        Err(FactError::NoSource("pushes"))
     }
 }
