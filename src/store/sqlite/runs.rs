@@ -48,7 +48,8 @@ impl Runs for Books<'_> {
                     duration = COALESCE(duration, excluded.duration),
                     detail = COALESCE(excluded.detail, detail)
                  WHERE (state < 2 AND excluded.state > state) OR (caused_by = 0 AND excluded.caused_by <> 0)
-                    OR excluded.detail IS NOT NULL",
+                    OR excluded.detail IS NOT NULL
+                 RETURNING action",
             )
             .map_err(sql)?;
         for job in jobs {
@@ -64,20 +65,25 @@ impl Runs for Books<'_> {
                 _ => None,
             };
             let task = TaskColumn::of(&job.run.task);
-            write
-                .execute(params![
-                    backend,
-                    task,
-                    job.run.run,
-                    label,
-                    push.0,
-                    state_number(job.state),
-                    cause_number(facts.caused_by),
-                    job.at.0,
-                    duration,
-                    detail_of(facts)?,
-                ])
-                .map_err(sql)?;
+            let behind: Option<i64> = write
+                .query_row(
+                    params![
+                        backend,
+                        task,
+                        job.run.run,
+                        label,
+                        push.0,
+                        state_number(job.state),
+                        cause_number(facts.caused_by),
+                        job.at.0,
+                        duration,
+                        detail_of(facts)?,
+                    ],
+                    |row| row.get(0),
+                )
+                .optional()
+                .map_err(sql)?
+                .flatten();
             self.note_tests(project, label, push, job)?;
             if let Some(values) = &facts.values {
                 self.record_measurements(&job.run, backend, values)?;
@@ -90,6 +96,9 @@ impl Runs for Books<'_> {
                 tx.prepare_cached("UPDATE runs SET action = ?1 WHERE task = ?2 AND run = ?3 AND backend = ?4")
                     .and_then(|mut statement| statement.execute(params![action, task, job.run.run, backend]))
                     .map_err(sql)?;
+                settle_account(tx, action)?;
+            } else if let Some(action) = behind {
+                // An earlier message told whose run it is; this one tells how it goes on.
                 settle_account(tx, action)?;
             }
         }
