@@ -114,6 +114,14 @@ impl Engine {
                 };
                 let (mut opening, around) = failure::consider(placed, wanted, view, self.settings(), now);
                 explain_pushes(&mut decision.detail, &around);
+                if let Opening::Open(draft) = &opening
+                    && !rule.relaxed.contains(&Guard::SameSignature)
+                    && let Some((reason, search)) = self.share(ledger, batch, &asked, draft, (&around, view))?
+                {
+                    decision.case = Some(search);
+                    batch.note_decision(ledger, decision.because(reason))?;
+                    continue;
+                }
                 if let Opening::Open(draft) = &mut opening
                     && !rule.relaxed.contains(&Guard::Storm)
                     && let Some((reason, head)) = self.shelter(ledger, batch, draft, now)?
@@ -389,6 +397,7 @@ impl Engine {
             notify: None,
             span,
             storm,
+            shared_by: Vec::new(),
         }
     }
 }

@@ -327,6 +327,7 @@ pub fn case(rule: &str, platform: &str) -> CaseRow {
         notify: None,
         found: Default::default(),
         span: None,
+        shared_by: Vec::new(),
         storm: None,
     }
 }
