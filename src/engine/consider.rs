@@ -273,7 +273,9 @@ impl Engine {
             decision.detail["test"] = path.into();
             let since = asked.now.minus(self.settings().history_window);
             let runners = validate::runners(ledger, &test, since)?;
+            let may_ask = self.settings().has_graphs && batch.patience.waits_for(Lack::Graph);
             let opening = match validate::draft(&test, params, &runners) {
+                Err(_) if runners.is_empty() && may_ask => Opening::Wait(Lack::Graph),
                 Ok(draft) => {
                     // A case is about the test on this push, however often the push is told of.
                     let known = ledger.case_about(CaseKind::Validate, &draft.subject, Some(number))?;

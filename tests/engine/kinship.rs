@@ -195,7 +195,11 @@ fn a_label_that_fails_after_the_verdict_is_explained_by_it_unless_its_own_runs_s
     assert_eq!(tree.last_decision().as_str(), "opened", "green twice since push 13");
     tree.wait(Duration::from_secs(4 * 24 * 3_600));
     tree.see(breaks("D", 9, 15));
-    assert_eq!(tree.last_decision().as_str(), "opened", "days later nothing is taken for granted");
+    assert_eq!(
+        tree.last_decision().as_str(),
+        "opened",
+        "days later nothing is taken for granted"
+    );
 }
 
 #[test]
@@ -209,7 +213,11 @@ fn a_culprit_that_was_backed_out_explains_no_failure_after_that() {
         tree.land(push, "autoland", "");
     }
     tree.see(breaks("B", 10, 16));
-    assert_eq!(tree.last_decision().as_str(), "explained", "it failed before the backout");
+    assert_eq!(
+        tree.last_decision().as_str(),
+        "explained",
+        "it failed before the backout"
+    );
     tree.see(breaks("C", 10, 20));
     assert_eq!(tree.last_decision().as_str(), "opened");
 }
@@ -279,6 +287,8 @@ fn a_label_that_fails_again_while_it_waits_is_noted_once_with_its_last_failure()
     tree.see([failed("B", 15)]);
     assert_eq!(tree.last_decision().as_str(), "same-signature");
     let shared_by = case(&mut tree, 1).shared_by;
-    let [only] = shared_by.as_slice() else { panic!("{shared_by:#?}") };
+    let [only] = shared_by.as_slice() else {
+        panic!("{shared_by:#?}")
+    };
     assert_eq!(only.push.0, 15);
 }

@@ -159,7 +159,11 @@ fn write_case(case: &CaseRow, answer: &Value, out: &mut dyn Write) -> std::io::R
     }
     for sharer in &case.shared_by {
         let (label, push, fate) = (&sharer.label, sharer.push, sharer.fate.as_str());
-        writeln!(out, "shared by   {label}, seen on push {push} in run {}: {fate}", sharer.run)?;
+        writeln!(
+            out,
+            "shared by   {label}, seen on push {push} in run {}: {fate}",
+            sharer.run
+        )?;
     }
     writeln!(
         out,

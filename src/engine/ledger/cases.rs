@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::LedgerError;
 use crate::engine::storm::Span;
 use crate::event::{
-    CaseId, CaseKind, CaseParams, Cause, Found, Label, Project, PushId, RunKey, Signature, Subject, Target, Timestamp, Unable,
-    Verdict, VerdictKind,
+    CaseId, CaseKind, CaseParams, Cause, Found, Label, Project, PushId, RunKey, Signature, Subject, Target, Timestamp,
+    Unable, Verdict, VerdictKind,
 };
 use crate::rules::{Estimate, Mode};
 

@@ -400,7 +400,8 @@ mod tests {
             by_label.contains("runs_by_label (label=? AND push>? AND push<?)"),
             "{by_label}"
         );
-        let by_signature = plan("SELECT body FROM cases WHERE project = 'p' AND signature = 's' ORDER BY id DESC LIMIT 9");
+        let by_signature =
+            plan("SELECT body FROM cases WHERE project = 'p' AND signature = 's' ORDER BY id DESC LIMIT 9");
         assert!(
             by_signature.contains("cases_by_signature (project=? AND signature=?)"),
             "{by_signature}"
