@@ -9,9 +9,9 @@ use super::world::{NewTest, Plan, Push, SimEvent, World};
 use crate::backends::{Backend, Finding, Found, JobRequest, Receipt, RequestError};
 use crate::bus::{Batch, Bus, BusError};
 use crate::clock::{Clock, ManualClock};
-use crate::enrich::{FactError, FactSource, FailureFacts, PushQuery};
+use crate::enrich::{FactError, FactSource, FailureFacts, GraphQuery, PushQuery};
 use crate::event::{
-    BackendName, Delivery, Duration, JobFacts, Measurement, Project, PushEvent, RunKey, TaskId, Timestamp,
+    BackendName, Delivery, Duration, JobFacts, Measurement, Project, PushEvent, RunKey, TaskGraph, TaskId, Timestamp,
 };
 use crate::wire;
 
@@ -224,6 +224,12 @@ impl FactSource for SimFacts {
 
     async fn added(&self, _project: &Project, node: &str) -> Result<Vec<Arc<str>>, FactError> {
         Ok(self.0.world().added(node))
+    }
+
+    async fn graph(&self, _project: &Project, query: &GraphQuery) -> Result<TaskGraph, FactError> {
+        let now = self.0.clock.now();
+        let graph = self.0.world().graph(query.push, &query.places, now);
+        graph.ok_or_else(|| FactError::Absent(format!("decision task of push {}", query.push)))
     }
 
     async fn values(&self, run: &RunKey) -> Result<Vec<Measurement>, FactError> {

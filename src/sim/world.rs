@@ -9,12 +9,15 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::messages;
 use crate::event::{
-    ActionKey, Delivery, Duration, JobRequest, Label, Outcome, PushId, Revision, RunState, Signature, TaskId, Timestamp,
+    ActionKey, Delivery, Duration, GraphJob, JobRequest, Label, Outcome, PushId, Revision, RunState, Signature,
+    TaskGraph, TaskId, Timestamp, test_path,
 };
 use crate::stats::random::Random;
 
 /// Time from a request to the jobs it makes.
 const ACTION_TAKES: Duration = Duration::from_secs(4 * 60);
+/// Time from a push to its task graph.
+const DECISION_TAKES: Duration = Duration::from_secs(5 * 60);
 /// Mean time that a job waits for a machine.
 const WAITS: Duration = Duration::from_secs(2 * 60);
 /// Mean time that a job runs.
@@ -294,6 +297,31 @@ impl World {
         };
         let added = self.tests.iter().filter(|test| test.push == push.id);
         added.map(|test| test.path.as_str().into()).collect()
+    }
+
+    /// What can run on a push that has landed, and which of it runs these test groups; `None` before its decision task
+    /// has told.
+    pub fn graph(&self, push: PushId, places: &[Arc<str>], now: Timestamp) -> Option<TaskGraph> {
+        let landed = self.pushes.iter().find(|landed| landed.id == push)?;
+        if now.since(landed.at) < DECISION_TAKES {
+            return None;
+        }
+        let job = |label: &Label| {
+            let there = self.tests.iter().filter(|test| test.push <= push);
+            let run = there.filter(|test| test.rates.iter().any(|(runs, _)| runs == label));
+            let groups = run.map(|test| Arc::from(test.group.as_str()));
+            let job = GraphJob {
+                kind: Some("test".into()),
+                platform: label.place_and_rest().map(|(place, _)| place.into()),
+                groups: groups
+                    .filter(|group: &Arc<str>| test_path::is_at(group, places))
+                    .collect(),
+                ..GraphJob::default()
+            };
+            (label.clone(), job)
+        };
+        let jobs = self.plan.labels.iter().map(job).collect();
+        Some(TaskGraph { jobs })
     }
 
     /// Jobs made on request so far.

@@ -142,6 +142,22 @@ pub fn case(case: &CaseRow, requests: &[Value], now: Timestamp) -> String {
                 }
             }
         }
+        @if !case.shared_by.is_empty() {
+            h2 { "Labels that share it" }
+            table {
+                thead { tr { th { "Label" } th { "Seen on push" } th { "By the run" } th { "State" } } }
+                tbody {
+                    @for sharer in &case.shared_by {
+                        tr {
+                            td { (sharer.label) }
+                            td { (sharer.push) }
+                            td { code { (sharer.run) } " " a href={ "/api/explain/" (sharer.run) } { "why" } }
+                            td { (sharer.fate.as_str()) }
+                        }
+                    }
+                }
+            }
+        }
         h2 { "Asked for" }
         @if requests.is_empty() { p.quiet { "Nothing." } } @else {
             table {

@@ -98,3 +98,29 @@ async fn a_push_without_tests_opens_nothing() {
     assert_eq!(desk.cases().await, []);
     assert_eq!(desk.ci.jobs().0, 0);
 }
+
+/// Nothing reads what ran: the history knows no groups.
+fn rules_that_read_nothing() -> &'static str {
+    RULES.split("  - name: look").next().unwrap()
+}
+
+#[tokio::test]
+async fn where_the_history_does_not_know_who_runs_a_test_the_task_graph_of_the_push_says_it() {
+    let tests = || vec![test("shaky", [0.0, 0.0, 0.4])];
+    let mut blind = Desk::new(plan(&LABELS, 8, 7), tests(), rules_that_read_nothing());
+    blind.play(None).await;
+    assert_eq!(blind.cases().await, [], "neither history nor graph");
+    let mut desk = Desk::with_graphs(plan(&LABELS, 8, 7), tests(), rules_that_read_nothing());
+    desk.play(None).await;
+    let (kind, why) = verdict(&desk).await;
+    assert_eq!(kind, "flaky", "{why}");
+    assert!(why.starts_with("on macosx1470-64: it failed"), "{why}");
+    let requests = desk.requests().await;
+    let labels = requests
+        .iter()
+        .map(|request| request["request"]["label"].as_str().unwrap());
+    let mut labels: Vec<&str> = labels.collect();
+    labels.sort_unstable();
+    labels.dedup();
+    assert!(labels.iter().all(|label| LABELS[..3].contains(label)), "{labels:?}");
+}

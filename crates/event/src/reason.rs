@@ -66,6 +66,8 @@ pub enum Reason {
     NotAppeared,
     /// Many labels fail on one push: one case looks for the cause, for a few of them.
     Storm,
+    /// An open search looks for this signature on another label: what it finds counts for this one too.
+    SameSignature,
     /// The rule acted on the same key too short a while ago.
     Throttled,
     /// Everything that was wanted ran, runs, waits or is asked for.
@@ -90,7 +92,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Reason; 39] = [
+    pub const ALL: [Reason; 40] = [
         Reason::ConditionFalse,
         Reason::ConditionUnknown,
         Reason::Lineage,
@@ -120,6 +122,7 @@ impl Reason {
         Reason::Attention,
         Reason::NotAppeared,
         Reason::Storm,
+        Reason::SameSignature,
         Reason::Throttled,
         Reason::NothingMissing,
         Reason::QuietHours,
@@ -164,6 +167,7 @@ impl Reason {
             Reason::Attention => "attention",
             Reason::NotAppeared => "not-appeared",
             Reason::Storm => "storm",
+            Reason::SameSignature => "same-signature",
             Reason::Throttled => "throttled",
             Reason::NothingMissing => "nothing-missing",
             Reason::QuietHours => "quiet-hours",
@@ -209,6 +213,7 @@ impl Reason {
             Reason::Attention => "our own runs have made people look at enough failures today",
             Reason::NotAppeared => "the CI took the request, and its jobs did not appear",
             Reason::Storm => "many labels fail on one push: one case looks for the cause",
+            Reason::SameSignature => "an open search looks for the same failure on another label",
             Reason::Throttled => "the rule acted on the same key a short while ago",
             Reason::NothingMissing => "everything that was wanted ran, runs, waits or is asked for",
             Reason::QuietHours => "it is one of the hours in which the rule opens nothing",

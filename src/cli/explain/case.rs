@@ -157,6 +157,14 @@ fn write_case(case: &CaseRow, answer: &Value, out: &mut dyn Write) -> std::io::R
             .collect();
         writeln!(out, "joined by   {} events: {}", joined.len(), events.join(", "))?;
     }
+    for sharer in &case.shared_by {
+        let (label, push, fate) = (&sharer.label, sharer.push, sharer.fate.as_str());
+        writeln!(
+            out,
+            "shared by   {label}, seen on push {push} in run {}: {fate}",
+            sharer.run
+        )?;
+    }
     writeln!(
         out,
         "evidence    {} pushes looked at; before them {} passed, {} failed",

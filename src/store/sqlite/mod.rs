@@ -51,7 +51,7 @@ use crate::engine::ledger::LedgerError;
 use crate::event::Label;
 
 /// Migrations in order, never edited once landed: a store of version `n` has had the first `n` of them.
-const MIGRATIONS: [&str; 14] = [
+const MIGRATIONS: [&str; 15] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_runs_by_arrival.sql"),
     include_str!("migrations/0003_case_targets.sql"),
@@ -65,7 +65,8 @@ const MIGRATIONS: [&str; 14] = [
     include_str!("migrations/0011_tests.sql"),
     include_str!("migrations/0012_jobs_of_pushes.sql"),
     include_str!("migrations/0013_pools.sql"),
-    include_str!("migrations/0014_builds.sql"),
+    include_str!("migrations/0014_cases_by_signature.sql"),
+    include_str!("migrations/0015_builds.sql"),
 ];
 
 /// Pages in the write-ahead log (4 KiB each) after which they are moved into the database: the more there are, the
@@ -388,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_are_found_by_an_index_whether_by_identity_or_by_label() {
+    fn runs_and_searches_are_found_by_an_index() {
         let store = SqliteStore::in_memory().unwrap();
         let plan = |query: &str| -> String {
             store
@@ -405,6 +406,12 @@ mod tests {
         assert!(
             by_label.contains("runs_by_label (label=? AND push>? AND push<?)"),
             "{by_label}"
+        );
+        let by_signature =
+            plan("SELECT body FROM cases WHERE project = 'p' AND signature = 's' ORDER BY id DESC LIMIT 9");
+        assert!(
+            by_signature.contains("cases_by_signature (project=? AND signature=?)"),
+            "{by_signature}"
         );
     }
 }
