@@ -317,23 +317,16 @@ impl<'a> Desk<'a> {
         let Some(refused) = self.accounts.first_refused(books, &charges, self.now)? else {
             return Ok(Fate::Send { cost, charges });
         };
-        if refused.reason == Reason::MaxJobs {
-            // The case has to make do with what it has: nothing will make room there.
-            let builds = match cost.builds.as_slice() {
-                [] => String::new(),
-                [build] => format!(" and a build that the push lacks ({build})"),
-                several => format!(" and {} builds that the push lacks", several.len()),
-            };
-            let (times, most) = (due.request.times, due.max_jobs);
-            let detail = format!("with this (x{times}{builds}) the case would have more than its {most} jobs");
-            return Ok(Fate::Drop(Reason::MaxJobs, detail));
-        }
         let is_hopeless = !refused.drains() || charges.iter().any(|charge| !charge.fits_alone());
         if has_waited && !is_hopeless {
             self.accounts.reserve(refused);
         }
         let pause = if is_hopeless { LOOK_AGAIN_HOPELESS } else { LOOK_AGAIN };
-        Ok(Fate::hold(refused.reason, self.now.plus(pause)))
+        Ok(Fate::Hold {
+            reason: refused.reason,
+            detail: with_builds(&cost),
+            until: self.now.plus(pause),
+        })
     }
 
     fn sent(&mut self, books: &mut Books<'_>, due: &Due, charges: &[Charge]) -> Result<(), LedgerError> {
@@ -350,6 +343,21 @@ impl<'a> Desk<'a> {
         }
         let left = self.bucket.without(u32::try_from(calls).unwrap_or(u32::MAX));
         books.set_rate(self.backend, left.tokens, left.at)
+    }
+}
+
+/// What people could not guess of a request's cost.
+fn with_builds(cost: &Cost) -> Option<String> {
+    let builds = cost.builds.as_slice();
+    match builds {
+        [] => None,
+        [build] => Some(format!(
+            "it is to be charged for a build too, which the push lacks: {build}"
+        )),
+        several => Some(format!(
+            "it is to be charged for {} builds too, which the push lacks",
+            several.len()
+        )),
     }
 }
 

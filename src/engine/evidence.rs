@@ -142,13 +142,13 @@ fn still_to_come(action: &ActionRow) -> u32 {
 }
 
 /// Whether a request says that asking for the job on its push again is of no use: the CI cannot do it, took it and ran
-/// nothing, a person does not want it, or it is more than the case may have.
+/// nothing, or a person does not want it.
 fn is_given_up(action: &ActionRow) -> bool {
     matches!(
         (action.state, action.reason),
         (ActionState::Refused, Some(Reason::NotPossible))
             | (ActionState::Overdue, Some(Reason::NotAppeared | Reason::InDoubt))
-            | (ActionState::Dropped, Some(Reason::Paused | Reason::MaxJobs))
+            | (ActionState::Dropped, Some(Reason::Paused))
     )
 }
 

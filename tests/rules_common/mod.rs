@@ -52,6 +52,7 @@ pub fn job() -> JobEvent {
             classification: Some("not classified".into()),
             values: None,
             bugs: None,
+            needs: None,
         },
     }
 }
