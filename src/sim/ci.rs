@@ -30,9 +30,14 @@ pub struct SimCi {
 impl SimCi {
     /// A CI at the beginning of its plan, with a clock that shows that moment.
     pub fn new(plan: Plan) -> SimCi {
-        let clock = Arc::new(ManualClock::new(plan.start));
+        let start = plan.start;
+        SimCi::of(World::new(plan), start)
+    }
+
+    fn of(world: World, start: Timestamp) -> SimCi {
+        let clock = Arc::new(ManualClock::new(start));
         SimCi {
-            world: Arc::new(Mutex::new(World::new(plan))),
+            world: Arc::new(Mutex::new(world)),
             queue: Arc::new(Mutex::new(VecDeque::new())),
             clock,
             name: BackendName::from(NAME),
@@ -41,9 +46,14 @@ impl SimCi {
 
     /// The same, with pushes that add tests.
     pub fn with_tests(plan: Plan, tests: Vec<NewTest>) -> SimCi {
-        let ci = SimCi::new(plan.clone());
-        *ci.world() = World::new(plan).with_tests(tests);
-        ci
+        let start = plan.start;
+        SimCi::of(World::new(plan).with_tests(tests), start)
+    }
+
+    /// The same, with a detector that raises an alert when a series steps.
+    pub fn with_tests_and_detector(plan: Plan, tests: Vec<NewTest>) -> SimCi {
+        let start = plan.start;
+        SimCi::of(World::new(plan).with_tests(tests).with_detector(), start)
     }
 
     /// Its clock.

@@ -7,10 +7,12 @@
 
 mod ci;
 mod daemon;
+mod detector;
 pub mod faults;
 mod messages;
 pub mod policies;
 mod world;
 
 pub use ci::{SimBackend, SimBus, SimCi, SimFacts};
+pub use detector::Alert;
 pub use world::{Defect, Meter, NewTest, Plan, Push, SimEvent};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use super::detector::{Alert, Detector};
 use super::messages;
 use crate::event::{
     ActionKey, Delivery, Duration, GraphJob, JobRequest, Label, Outcome, PushId, Revision, RunState, Signature,
@@ -22,6 +23,8 @@ const DECISION_TAKES: Duration = Duration::from_secs(5 * 60);
 const WAITS: Duration = Duration::from_secs(2 * 60);
 /// Mean time that a job runs.
 const RUNS: Duration = Duration::from_secs(15 * 60);
+/// Time from the value that makes a step certain to the alert.
+const ALERT_TAKES: Duration = Duration::from_secs(10 * 60);
 /// The shortest time that a job takes.
 pub const SHORTEST_RUN: Duration = Duration::from_secs(15 * 30);
 
@@ -191,6 +194,8 @@ pub enum SimEvent {
         /// How many.
         times: u32,
     },
+    /// The detector of steps has raised an alert.
+    Alerted(Alert),
     /// A job got a machine, or would have got or left one and was taken back before.
     Started,
 }
@@ -206,6 +211,8 @@ enum Happening {
     },
     Start(usize),
     End(usize),
+    /// An alert, by its place among those that were raised.
+    Alert(usize),
 }
 
 /// The world. Moves only when told to.
@@ -225,6 +232,8 @@ pub struct World {
     /// The new tests that failed in a job: indices of both.
     failed_tests: BTreeMap<usize, Vec<usize>>,
     measured: BTreeMap<TaskId, Vec<(String, f64)>>,
+    detector: Option<Detector>,
+    alerts: Vec<Alert>,
 }
 
 impl World {
@@ -244,6 +253,8 @@ impl World {
             cancelled: BTreeSet::new(),
             failed_tests: BTreeMap::new(),
             measured: BTreeMap::new(),
+            detector: None,
+            alerts: Vec::new(),
             plan,
         };
         let mut at = world.plan.start;
@@ -257,6 +268,12 @@ impl World {
     /// Pushes add these tests.
     pub fn with_tests(mut self, tests: Vec<NewTest>) -> World {
         self.tests = tests;
+        self
+    }
+
+    /// A detector watches what is measured, and raises alerts.
+    pub fn with_detector(mut self) -> World {
+        self.detector = Some(Detector::default());
         self
     }
 
@@ -357,6 +374,11 @@ impl World {
             } => self.make(push, label, times, &action, at),
             Happening::Start(job) => self.start(job, at),
             Happening::End(job) => self.end(job, at)?,
+            Happening::Alert(number) => {
+                let alert = self.alerts.get(number)?.clone();
+                self.outgoing.push(messages::alert(&self.plan.project, &alert, at));
+                SimEvent::Alerted(alert)
+            }
         };
         Some((at, event))
     }
@@ -550,7 +572,7 @@ impl World {
         }
         let outcome = self.outcome(index)?;
         if outcome == Outcome::Passed {
-            self.measure(index);
+            self.measure(index, at);
         }
         let job = self.jobs.get_mut(index)?;
         job.state = RunState::Finished(outcome);
@@ -571,8 +593,8 @@ impl World {
         self.jobs.get(index).is_some_and(|job| job.state.outcome().is_some())
     }
 
-    /// Draws what a run measures.
-    fn measure(&mut self, index: usize) {
+    /// Draws what a run measures, and lets the detector see it.
+    fn measure(&mut self, index: usize, at: Timestamp) {
         let Some(job) = self.jobs.get(index) else { return };
         let Some(push) = self.pushes.get(job.push) else { return };
         let meters = self.plan.meters.iter().filter(|meter| meter.label == job.label);
@@ -582,8 +604,17 @@ impl World {
                 (meter.suite.clone(), level * (1.0 + meter.noise * self.random.normal()))
             })
             .collect();
-        if !values.is_empty() {
-            self.measured.insert(job.task.clone(), values);
+        if values.is_empty() {
+            return;
+        }
+        self.measured.insert(job.task.clone(), values);
+        let seen = self
+            .detector
+            .as_mut()
+            .map(|detector| detector.see(&self.plan.meters, &job.label, push.id));
+        for alert in seen.into_iter().flatten() {
+            self.alerts.push(alert);
+            self.plan_for(at.plus(ALERT_TAKES), Happening::Alert(self.alerts.len() - 1));
         }
     }
 

@@ -1,7 +1,7 @@
 //! New tests are validated on every platform that runs them.
 
 use sheriffd::event::{Label, PushId};
-use sheriffd::sim::NewTest;
+use sheriffd::sim::{NewTest, Plan};
 
 use crate::desk::{Desk, plan};
 
@@ -123,4 +123,30 @@ async fn where_the_history_does_not_know_who_runs_a_test_the_task_graph_of_the_p
     labels.sort_unstable();
     labels.dedup();
     assert!(labels.iter().all(|label| LABELS[..3].contains(label)), "{labels:?}");
+}
+
+#[tokio::test]
+async fn failures_of_a_test_that_is_being_validated_are_not_searched_for_besides() {
+    let rules = format!(
+        "{RULES}  - name: backfill
+    on: job.finished
+    match: {{ outcome: failed }}
+    open: {{ kind: find-culprit, max_depth: 25, parallel: 4, max_jobs: 60 }}
+    mode: live
+"
+    );
+    let (mut searches, mut failures) = (0, 0);
+    for seed in 1..=3 {
+        let plan = Plan {
+            background: 0.0,
+            skipped: 0.5,
+            ..plan(&LABELS, 16, seed)
+        };
+        let mut desk = Desk::with_graphs(plan, vec![test("shaky", [0.0, 0.0, 0.5])], &rules);
+        desk.play(None).await;
+        let cases = desk.cases().await;
+        searches += cases.iter().filter(|case| case.cause.rule_name() == "backfill").count();
+        failures += usize::from(verdict(&desk).await.0 != "stable");
+    }
+    assert_eq!((searches, failures), (0, 3));
 }
