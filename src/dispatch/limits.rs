@@ -50,6 +50,8 @@ pub struct Limits {
     pub assumed_job_time: Duration,
     /// Jobs waiting for a machine on a platform from which on nothing more is asked for there.
     pub pending_jobs_per_platform: Option<u64>,
+    /// Jobs waiting for a machine in the worker pool of a label from which on the label is not asked for.
+    pub pending_jobs_per_pool: Option<u64>,
     /// The share of a platform's runs that end by infrastructure from which on it is left alone, over 0 to 1.
     pub infra_share: f64,
     /// Runs of a platform in an hour that it takes to say so.
@@ -78,6 +80,7 @@ impl Default for Limits {
             machine_hours_per_platform_per_day: None,
             assumed_job_time: Duration::from_secs(1_800),
             pending_jobs_per_platform: None,
+            pending_jobs_per_pool: None,
             infra_share: 0.5,
             infra_runs: 20,
             error_share: 0.5,

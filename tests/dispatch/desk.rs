@@ -34,6 +34,8 @@ pub struct ScriptedCi {
     together: Arc<AtomicUsize>,
     calls: Arc<Mutex<Vec<usize>>>,
     refuses_together: Arc<AtomicBool>,
+    counts: Arc<Mutex<VecDeque<Result<Option<u64>, RequestError>>>>,
+    counted: Arc<Mutex<Vec<String>>>,
 }
 
 impl ScriptedCi {
@@ -47,6 +49,8 @@ impl ScriptedCi {
             together: Arc::new(AtomicUsize::new(1)),
             calls: Arc::default(),
             refuses_together: Arc::default(),
+            counts: Arc::default(),
+            counted: Arc::default(),
         }
     }
 
@@ -76,6 +80,16 @@ impl ScriptedCi {
     /// What it says when it is asked how far an action's task is.
     pub fn will_report(&self, progress: Progress) {
         self.progress.lock().unwrap().push_back(progress);
+    }
+
+    /// What it says when it is asked how many jobs wait in a pool.
+    pub fn will_count(&self, count: Result<Option<u64>, RequestError>) {
+        self.counts.lock().unwrap().push_back(count);
+    }
+
+    /// The pools that it was asked about.
+    pub fn counted(&self) -> Vec<String> {
+        self.counted.lock().unwrap().clone()
     }
 
     pub fn reached(&self) -> Vec<String> {
@@ -124,6 +138,11 @@ impl Backend for ScriptedCi {
     async fn progress(&self, _: &TaskId) -> Result<Progress, RequestError> {
         let scripted = self.progress.lock().unwrap().pop_front();
         Ok(scripted.unwrap_or(Progress::Working))
+    }
+
+    async fn pending(&self, pool: &str) -> Result<Option<u64>, RequestError> {
+        self.counted.lock().unwrap().push(pool.to_owned());
+        self.counts.lock().unwrap().pop_front().expect("nobody was to count")
     }
 
     async fn check(&self) -> Vec<Finding> {

@@ -58,7 +58,7 @@ pub enum Reason {
     TreeClosed,
     /// Most runs on the platform end by infrastructure, or most requests to the CI fail.
     Breaker,
-    /// Too many jobs wait for a machine on the platform.
+    /// Too many jobs wait for a machine on the platform, or in the worker pool.
     Backlog,
     /// Our own runs have failed too often today: people have enough to look at.
     Attention,
@@ -209,7 +209,7 @@ impl Reason {
             Reason::InDoubt => "the answer to the request was lost",
             Reason::TreeClosed => "the project's tree is closed",
             Reason::Breaker => "most runs on the platform, or most requests to the CI, fail by infrastructure",
-            Reason::Backlog => "too many jobs wait for machines on the platform",
+            Reason::Backlog => "too many jobs wait for machines on the platform, or in the worker pool",
             Reason::Attention => "our own runs have made people look at enough failures today",
             Reason::NotAppeared => "the CI took the request, and its jobs did not appear",
             Reason::Storm => "many labels fail on one push: one case looks for the cause",

@@ -125,6 +125,9 @@ pub trait Actions {
     /// Whether a run of this label on this push, made by an action that is in no receipt, may be ours.
     fn may_be_ours(&mut self, project: &Project, label: &Label, push: PushId) -> Result<MayBeOurs, LedgerError>;
 
+    /// Whether a request for this label on this push went out, ever: what became of it does not matter.
+    fn is_asked_for(&mut self, project: &Project, label: &Label, push: PushId) -> Result<bool, LedgerError>;
+
     /// Puts aside, to be cancelled at the CI, what a case has asked for and nobody needs any longer: its jobs that wait or
     /// run, and the tasks of the CI that have not made all of its jobs yet. Nothing that the case did not cause.
     fn cancel_rest(&mut self, case: CaseId, now: Timestamp) -> Result<u32, LedgerError>;

@@ -85,6 +85,18 @@ impl Actions for Books<'_> {
         })
     }
 
+    fn is_asked_for(&mut self, project: &Project, label: &Label, push: PushId) -> Result<bool, LedgerError> {
+        self.tx
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM actions WHERE project = ?1 AND push = ?3 AND label = ?2
+                    AND sent_at IS NOT NULL)",
+            )
+            .and_then(|mut statement| {
+                statement.query_row(params![project.as_str(), label.as_str(), push.0], |row| row.get(0))
+            })
+            .map_err(sql)
+    }
+
     fn cancel_rest(&mut self, case: CaseId, now: Timestamp) -> Result<u32, LedgerError> {
         let queued = self
             .tx

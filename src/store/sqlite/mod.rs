@@ -18,6 +18,7 @@ mod memory;
 mod missed;
 mod numbers;
 mod outbox;
+mod pools;
 mod prune;
 mod pushes;
 mod runs;
@@ -48,7 +49,7 @@ use crate::engine::ledger::LedgerError;
 use crate::event::Label;
 
 /// Migrations in order, never edited once landed: a store of version `n` has had the first `n` of them.
-const MIGRATIONS: [&str; 13] = [
+const MIGRATIONS: [&str; 14] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_runs_by_arrival.sql"),
     include_str!("migrations/0003_case_targets.sql"),
@@ -61,6 +62,7 @@ const MIGRATIONS: [&str; 13] = [
     include_str!("migrations/0010_measurements.sql"),
     include_str!("migrations/0011_tests.sql"),
     include_str!("migrations/0012_jobs_of_pushes.sql"),
+    include_str!("migrations/0013_pools.sql"),
     include_str!("migrations/0015_cases_by_signature.sql"),
 ];
 
@@ -96,13 +98,15 @@ struct Names {
     kept: usize,
 }
 
-/// The number of a label, and whether its series and its platform are written down beside it.
+/// The number of a label, and what is written down beside it: whether its series and its platform are, and its pool.
 #[derive(Clone, Copy)]
 struct LabelNumber {
     id: i64,
     has_series: bool,
     /// Whether its platform is written down, and with it what else messages tell.
     has_platform: bool,
+    /// The number of the worker pool that runs it.
+    pool: Option<i64>,
 }
 
 impl Names {

@@ -264,18 +264,32 @@ impl Books<'_> {
             .map_err(sql)
     }
 
-    /// Holds a queued request back: the reason is shown, and it is not looked at before `not_before`.
+    /// Holds a queued request back: the reason is shown, and the detail where there is one, and it is not looked at before
+    /// `not_before`.
     ///
     /// # Errors
     /// The store is busy or damaged.
-    pub fn hold(&mut self, key: ActionKey, reason: Reason, not_before: Timestamp) -> Result<(), LedgerError> {
+    pub fn hold(
+        &mut self,
+        key: ActionKey,
+        reason: Reason,
+        detail: Option<&str>,
+        not_before: Timestamp,
+    ) -> Result<(), LedgerError> {
         self.tx
             .prepare_cached(
-                "UPDATE actions SET reason = ?4, not_before = ?5
+                "UPDATE actions SET reason = ?4, not_before = ?5, detail = COALESCE(?6, detail)
                  WHERE case_id = ?1 AND step = ?2 AND slot = ?3 AND state = 'queued'",
             )
             .and_then(|mut statement| {
-                statement.execute(params![key.case.0, key.step, key.slot, reason.as_str(), not_before.0])
+                statement.execute(params![
+                    key.case.0,
+                    key.step,
+                    key.slot,
+                    reason.as_str(),
+                    not_before.0,
+                    detail
+                ])
             })
             .map(drop)
             .map_err(sql)
