@@ -35,7 +35,7 @@ pub struct DemoArgs {
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(4..=10_000))]
     pushes: u64,
     /// What is left to chance: the same seed tells the same story
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 8)]
     seed: u64,
     /// Simulated seconds in a real second; 0: as fast as the machine can
     #[arg(long, default_value_t = 1500.0)]

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use super::world::{NewTest, Plan, Push, SimEvent, World};
-use crate::backends::{Backend, Finding, Found, JobRequest, Receipt, RequestError};
+use crate::backends::{Apart, Backend, Finding, Found, JobRequest, Receipt, RequestError};
 use crate::bus::{Batch, Bus, BusError};
 use crate::clock::{Clock, ManualClock};
 use crate::enrich::{FactError, FactSource, FailureFacts, GraphQuery, PushQuery};
@@ -17,6 +17,8 @@ use crate::wire;
 
 /// The name of the simulated CI as a backend.
 const NAME: &str = "sim";
+/// Requests that it takes with one call at most.
+const TOGETHER: usize = 100;
 
 /// A simulated CI. Clones share one world.
 #[derive(Clone)]
@@ -166,6 +168,16 @@ impl Backend for SimBackend {
             Ok(task) => Ok(receipt(task)),
             Err(why) => Err(RequestError::NotPossible(why)),
         }
+    }
+
+    fn most_together(&self) -> usize {
+        TOGETHER
+    }
+
+    async fn request_together(&self, requests: &[JobRequest]) -> Result<Vec<Result<Receipt, RequestError>>, Apart> {
+        let now = self.0.clock.now();
+        let task = self.0.world().request_together(requests, now).map_err(Apart)?;
+        Ok(requests.iter().map(|_| Ok(receipt(task.clone()))).collect())
     }
 
     async fn find(&self, request: &JobRequest, _sent_at: Timestamp) -> Result<Found, RequestError> {

@@ -421,26 +421,53 @@ impl World {
         now: Timestamp,
         takes: Option<Duration>,
     ) -> Result<TaskId, String> {
+        let push = self.place_of(request)?;
+        let action = self.task_id();
+        self.take(request, push, &action, takes.map(|takes| now.plus(takes)));
+        Ok(action)
+    }
+
+    /// Takes several requests as one: an action task makes the jobs of all.
+    ///
+    /// # Errors
+    /// As [`World::request`], of the first that cannot be: none is taken then.
+    pub fn request_together(&mut self, requests: &[JobRequest], now: Timestamp) -> Result<TaskId, String> {
+        let places: Vec<usize> = requests
+            .iter()
+            .map(|request| self.place_of(request))
+            .collect::<Result<_, _>>()?;
+        let action = self.task_id();
+        for (request, push) in requests.iter().zip(places) {
+            self.take(request, push, &action, Some(now.plus(ACTION_TAKES)));
+        }
+        Ok(action)
+    }
+
+    /// The push that a request is for, as an index.
+    fn place_of(&self, request: &JobRequest) -> Result<usize, String> {
         let push = self
             .pushes
             .iter()
             .position(|push| push.revision == request.revision)
             .ok_or_else(|| format!("no decision task for revision {}", request.revision))?;
-        if !self.plan.labels.contains(&request.label) {
-            return Err(format!("{} is not in the full task graph", request.label));
+        match self.plan.labels.contains(&request.label) {
+            true => Ok(push),
+            false => Err(format!("{} is not in the full task graph", request.label)),
         }
-        let action = self.task_id();
+    }
+
+    /// An action task takes a request; its jobs appear at a moment, or never.
+    fn take(&mut self, request: &JobRequest, push: usize, action: &TaskId, at: Option<Timestamp>) {
         self.actions.insert(request.key, action.clone());
-        if let Some(takes) = takes {
+        if let Some(at) = at {
             let make = Happening::Make {
                 push,
                 label: request.label.clone(),
                 times: request.times,
                 action: action.clone(),
             };
-            self.plan_for(now.plus(takes), make);
+            self.plan_for(at, make);
         }
-        Ok(action)
     }
 
     /// Takes a task back: a job that has not ended, or an action task that has not made its jobs.

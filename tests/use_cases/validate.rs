@@ -72,6 +72,24 @@ async fn a_test_that_never_fails_is_stable_after_sixty_runs_on_all_platforms() {
 }
 
 #[tokio::test]
+async fn the_platforms_of_one_round_go_to_the_ci_with_one_call() {
+    let desk = played(vec![test("good", [0.0; 3])], RULES).await;
+    let requests = desk.requests().await;
+    let first: Vec<_> = requests
+        .iter()
+        .filter(|request| request["request"]["key"]["step"] == 1)
+        .collect();
+    assert_eq!(first.len(), 3, "one a platform: {first:#?}");
+    assert!(first[0]["receipt"].is_string());
+    assert!(
+        first.iter().all(|request| request["receipt"] == first[0]["receipt"]),
+        "{first:#?}"
+    );
+    let arrived: u64 = requests.iter().filter_map(|request| request["arrived"].as_u64()).sum();
+    assert_eq!(arrived, desk.ci.jobs().0, "each job is counted for its own request");
+}
+
+#[tokio::test]
 async fn a_test_that_is_flaky_on_one_platform_is_called_so_there() {
     let desk = played(vec![test("shaky", [0.0, 0.0, 0.4])], RULES).await;
     let (kind, why) = verdict(&desk).await;
