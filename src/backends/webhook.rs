@@ -400,7 +400,7 @@ impl Backend for WebhookBackend {
         };
         let named = Fields::from_iter([(TASK.to_owned(), json!(task))]);
         let built = Request::new(method.clone(), address(url, &named)?);
-        let body = (*method != Method::DELETE).then(|| Value::Object(named));
+        let body = (*method != Method::DELETE).then_some(Value::Object(named));
         // Headers are templates of requests for jobs: here they have the key, and nothing else to fill in.
         let key = format!("{}-cancel-{task}", self.settings.instance);
         let built = self.signed(built, body, &Fields::from_iter([("key".to_owned(), json!(key))]))?;

@@ -22,6 +22,9 @@ pub const HOUR: Duration = Duration::from_secs(3_600);
 
 pub const START: Timestamp = Timestamp(1_780_000_000_000);
 
+/// How many jobs wait in a pool, as a CI answers it.
+type Count = Result<Option<u64>, RequestError>;
+
 /// A CI that answers what it is told to, and remembers what reached it.
 #[derive(Clone)]
 pub struct ScriptedCi {
@@ -34,7 +37,7 @@ pub struct ScriptedCi {
     together: Arc<AtomicUsize>,
     calls: Arc<Mutex<Vec<usize>>>,
     refuses_together: Arc<AtomicBool>,
-    counts: Arc<Mutex<VecDeque<Result<Option<u64>, RequestError>>>>,
+    counts: Arc<Mutex<VecDeque<Count>>>,
     counted: Arc<Mutex<Vec<String>>>,
 }
 
@@ -83,7 +86,7 @@ impl ScriptedCi {
     }
 
     /// What it says when it is asked how many jobs wait in a pool.
-    pub fn will_count(&self, count: Result<Option<u64>, RequestError>) {
+    pub fn will_count(&self, count: Count) {
         self.counts.lock().unwrap().push_back(count);
     }
 
@@ -140,7 +143,7 @@ impl Backend for ScriptedCi {
         Ok(scripted.unwrap_or(Progress::Working))
     }
 
-    async fn pending(&self, pool: &str) -> Result<Option<u64>, RequestError> {
+    async fn pending(&self, pool: &str) -> Count {
         self.counted.lock().unwrap().push(pool.to_owned());
         self.counts.lock().unwrap().pop_front().expect("nobody was to count")
     }

@@ -63,7 +63,7 @@ const MIGRATIONS: [&str; 14] = [
     include_str!("migrations/0011_tests.sql"),
     include_str!("migrations/0012_jobs_of_pushes.sql"),
     include_str!("migrations/0013_pools.sql"),
-    include_str!("migrations/0015_cases_by_signature.sql"),
+    include_str!("migrations/0014_cases_by_signature.sql"),
 ];
 
 /// Pages in the write-ahead log (4 KiB each) after which they are moved into the database: the more there are, the
