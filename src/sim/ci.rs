@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use super::world::{NewTest, Plan, Push, SimEvent, World};
+use super::plan::{NewTest, Plan};
+use super::world::{Push, SimEvent, World};
 use crate::backends::{Apart, Backend, Finding, Found, JobRequest, Receipt, RequestError};
 use crate::bus::{Batch, Bus, BusError};
 use crate::clock::{Clock, ManualClock};

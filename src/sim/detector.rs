@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::world::Meter;
+use super::plan::Meter;
 use crate::event::{Label, PushId};
 
 /// Pushes with the new level that it has to see.
