@@ -11,7 +11,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::breaker::{self, Answered, Ended, Gate};
-use super::limits::{Accounts, Brakes, Charge};
+use super::limits::{Accounts, Brakes, Charge, Cost};
 use super::pools;
 use super::rate::Bucket;
 use super::together::Bundles;
@@ -50,7 +50,7 @@ pub(super) struct Claimed {
 /// What is to become of a request.
 enum Fate {
     Send {
-        job_ms: u64,
+        cost: Cost,
         charges: Vec<Charge>,
     },
     Hold {
@@ -106,8 +106,9 @@ pub(super) fn claim(
         let key = due.request.key;
         match fate {
             Fate::Send { .. } if desk.room == 0 && !claimed.sent.takes(&due) => is_full = true,
-            Fate::Send { job_ms, charges } => {
-                if books.begin_sending(key, backend, job_ms, now, lease)? {
+            Fate::Send { cost, charges } => {
+                if books.begin_sending(key, backend, cost.job_ms, now, lease)? {
+                    books.reserve_builds(key, &cost.builds, cost.build_ms)?;
                     desk.sent(books, &due, &charges)?;
                     let is_further_call = claimed.sent.add(due, |due| {
                         due.sent_at = Some(now);
@@ -311,11 +312,22 @@ impl<'a> Desk<'a> {
 
     /// What the accounts say. For one that has waited for long the account that it lacks is kept free.
     fn account(&mut self, books: &mut Books<'_>, due: &Due, has_waited: bool) -> Result<Fate, LedgerError> {
-        let job_ms = self.accounts.job_ms(books, due, self.brakes.limits.assumed_job_time)?;
-        let charges = self.brakes.charges(due, job_ms);
+        let cost = self.accounts.cost(books, due, self.brakes.limits.assumed_job_time)?;
+        let charges = self.brakes.charges(due, &cost);
         let Some(refused) = self.accounts.first_refused(books, &charges, self.now)? else {
-            return Ok(Fate::Send { job_ms, charges });
+            return Ok(Fate::Send { cost, charges });
         };
+        if refused.reason == Reason::MaxJobs {
+            // The case has to make do with what it has: nothing will make room there.
+            let builds = match cost.builds.as_slice() {
+                [] => String::new(),
+                [build] => format!(" and a build that the push lacks ({build})"),
+                several => format!(" and {} builds that the push lacks", several.len()),
+            };
+            let (times, most) = (due.request.times, due.max_jobs);
+            let detail = format!("with this (x{times}{builds}) the case would have more than its {most} jobs");
+            return Ok(Fate::Drop(Reason::MaxJobs, detail));
+        }
         let is_hopeless = !refused.drains() || charges.iter().any(|charge| !charge.fits_alone());
         if has_waited && !is_hopeless {
             self.accounts.reserve(refused);

@@ -230,6 +230,13 @@ fn write_action(action: &Value, indent: &str, out: &mut dyn Write) -> std::io::R
             line.push_str(&format!(", {name} {text}"));
         }
     }
+    let builds: Vec<String> = action["builds"].as_array().into_iter().flatten().map(shown).collect();
+    if !builds.is_empty() {
+        line.push_str(&format!(
+            ", charged for the builds that it needs: {}",
+            builds.join(", ")
+        ));
+    }
     writeln!(out, "{line}")?;
     for run in action["runs"].as_array().into_iter().flatten() {
         writeln!(

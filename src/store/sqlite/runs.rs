@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rusqlite::{OptionalExtension, Row, Transaction, params};
+use rusqlite::{OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 
 use super::books::strange;
+use super::builds::ARRIVED;
 use super::cases::case_of;
 use super::codec::{StoredTask, TaskColumn, cause_number, cause_of, state_number, state_of};
+use super::settle::settle_account;
 use super::{Books, LabelNumber, json, sql};
 use crate::engine::ledger::{Actions as _, CaseRow, Counts, JobsOn, LedgerError, RunRow, Runs, View, ViewQuery};
 use crate::event::{
@@ -89,6 +91,7 @@ impl Runs for Books<'_> {
                 .map_err(sql)?
                 .flatten();
             self.note_tests(project, label, push, job)?;
+            self.note_builds(label, job)?;
             if let Some(values) = &facts.values {
                 self.record_measurements(&job.run, backend, values)?;
             }
@@ -198,13 +201,12 @@ impl Runs for Books<'_> {
             .map_err(sql)?;
         let asked: Vec<((Label, PushId), u32)> = self
             .tx
-            .prepare_cached(
-                "SELECT label, push, SUM(MAX(times - (SELECT COUNT(*) FROM runs
-                        WHERE runs.action = actions.id AND runs.run = 0), 0))
+            .prepare_cached(&format!(
+                "SELECT label, push, SUM(MAX(times - {ARRIVED}, 0))
                  FROM actions WHERE project = ?1 AND push BETWEEN ?2 AND ?3
                     AND state IN ('queued', 'sending', 'accepted', 'in-doubt')
-                 GROUP BY label, push",
-            )
+                 GROUP BY label, push"
+            ))
             .and_then(|mut statement| {
                 statement
                     .query_map(params![project.as_str(), first.0, last.0], |row| {
@@ -490,21 +492,4 @@ fn detail_of(facts: &JobFacts) -> Result<Option<String>, LedgerError> {
         groups: facts.groups.clone(),
     };
     serde_json::to_string(&detail).map(Some).map_err(json)
-}
-
-/// Sets what a request is charged by its runs: jobs that came although nobody waited for them any longer, or that the CI
-/// had to make besides (builds), are charged too; machine time is that of the runs that have ended, and the estimate for
-/// the others.
-fn settle_account(tx: &Transaction<'_>, action: i64) -> Result<(), LedgerError> {
-    tx.prepare_cached(
-        "UPDATE actions SET
-            charged = MAX(charged, (SELECT COUNT(*) FROM runs WHERE action = ?1 AND run = 0)),
-            machine_ms = (SELECT COALESCE(SUM(duration), 0) FROM runs WHERE action = ?1)
-                + job_ms * MAX(CASE state WHEN 'overdue' THEN 0 ELSE times END
-                    - (SELECT COUNT(DISTINCT task) FROM runs WHERE action = ?1 AND state >= 2), 0)
-         WHERE id = ?1 AND sent_at IS NOT NULL",
-    )
-    .and_then(|mut statement| statement.execute([action]))
-    .map(drop)
-    .map_err(sql)
 }
