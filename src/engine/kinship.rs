@@ -1,6 +1,6 @@
 //! One failure on several labels: one search is enough to find what broke it.
 //!
-//! In: the searches for a failure (test and group) on other labels of a project, and a failure of it on a label that
+//! In: the cases about a failure (test and group) on other labels of a project, and a failure of it on a label that
 //! would open another. Out: whether that label shares one of them. Never: I/O.
 //!
 //! Failure rates differ from label to label, so that a search rests on the runs of its own label alone; what it finds is
@@ -8,11 +8,14 @@
 //! the two overlap. When the search names a push, the label is explained by it unless its own runs speak against that
 //! push: it failed before it, or passed since, more than chance allows. Then, and when the search ends with no answer,
 //! its failure is looked at again by itself.
+//!
+//! A test that is being validated, or was found flaky or broken, needs no search either, as long as the runs of the label
+//! agree that it began with the push that added it.
 
 use super::ledger::{CaseRow, Fate};
 use super::storm::Span;
 use crate::cases::{self, Around};
-use crate::event::{CaseId, Duration, FindCulpritParams, Label, PushId, VerdictKind};
+use crate::event::{CaseId, CaseKind, Duration, FindCulpritParams, Label, PushId, VerdictKind};
 
 /// Labels that may share one search; further ones have searches of their own.
 pub const MOST: usize = 1_000;
@@ -22,6 +25,9 @@ pub const REMEMBERED: Duration = Duration::from_secs(3 * 24 * 3600);
 /// A label's own runs speak against a push when some other explanation accounts for them so many times better: at 3
 /// evidence begins to be positive (R. E. Kass and A. E. Raftery, *Bayes Factors*, JASA 90, 1995).
 pub const SPEAKS_AGAINST: f64 = 3.0;
+/// The same for the push that added a test: before it there was nothing to fail, so the evidence has to be strong, which it
+/// is from 20 on (ibid.).
+pub const SPEAKS_STRONGLY_AGAINST: f64 = 20.0;
 
 /// A failure that would open a search.
 #[derive(Debug, Clone, Copy)]
@@ -45,22 +51,29 @@ pub enum Kin {
     No,
     /// This open one looks for its cause.
     Shares(CaseId),
-    /// This one has named the push that broke it.
+    /// This one has named the push that broke it, or validates the test that a push has added.
     Explained(CaseId),
 }
 
-/// Judges a failure by the searches for the same on other labels, oldest first.
-pub fn kin(searches: &[CaseRow], new: &Newcomer<'_>, params: &FindCulpritParams) -> Kin {
+/// Judges a failure by the cases about the same on other labels, oldest first.
+pub fn kin(cases: &[CaseRow], new: &Newcomer<'_>, params: &FindCulpritParams) -> Kin {
     let others = || {
         let is_kin = |case: &&CaseRow| case.subject.label != *new.label && (new.is_shadow || !case.is_shadow());
-        searches.iter().filter(is_kin)
+        cases.iter().filter(is_kin)
     };
-    let explains = |case: &&CaseRow| names(case).is_some_and(|culprits| is_explained(new, params, &culprits));
+    let explains = |case: &&CaseRow| {
+        let most = match case.params.kind() {
+            CaseKind::Validate => SPEAKS_STRONGLY_AGAINST,
+            _ => SPEAKS_AGAINST,
+        };
+        names(case).is_some_and(|culprits| is_explained(new, params, &culprits, most))
+    };
     if let Some(case) = others().rev().find(explains) {
         return Kin::Explained(case.id);
     }
     let is_open_to_it = |case: &&CaseRow| {
         case.verdict.is_none()
+            && case.params.kind() == CaseKind::FindCulprit
             && overlap(case.span, new.span)
             && (case.awaits_approval().is_none() || case.cause.rule_name() == new.rule)
             && (case.shared_by.len() < MOST || case.shared_by.iter().any(|sharer| sharer.label == *new.label))
@@ -70,22 +83,28 @@ pub fn kin(searches: &[CaseRow], new: &Newcomer<'_>, params: &FindCulpritParams)
         .map_or(Kin::No, |case| Kin::Shares(case.id))
 }
 
-/// The pushes that a search has named as culprits.
+/// The pushes that are behind the failure, as a case has it: those that a search has named, or the one that added a test
+/// that is not known to be stable.
 fn names(case: &CaseRow) -> Option<Vec<PushId>> {
-    let verdict = case.verdict.as_ref()?;
-    let is_culprit = verdict.kind == VerdictKind::Culprit;
-    is_culprit.then(|| verdict.pushes.iter().map(|named| named.push).collect())
+    let kind = case.verdict.as_ref().map(|verdict| verdict.kind);
+    match (case.params.kind(), &case.verdict, kind) {
+        (CaseKind::FindCulprit, Some(verdict), Some(VerdictKind::Culprit)) => {
+            Some(verdict.pushes.iter().map(|named| named.push).collect())
+        }
+        (CaseKind::Validate, _, None | Some(VerdictKind::Flaky | VerdictKind::Broken)) => Some(vec![case.push]),
+        _ => None,
+    }
 }
 
 /// Whether pushes that broke another label explain the failure: one of them is on the way to it, was not backed out
 /// before it, and the label's own runs do not speak against them.
-fn is_explained(new: &Newcomer<'_>, params: &FindCulpritParams, culprits: &[PushId]) -> bool {
+fn is_explained(new: &Newcomer<'_>, params: &FindCulpritParams, culprits: &[PushId], most: f64) -> bool {
     let Around { pushes, seen_on, .. } = new.around;
     let is_gone = |culprit: &PushId| {
         let known = pushes.iter().find(|push| push.push == *culprit);
         known.is_none_or(|push| push.backed_out_by.is_some_and(|later| later <= seen_on))
     };
-    !culprits.iter().all(is_gone) && cases::odds_against(params, &new.around, culprits) < SPEAKS_AGAINST
+    !culprits.iter().all(is_gone) && cases::odds_against(params, &new.around, culprits) < most
 }
 
 /// Whether one push can have broken both.
@@ -218,6 +237,31 @@ mod tests {
             ..search(10, 14, None)
         };
         assert_eq!(judged(own_search, 14, (10, 14), &own), Kin::No, "its own is no other's");
+    }
+
+    #[test]
+    fn a_new_test_that_is_not_known_to_be_stable_explains_its_failures_since_the_push_that_added_it() {
+        let validation = |verdict: Option<(&str, &[u64])>| CaseRow {
+            params: crate::event::CaseParams::Validate(crate::event::ValidateParams::default()),
+            push: PushId(13),
+            ..search(10, 14, verdict)
+        };
+        let since = runs(&[(10, 0, 2), (13, 0, 1), (14, 1, 0), (16, 0, 1)]);
+        for verdict in [None, Some("flaky"), Some("broken")] {
+            let case = validation(verdict.map(|kind| (kind, [].as_slice())));
+            assert_eq!(
+                judged(case, 14, (10, 14), &since),
+                Kin::Explained(CaseId(1)),
+                "{verdict:?}"
+            );
+        }
+        assert_eq!(judged(validation(Some(("stable", &[]))), 14, (10, 14), &since), Kin::No);
+        let long_after = runs(&[(13, 0, 6), (15, 0, 4), (28, 2, 0)]);
+        assert_eq!(
+            judged(validation(None), 28, (15, 28), &long_after),
+            Kin::No,
+            "something else broke it"
+        );
     }
 
     #[test]

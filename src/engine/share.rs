@@ -7,9 +7,9 @@ use super::kinship::{self, Kin, Newcomer};
 use super::ledger::{CaseRow, Fate, Held, Ledger, LedgerError, Mode, Sharer, View};
 use super::opening::{Draft, failure};
 use crate::cases::{Around, MAX_AGE};
-use crate::event::{CaseId, CaseParams, Label, Reason, Timestamp};
+use crate::event::{CaseId, CaseKind, CaseParams, Label, Reason, Timestamp};
 
-/// Searches for one failure that are looked at: more are open at once only where guards are off.
+/// Cases about one failure that are looked at: more are open at once only where guards are off.
 const LOOKED_AT: u32 = 50;
 
 /// What a rule holds back while a label shares a search, by search and label.
@@ -38,7 +38,7 @@ impl Engine {
         };
         let (project, now) = (&draft.subject.project, asked.now);
         let since = now.minus(kinship::REMEMBERED);
-        let mut searches = ledger.searches_for(project, signature, since, LOOKED_AT)?;
+        let mut cases = ledger.cases_of_failure(project, signature, since, LOOKED_AT)?;
         let rule = asked.rule.name.as_str();
         let new = Newcomer {
             label: &draft.subject.label,
@@ -51,14 +51,19 @@ impl Engine {
                 before: view.before,
             },
         };
-        let (reason, search, fate) = match kinship::kin(&searches, &new, params) {
+        let (reason, search, fate) = match kinship::kin(&cases, &new, params) {
             Kin::No => return Ok(None),
             Kin::Shares(search) => (Reason::SameSignature, search, Fate::Waits),
             Kin::Explained(search) => (Reason::Explained, search, Fate::Covered),
         };
-        let Some(case) = searches.iter_mut().find(|case| case.id == search) else {
+        let Some(case) = cases.iter_mut().find(|case| case.id == search) else {
             return Ok(None);
         };
+        if case.params.kind() == CaseKind::Validate {
+            // A validation is about the test, on whatever label.
+            let is_open = case.verdict.is_none();
+            return Ok(Some((if is_open { Reason::Joined } else { reason }, search)));
+        }
         let sharer = Sharer {
             label: draft.subject.label.clone(),
             platform: draft.platform.clone(),

@@ -187,9 +187,9 @@ pub trait Cases {
     fn recent_searches(&mut self, project: &Project, since: Timestamp, limit: u32)
     -> Result<Vec<CaseRow>, LedgerError>;
 
-    /// The searches for a culprit of this failure on whatever label of a project, oldest first, at most `limit` of the
-    /// newest: those that are open, and those that ended after `since`.
-    fn searches_for(
+    /// The searches for a culprit of this failure on whatever label of a project, and the validations of its test, oldest
+    /// first, at most `limit` of the newest: those that are open, and those that ended after `since`.
+    fn cases_of_failure(
         &mut self,
         project: &Project,
         signature: &Signature,

@@ -169,19 +169,19 @@ impl Cases for Books<'_> {
         )
     }
 
-    fn searches_for(
+    fn cases_of_failure(
         &mut self,
         project: &Project,
         signature: &Signature,
         since: Timestamp,
         limit: u32,
     ) -> Result<Vec<CaseRow>, LedgerError> {
-        let kind = CaseKind::FindCulprit.as_str();
+        let (search, validation) = (CaseKind::FindCulprit.as_str(), CaseKind::Validate.as_str());
         let signature = serde_json::to_string(signature).map_err(json)?;
         self.newest_first(
-            "SELECT id, body FROM cases WHERE project = ?1 AND signature = ?2 AND kind = ?3
+            "SELECT id, body FROM cases WHERE project = ?1 AND signature = ?2 AND kind IN (?3, ?6)
              AND (closed_at IS NULL OR closed_at > ?4) ORDER BY id DESC LIMIT ?5",
-            params![project.as_str(), signature, kind, since.0, limit],
+            params![project.as_str(), signature, search, since.0, limit, validation],
         )
     }
 
