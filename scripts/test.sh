@@ -32,9 +32,10 @@ RUSTDOCFLAGS='--deny warnings --allow rustdoc::private_intra_doc_links' \
 step 'Examples in the documentation'
 cargo test --locked --doc --quiet
 
-# These share one broker as long as they share one process; nextest gives each test its own.
+# These share one broker as long as they share one process; nextest gives each test its own. Three at once on two cores: they
+# mostly wait.
 step 'Tests on the broker'
-cargo test --locked --test broker --quiet
+cargo test --locked --test broker --test e2e --quiet -- --test-threads 3
 
 step 'Tests'
 if cargo nextest --version >/dev/null 2>&1; then

@@ -149,6 +149,29 @@ fn a_case_that_waits_for_approval_says_what_it_may_cost_and_is_approved_once() {
 }
 
 #[test]
+fn a_search_names_the_labels_that_share_it_and_what_its_end_means_for_them() {
+    let folder = folder_with_store();
+    let mut search = serde_json::to_value(case_awaiting_approval()).unwrap();
+    search["params"] = serde_json::json!({ "kind": "find-culprit" });
+    search["shared_by"] = serde_json::json!([
+        { "label": "M", "platform": "mac", "push": 14, "run": { "backend": "tc", "task": "fail-m", "run": 0 }, "rule": "backfill", "fate": "covered" },
+        { "label": "W", "platform": "windows", "push": 15, "run": { "backend": "tc", "task": "fail-w", "run": 0 }, "rule": "backfill", "fate": "on-its-own" },
+    ]);
+    let search: CaseRow = serde_json::from_value(search).unwrap();
+    let mut store = SqliteStore::open(&folder.path().join("sheriffd.db")).unwrap();
+    let id = store.transact(|books| books.open_case(&search)).unwrap().to_string();
+    drop(store);
+    let shown = stdout(&sheriffd(folder.path(), &["case", "show", &id]));
+    assert!(shown.contains("shared by  M on push 14: explained by it"), "{shown}");
+    assert!(shown.contains("W on push 15: looked at on its own"), "{shown}");
+    let explained = stdout(&sheriffd(folder.path(), &["explain", &id]));
+    assert!(
+        explained.contains("shared by   M, seen on push 14 in run fail-m/0: explained by it"),
+        "{explained}"
+    );
+}
+
+#[test]
 fn an_unknown_setting_is_an_error_with_a_suggestion() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("bad.toml"), "[broker]\npasword = \"env:X\"\n").unwrap();

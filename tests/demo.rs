@@ -29,12 +29,20 @@ fn the_demo_finds_what_is_broken_and_says_what_comes_next() {
     let verdicts: Vec<&str> = story.lines().filter(|line| line.contains(": culprit - ")).collect();
     assert_eq!(
         verdicts.len(),
-        2,
-        "the permanent failure and the intermittent:\n{story}"
+        3,
+        "the permanent failure, the intermittent and the slower push:\n{story}"
     );
-    for verdict in &verdicts {
+    let validation = story
+        .lines()
+        .find(|line| line.contains("validate toolkit/new/test_new.js: flaky - on macosx1470-64: "));
+    for verdict in verdicts.into_iter().chain(Some(validation.unwrap_or(&story))) {
         assert!(verdict.ends_with("[true]"), "{verdict}");
     }
+    let alert = story
+        .find("  alert     tp5o takes 6 % longer on push ")
+        .expect("an alert");
+    let slower = story.find("find-perf-culprit tp5o of test-linux2404-64/opt-talos-tp5o: culprit - push 15 ");
+    assert!(slower.is_some_and(|verdict| alert < verdict), "{story}");
     assert!(
         story.contains("until-hit test-windows11-64/opt-mochitest-plain: hit"),
         "{story}"
@@ -58,7 +66,7 @@ fn no_seed_makes_the_demo_name_a_wrong_push_often() {
         right += story.matches("[true]").count();
         wrong += story.matches("[WRONG]").count();
     }
-    assert!(right >= 7, "{right} right verdicts over 8 seeds");
+    assert!(right >= 20, "{right} right verdicts over 8 seeds");
     // Stated at 95 %: of so few, two wrong ones are still in keeping with that, four are not.
     assert!(
         wrong <= 3,

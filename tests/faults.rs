@@ -7,6 +7,22 @@ use sheriffd::sim::faults::{self, Scenario};
 /// Seeds in every test run; `sheriffd simulate --faults --seeds 10000` tells more.
 const SEEDS: u64 = 200;
 
+/// Stories in which something was broken once: a job of ours whose definition came when its case had ended cost nothing.
+const BROKEN_ONCE: [u64; 3] = [100_153, 100_490, 201_031];
+
+#[test]
+fn what_was_broken_once_holds() {
+    for seed in BROKEN_ONCE {
+        let outcome = faults::tell(seed).unwrap();
+        assert_eq!(
+            outcome.breaches,
+            Vec::<String>::new(),
+            "seed {seed}:\n{}",
+            outcome.story.join("\n")
+        );
+    }
+}
+
 #[test]
 fn whatever_goes_wrong_it_keeps_its_word() {
     let sum = faults::tell_many(0, SEEDS, 2).unwrap();

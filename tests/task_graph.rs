@@ -9,7 +9,7 @@ mod fake_taskcluster;
 
 use fake_taskcluster::{Artifact, FakeTaskcluster, Fault, Storage};
 use serde_json::{Value, json};
-use sheriffd::enrich::{FactError, FactSource as _, QueueSettings, QueueSource};
+use sheriffd::enrich::{FactError, FactSource as _, GraphQuery, QueueSettings, QueueSource};
 use sheriffd::event::{Label, Project, PushId, Revision, TaskGraph};
 use sheriffd::net::system_clock;
 
@@ -28,7 +28,11 @@ fn graph() -> Value {
         },
         TEST: {
             "label": TEST, "kind": "test", "dependencies": {"build": BUILD},
-            "attributes": {"test_platform": "linux64/opt"}, "task": {},
+            "attributes": {
+                "test_platform": "linux64/opt",
+                "test_manifests": ["dom/test/xpcshell.toml", "dom/test/deep/xpcshell.toml", "toolkit/xpcshell.toml"],
+            },
+            "task": {},
         },
     })
 }
@@ -53,10 +57,12 @@ async fn fetched(fake: &FakeTaskcluster, change: impl FnOnce(&mut QueueSettings)
     };
     change(&mut settings);
     let source = QueueSource::new("ci".into(), settings, system_clock()).unwrap();
-    let revision = Revision::from(REVISION);
-    source
-        .graph(&Project::from("autoland"), PushId(7), Some(&revision))
-        .await
+    let query = GraphQuery {
+        push: PushId(7),
+        revision: Some(Revision::from(REVISION)),
+        places: vec!["dom/test".into()],
+    };
+    source.graph(&Project::from("autoland"), &query).await
 }
 
 #[tokio::test]
@@ -68,6 +74,12 @@ async fn a_graph_says_what_can_run_what_it_needs_and_what_was_meant_to_run() {
     assert_eq!(test.needs, [Label::from(BUILD)]);
     assert!(!test.targeted && graph.jobs[&Label::from(BUILD)].targeted);
     assert_eq!(graph.jobs.len(), 2);
+    let groups: Vec<&str> = test.groups.iter().map(|group| &**group).collect();
+    assert_eq!(
+        groups,
+        ["dom/test/xpcshell.toml"],
+        "of the hundreds of a job, those that were asked about"
+    );
 }
 
 #[tokio::test]

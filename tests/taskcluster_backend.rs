@@ -100,6 +100,32 @@ async fn the_second_request_for_a_push_asks_only_for_the_deed() {
     );
 }
 
+// How many jobs wait.
+
+#[tokio::test]
+async fn the_queue_is_asked_how_many_tasks_wait_at_older_deployments_too() {
+    let fake = FakeTaskcluster::start().await;
+    fake.change(|world| {
+        world.pending.insert("gecko-t/t-linux".to_owned(), 412);
+    });
+    let backend = backend(&fake);
+    assert_eq!(backend.pending("gecko-t/t-linux").await, Ok(Some(412)));
+    assert_eq!(backend.pending("gecko-t/no-such").await, Ok(None));
+    fake.change(|world| world.counts_the_old_way = true);
+    assert_eq!(backend.pending("gecko-t/t-linux").await, Ok(Some(412)));
+    let unavailable = Fault::Answer {
+        status: 503,
+        headers: [("retry-after".to_owned(), "7".to_owned())].into(),
+        body: String::new(),
+    };
+    fake.fail("GET", "/api/queue/v1/task-queues/", unavailable);
+    let error = backend.pending("gecko-t/t-linux").await.unwrap_err();
+    assert!(
+        matches!(error, RequestError::Busy { retry_after: Some(wait), .. } if wait.as_secs() == 7),
+        "{error}"
+    );
+}
+
 // Matching actions with tasks.
 
 #[test]

@@ -226,6 +226,51 @@ async fn a_lost_request_is_looked_up_by_its_key() {
 }
 
 #[tokio::test]
+async fn a_task_that_nobody_needs_is_taken_back_where_the_ci_can_and_one_that_is_over_is_no_error() {
+    let fake = FakeTaskcluster::start().await;
+    let cancelling = |method: &str| WebhookSettings {
+        cancel_url: Some(Secret::new(format!("{}/cancel/${{task}}", fake.root_url()))),
+        cancel_method: method.to_owned(),
+        headers: [("Authorization".to_owned(), Secret::new("Bearer x"))].into(),
+        secret: Some(Secret::new("key")),
+        ..settings(&fake)
+    };
+    let task = TaskId::from("a/b");
+    for (method, body) in [("POST", json!({"task": "a/b"})), ("DELETE", json!(null))] {
+        let backend = made(cancelling(method)).unwrap();
+        let cancel = async |fault| {
+            fake.fail(method, "/cancel", fault);
+            backend.cancel(&task).await
+        };
+        for (status, taken_back) in [(200, true), (404, true), (409, true), (410, true), (400, false)] {
+            let answer = cancel(answers(status, "")).await;
+            assert_eq!(answer.is_ok(), taken_back, "{method} {status}: {answer:?}");
+        }
+        assert!(matches!(cancel(answers(503, "")).await, Err(RequestError::InDoubt(_))));
+        let sent = fake.requests().pop().unwrap();
+        assert_eq!((sent.target.as_str(), &sent.body), ("/cancel/a%2Fb", &body));
+        assert_eq!(sent.headers["idempotency-key"], "sheriffd-cancel-a/b");
+        assert_eq!(sent.headers["authorization"], "Bearer x");
+        assert!(sent.headers["x-sheriffd-signature-256"].starts_with("sha256="));
+    }
+
+    assert_eq!(
+        refusal(cancelling("GET")),
+        "`cancel_method` is `GET`, but must be one of POST, PUT, PATCH, DELETE"
+    );
+    let blunt = Some(Secret::new("https://ci.example.org/cancel"));
+    assert!(
+        refusal(WebhookSettings {
+            cancel_url: blunt,
+            ..settings(&fake)
+        })
+        .starts_with("`cancel_url` has no `${task}`")
+    );
+    let unable = made(settings(&fake)).unwrap().cancel(&task).await;
+    assert!(matches!(unable, Err(RequestError::NotPossible(why)) if why.contains("`cancel_url`")));
+}
+
+#[tokio::test]
 async fn settings_that_cannot_work_are_named() {
     let fake = FakeTaskcluster::start().await;
     let with = |change: &dyn Fn(&mut WebhookSettings)| {
@@ -251,7 +296,7 @@ async fn settings_that_cannot_work_are_named() {
     );
     assert_eq!(
         with(&|s| s.method = "GET".to_owned()),
-        "`method` is `GET`, but must be POST, PUT or PATCH"
+        "`method` is `GET`, but must be one of POST, PUT, PATCH"
     );
     let key = |s: &mut WebhookSettings| s.headers = [("Idempotency-Key".to_owned(), Secret::new("1"))].into();
     assert!(with(&key).starts_with("header `Idempotency-Key` cannot be set"));

@@ -131,6 +131,12 @@ pub trait Backend: Send + Sync {
         )))
     }
 
+    /// How many jobs wait for a machine in a worker pool, whoever asked for them, as the CI counts them now; `None`: it
+    /// has no such count.
+    async fn pending(&self, _pool: &str) -> Result<Option<u64>, RequestError> {
+        Ok(None)
+    }
+
     /// Takes back a task of ours that nobody needs any longer: one that waits or runs, or an action task whose jobs are not
     /// made yet. What has ended already stays as it is, and that is no error. May be asked for more than once.
     async fn cancel(&self, _task: &TaskId) -> Result<(), RequestError> {

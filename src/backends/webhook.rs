@@ -18,6 +18,11 @@
 //!
 //! The form of templates is that of [`crate::net::template`]. Without a `body`, all fields are sent as one JSON object.
 //!
+//! # Taking back
+//!
+//! With a `cancel_url`, a task of ours that nobody needs any longer is taken back by a request of its own, which knows one
+//! field, `${task}`; its body is the same as an object.
+//!
 //! # Signature
 //!
 //! With a `secret`, the header `X-Sheriffd-Signature-256` holds `sha256=` and the hexadecimal HMAC-SHA256 of the body,
@@ -60,6 +65,9 @@ const FIELDS: [&str; 15] = [
     "why",
 ];
 
+/// The field that templates of the cancelling request know.
+const TASK: &str = "task";
+
 /// The header with the idempotency key.
 const KEY_HEADER: &str = "idempotency-key";
 
@@ -87,6 +95,11 @@ pub struct WebhookSettings {
     /// Where to ask by GET whether a request was accepted: a template, with `${key}` in it. 200 means yes, 404 or 410
     /// no. Without it nobody can tell what became of a request whose answer was lost.
     pub lookup_url: Option<Secret>,
+    /// Where a task that nobody needs any longer is taken back: a template with `${task}` in it. 404, 409 and 410 mean that
+    /// there is nothing left to take back. Without it nothing is.
+    pub cancel_url: Option<Secret>,
+    /// How: `POST`, `PUT`, `PATCH` or, without a body, `DELETE`.
+    pub cancel_method: String,
     /// Where the answer names the task that creates the jobs: a JSON pointer, `/task/id`. An answer without it is then
     /// in doubt. Runs whose parent is this task are known to be ours.
     pub task_pointer: Option<String>,
@@ -109,6 +122,8 @@ impl Default for WebhookSettings {
             body: None,
             secret: None,
             lookup_url: None,
+            cancel_url: None,
+            cancel_method: "POST".to_owned(),
             task_pointer: None,
             reference_pointer: None,
             instance: "sheriffd".to_owned(),
@@ -133,14 +148,28 @@ pub enum WebhookError {
         error: TemplateError,
     },
     /// The method does not act.
-    #[error("`method` is `{0}`, but must be POST, PUT or PATCH")]
-    Method(String),
+    #[error("`{name}` is `{method}`, but must be one of {among}")]
+    Method {
+        /// The setting.
+        name: &'static str,
+        /// What it is.
+        method: String,
+        /// What it may be.
+        among: String,
+    },
     /// A header cannot be set.
     #[error("header `{0}` cannot be set: it is no header name, or is one that sheriffd sets itself")]
     Header(String),
-    /// The look-up would not look for the request.
-    #[error("`lookup_url` has no `${{key}}`: it could not tell one request from another")]
-    Lookup,
+    /// A URL that is for one thing does not name it.
+    #[error("`{name}` has no `${{{field}}}`: it could not tell one {thing} from another")]
+    Indistinct {
+        /// The setting.
+        name: &'static str,
+        /// The field that it lacks.
+        field: &'static str,
+        /// What it is for.
+        thing: &'static str,
+    },
     /// A JSON pointer is none.
     #[error("`{name}` is `{pointer}`, but must be a JSON pointer, which begins with a slash: /task/id")]
     Pointer {
@@ -166,6 +195,7 @@ pub struct WebhookBackend {
     headers: Vec<(HeaderName, Template)>,
     body: Option<JsonTemplate>,
     lookup: Option<Template>,
+    cancel: Option<(Method, Template)>,
     acting: reqwest::Client,
     asking: reqwest::Client,
     clock: Clock,
@@ -188,23 +218,21 @@ impl WebhookBackend {
                 });
             }
         }
-        let method = match settings.method.as_str() {
-            "POST" => Method::POST,
-            "PUT" => Method::PUT,
-            "PATCH" => Method::PATCH,
-            other => return Err(WebhookError::Method(other.to_owned())),
-        };
+        let method = method_of("method", &settings.method, &[Method::POST, Method::PUT, Method::PATCH])?;
         let lookup = settings
             .lookup_url
             .as_ref()
-            .map(|url| url_template("lookup_url", url))
+            .map(|url| url_that_names("lookup_url", url, "key", &FIELDS, "request"))
             .transpose()?;
-        if lookup
+        let cancel = settings
+            .cancel_url
             .as_ref()
-            .is_some_and(|lookup| !lookup.fields().any(|field| field == "key"))
-        {
-            return Err(WebhookError::Lookup);
-        }
+            .map(|url| {
+                let methods = [Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
+                let how = method_of("cancel_method", &settings.cancel_method, &methods)?;
+                Ok::<_, WebhookError>((how, url_that_names("cancel_url", url, TASK, &[TASK], "task")?))
+            })
+            .transpose()?;
         let template_error = |name: &str| {
             let name = name.to_owned();
             move |error| WebhookError::Template { name, error }
@@ -229,11 +257,12 @@ impl WebhookBackend {
         let timeout = Duration::from_secs(settings.timeout_seconds);
         Ok(WebhookBackend {
             name,
-            url: url_template("url", &settings.url)?,
+            url: url_template("url", &settings.url, &FIELDS)?,
             method,
             headers,
             body: body.map_err(template_error("body"))?,
             lookup,
+            cancel,
             acting: http::client(timeout, Reuse::Fresh)?,
             asking: http::client(timeout, Reuse::Keep)?,
             clock,
@@ -256,18 +285,24 @@ impl WebhookBackend {
             .body
             .as_ref()
             .map_or_else(|| Value::Object(fields.clone()), |body| body.value(&fields));
-        let body = body.to_string();
-        let mut built = Request::new(self.method.clone(), url);
+        self.signed(Request::new(self.method.clone(), url), Some(body), &fields)
+    }
+
+    /// The request with its headers, its body if it has one, and the signature of it.
+    fn signed(&self, mut built: Request, body: Option<Value>, fields: &Fields) -> Result<Request, RequestError> {
+        let body = body.map(|body| body.to_string()).unwrap_or_default();
         let headers = built.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        self.set_headers(headers, &fields)?;
+        self.set_headers(headers, fields)?;
         if let Some(secret) = &self.settings.secret {
             headers.insert(
                 SIGNATURE_HEADER,
                 header("the signature", &signature(secret, body.as_bytes()))?,
             );
         }
-        *built.body_mut() = Some(body.into());
+        if !body.is_empty() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            *built.body_mut() = Some(body.into());
+        }
         Ok(built)
     }
 
@@ -358,6 +393,25 @@ impl Backend for WebhookBackend {
         }
     }
 
+    async fn cancel(&self, task: &TaskId) -> Result<(), RequestError> {
+        let Some((method, url)) = &self.cancel else {
+            let why = format!("{} has no `cancel_url` to take tasks back", self.who());
+            return Err(RequestError::NotPossible(why));
+        };
+        let named = Fields::from_iter([(TASK.to_owned(), json!(task))]);
+        let built = Request::new(method.clone(), address(url, &named)?);
+        let body = (*method != Method::DELETE).then_some(Value::Object(named));
+        // Headers are templates of requests for jobs: here they have the key, and nothing else to fill in.
+        let key = format!("{}-cancel-{task}", self.settings.instance);
+        let built = self.signed(built, body, &Fields::from_iter([("key".to_owned(), json!(key))]))?;
+        let outcome = http::exchange(&self.acting, built, MAX_ANSWER, (self.clock)()).await;
+        let is_over = |status| matches!(status, 303 | 404 | 409 | 410);
+        if outcome.as_ref().is_ok_and(|answer| is_over(answer.status)) {
+            return Ok(());
+        }
+        accepted(&self.who(), outcome).map(drop)
+    }
+
     /// Says where requests would go. The address is not tried: there is no request to it that is known to do nothing.
     async fn check(&self) -> Vec<Finding> {
         let who = self.who();
@@ -409,9 +463,34 @@ fn fields(request: &JobRequest, instance: &str) -> Fields {
     FIELDS.iter().map(|name| (*name).to_owned()).zip(values).collect()
 }
 
+/// The method of a setting, if it is one of these.
+fn method_of(name: &'static str, method: &str, among: &[Method]) -> Result<Method, WebhookError> {
+    let found = among.iter().find(|known| known.as_str() == method).cloned();
+    found.ok_or_else(|| WebhookError::Method {
+        name,
+        method: method.to_owned(),
+        among: among.iter().map(Method::as_str).collect::<Vec<_>>().join(", "),
+    })
+}
+
+/// A URL template whose host is constant and that has this field in it, which tells one `thing` from another.
+fn url_that_names(
+    name: &'static str,
+    url: &Secret,
+    field: &'static str,
+    fields: &[&'static str],
+    thing: &'static str,
+) -> Result<Template, WebhookError> {
+    let template = url_template(name, url, fields)?;
+    let names = template.fields().any(|there| there == field);
+    names
+        .then_some(template)
+        .ok_or(WebhookError::Indistinct { name, field, thing })
+}
+
 /// A URL template whose host is constant.
-fn url_template(name: &'static str, url: &Secret) -> Result<Template, WebhookError> {
-    let template = Template::parse(url.expose(), &FIELDS).map_err(|error| WebhookError::Template {
+fn url_template(name: &'static str, url: &Secret, fields: &[&'static str]) -> Result<Template, WebhookError> {
+    let template = Template::parse(url.expose(), fields).map_err(|error| WebhookError::Template {
         name: name.to_owned(),
         error,
     })?;

@@ -7,7 +7,7 @@
 //! From then on, and for wider gaps from the start, the runs are those of [`crate::stats::culprit`].
 
 use super::{Ask, Evidence, Number, PushEvidence, SHOWN_FROM, Step, count, names};
-use crate::event::{FindCulpritParams, NamedPush, Verdict, VerdictKind};
+use crate::event::{FindCulpritParams, NamedPush, PushId, Verdict, VerdictKind};
 use crate::stats::culprit;
 use crate::stats::rates::Counts;
 
@@ -106,7 +106,7 @@ pub(super) fn decide(params: &FindCulpritParams, evidence: &Evidence) -> Step {
     if evidence.awaited > 0 {
         return Step::wait(format!("waits for {}", count(evidence.awaited as usize, "job", "jobs")));
     }
-    let problem = problem(params, evidence);
+    let problem = problem(params, &Around::of(evidence), evidence.asked);
     match culprit::plan(&problem, super::seed(evidence)) {
         Ok(step) => adopt(step, evidence),
         // The parameters were checked when the rule was loaded and the evidence is ours: this is a defect, and said so.
@@ -118,11 +118,54 @@ pub(super) fn decide(params: &FindCulpritParams, evidence: &Evidence) -> Step {
     }
 }
 
+/// The runs of one job around a failure of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Around<'a> {
+    /// The pushes looked at, oldest first.
+    pub pushes: &'a [PushEvidence],
+    /// The push on which the failure was seen: an index into `pushes`.
+    pub seen_on: usize,
+    /// Runs on pushes before the first of `pushes`.
+    pub before: Counts,
+}
+
+impl Around<'_> {
+    fn of(evidence: &Evidence) -> Around<'_> {
+        Around {
+            pushes: &evidence.pushes,
+            seen_on: evidence.seen_on,
+            before: evidence.before,
+        }
+    }
+}
+
+/// By how much the best other explanation of a job's own runs beats that one of these pushes broke it too: the ratio of
+/// their likelihoods, 1 or a little more where the runs do not tell, infinite where none of the pushes can be it.
+pub fn odds_against(params: &FindCulpritParams, around: &Around<'_>, culprits: &[PushId]) -> f64 {
+    let Ok(belief) = culprit::belief(&problem(params, around, 0)) else {
+        return f64::INFINITY;
+    };
+    // A uniform prior: the masses of pushes stand to one another as their likelihoods do.
+    let share = (1.0 - params.no_culprit_prior) / belief.pushes.len() as f64;
+    let is_named = |push: &PushEvidence| culprits.contains(&push.push);
+    let masses = belief.pushes.iter().zip(around.pushes);
+    let named = masses
+        .clone()
+        .filter(|(_, push)| is_named(push))
+        .fold(0.0, |best: f64, (mass, _)| best.max(mass / share));
+    let none = match params.no_culprit_prior > 0.0 {
+        true => belief.no_culprit / params.no_culprit_prior,
+        false => 0.0,
+    };
+    let best = masses.fold(none, |best, (mass, _)| best.max(mass / share));
+    if named > 0.0 { best / named } else { f64::INFINITY }
+}
+
 /// The question in the words of the mathematics.
-fn problem(params: &FindCulpritParams, evidence: &Evidence) -> culprit::Problem {
-    let candidates = evidence.seen_on + 1;
-    let inside = evidence.pushes.get(..candidates).unwrap_or(&evidence.pushes);
-    let after = evidence.pushes.get(candidates..).unwrap_or_default();
+fn problem(params: &FindCulpritParams, around: &Around<'_>, asked: u32) -> culprit::Problem {
+    let candidates = around.seen_on + 1;
+    let inside = around.pushes.get(..candidates).unwrap_or(around.pushes);
+    let after = around.pushes.get(candidates..).unwrap_or_default();
     culprit::Problem {
         runnable: Some(
             (1..)
@@ -133,7 +176,7 @@ fn problem(params: &FindCulpritParams, evidence: &Evidence) -> culprit::Problem 
         ),
         no_culprit_prior: params.no_culprit_prior,
         min_rate: params.min_rate,
-        history: evidence.before,
+        history: around.before,
         tail: after.iter().fold(Counts::default(), |sum, push| sum.plus(push.counts)),
         evidence: (1..)
             .zip(inside)
@@ -149,7 +192,7 @@ fn problem(params: &FindCulpritParams, evidence: &Evidence) -> culprit::Problem 
             parallel: params.parallel,
             round_price: params.round_price,
             max_jobs: params.max_jobs,
-            spent: Some(evidence.asked),
+            spent: Some(asked),
         },
         ..culprit::Problem::new(candidates)
     }
@@ -157,10 +200,9 @@ fn problem(params: &FindCulpritParams, evidence: &Evidence) -> culprit::Problem 
 
 /// The posterior: of every push that is not ruled out, of none, and the failure rates before and after.
 pub(super) fn numbers(params: &FindCulpritParams, evidence: &Evidence) -> Vec<Number> {
-    let Ok(step) = culprit::plan(&problem(params, evidence), super::seed(evidence)) else {
+    let Ok(belief) = culprit::belief(&problem(params, &Around::of(evidence), evidence.asked)) else {
         return Vec::new();
     };
-    let belief = step.belief;
     let number = |what: String, value: f64| Number { what, value };
     let pushes = belief.pushes.iter().zip(&evidence.pushes);
     let mut numbers: Vec<Number> = pushes

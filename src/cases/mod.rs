@@ -11,7 +11,7 @@ mod until_hit;
 mod validate;
 mod wanted;
 
-pub use find_culprit::Gap;
+pub use find_culprit::{Around, Gap, odds_against};
 
 use std::sync::Arc;
 

@@ -196,6 +196,16 @@ fn show(out: &mut dyn Write, case: &CaseRow, requests: &[serde_json::Value]) -> 
             )?;
         }
     }
+    for (number, sharer) in case.shared_by.iter().enumerate() {
+        let what = if number == 0 { "  shared by " } else { "            " };
+        writeln!(
+            out,
+            "{what} {} on push {}: {}",
+            sharer.label,
+            sharer.push,
+            sharer.fate.as_str()
+        )?;
+    }
     writeln!(out, "  asked for  {}", if requests.is_empty() { "nothing" } else { "" })?;
     for request in requests {
         let asked = &request["request"];

@@ -16,10 +16,10 @@ use crate::clock::Clock;
 use crate::daemon::pipeline::Pipeline;
 use crate::engine::Note;
 use crate::engine::ledger::{CaseRow, DecisionResult};
-use crate::engine::settings::EngineSettings;
+use crate::engine::settings::{EngineSettings, globs};
 use crate::event::{CaseKind, Duration, JobRequest, Label, Outcome, PushId, Reason, Timestamp, VerdictKind};
-use crate::rules::RuleSet;
-use crate::sim::{Defect, Plan, SimCi, SimEvent};
+use crate::rules::{EventKind, RuleSet};
+use crate::sim::{Defect, Meter, NewTest, Plan, SimCi, SimEvent};
 use crate::store::Handle;
 use crate::store::sqlite::SqliteStore;
 use crate::web::{Readiness, RulesShown, WebState};
@@ -35,7 +35,7 @@ pub struct DemoArgs {
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(4..=10_000))]
     pushes: u64,
     /// What is left to chance: the same seed tells the same story
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 8)]
     seed: u64,
     /// Simulated seconds in a real second; 0: as fast as the machine can
     #[arg(long, default_value_t = 1500.0)]
@@ -48,7 +48,7 @@ pub struct DemoArgs {
     listen: SocketAddr,
 }
 
-const LABELS: [&str; 8] = [
+const LABELS: [&str; 11] = [
     "test-linux2404-64/opt-mochitest-browser-chrome",
     "test-linux2404-64/debug-xpcshell",
     "test-linux2404-64/opt-web-platform-tests",
@@ -57,11 +57,18 @@ const LABELS: [&str; 8] = [
     "test-macosx1470-64/opt-mochitest-media",
     "test-macosx1470-64/debug-crashtest",
     "test-android-em-14/opt-geckoview-junit",
+    "test-android-em-14/opt-xpcshell",
+    "test-macosx1470-64/opt-xpcshell",
+    "test-linux2404-64/opt-talos-tp5o",
 ];
 /// The label that breaks for good.
 const BROKEN: &str = LABELS[0];
 /// The label that begins to fail now and then.
 const INTERMITTENT: &str = LABELS[3];
+/// The labels that run the new test; on the last of them it is flaky.
+const RUN_NEW_TEST: [&str; 3] = [LABELS[1], LABELS[8], LABELS[9]];
+/// The label that measures something, and its suite.
+const MEASURES: (&str, &str) = (LABELS[10], "tp5o");
 
 fn plan(args: &DemoArgs) -> Plan {
     Plan {
@@ -85,9 +92,29 @@ fn plan(args: &DemoArgs) -> Plan {
                 rate: 0.35,
             },
         ],
-        meters: Vec::new(),
+        meters: vec![Meter {
+            label: Label::from(MEASURES.0),
+            suite: MEASURES.1.to_owned(),
+            level: 250.0,
+            noise: 0.01,
+            steps: vec![(PushId((args.pushes / 2).max(3)), 1.06)],
+        }],
         uplifts: Vec::new(),
         seed: args.seed,
+    }
+}
+
+/// A push adds a test, which fails now and then on one platform.
+fn new_test(args: &DemoArgs) -> NewTest {
+    let rate = |label: &str| if label == RUN_NEW_TEST[2] { 0.3 } else { 0.0 };
+    NewTest {
+        path: "toolkit/new/test_new.js".to_owned(),
+        group: "toolkit/new/xpcshell.toml".to_owned(),
+        push: PushId((args.pushes * 4 / 5).max(2)),
+        rates: RUN_NEW_TEST
+            .iter()
+            .map(|label| (Label::from(*label), rate(label)))
+            .collect(),
     }
 }
 
@@ -97,14 +124,22 @@ fn plan(args: &DemoArgs) -> Plan {
 /// The page's address is taken, or the terminal is gone.
 pub async fn run(args: &DemoArgs, out: &mut dyn Write) -> Result<(), CliError> {
     let plan = plan(args);
-    let ci = SimCi::new(plan.clone());
+    let test = new_test(args);
+    let ci = SimCi::with_tests_and_detector(plan.clone(), vec![test.clone()]);
     let rules = Arc::new(RuleSet::parse(&[("demo_rules.yaml", RULES)]).map_err(|e| CliError::config(e.to_string()))?);
     let store = Handle::start(SqliteStore::in_memory()?)?;
     let clock: Arc<dyn Clock> = ci.clock();
     let facts = Arc::new(ci.facts());
-    let pipeline = ci.daemon(&rules, store.clone(), facts, EngineSettings::default());
+    let settings = EngineSettings {
+        read_failures: true,
+        has_pushlog: true,
+        has_graphs: true,
+        measured: globs([MEASURES.0]).map_err(|error| CliError::config(error.to_string()))?,
+        ..EngineSettings::default()
+    };
+    let pipeline = ci.daemon(&rules, store.clone(), facts, settings);
     let address = serve(args.listen, store, &rules, Arc::clone(&clock)).await?;
-    let mut story = Story::new(out, &plan);
+    let mut story = Story::new(out, &plan, &test);
     story.begin(address, args.seed)?;
     play(&ci, &pipeline, args.speed, &mut story).await?;
     story.end(&ci, address)?;
@@ -176,18 +211,22 @@ async fn play(ci: &SimCi, pipeline: &Pipeline, speed: f64, story: &mut Story<'_>
 struct Story<'a> {
     out: &'a mut dyn Write,
     plan: &'a Plan,
+    test: &'a NewTest,
     oranges: u64,
+    alerts: u64,
     silent: BTreeMap<Reason, u64>,
     closed: Vec<CaseRow>,
     opened: u64,
 }
 
 impl<'a> Story<'a> {
-    fn new(out: &'a mut dyn Write, plan: &'a Plan) -> Story<'a> {
+    fn new(out: &'a mut dyn Write, plan: &'a Plan, test: &'a NewTest) -> Story<'a> {
         Story {
             out,
             plan,
+            test,
             oranges: 0,
+            alerts: 0,
             silent: BTreeMap::new(),
             closed: Vec::new(),
             opened: 0,
@@ -213,6 +252,23 @@ impl<'a> Story<'a> {
                 self.out,
                 "What nobody knows yet: {} {how} with push {}.",
                 defect.label, defect.from
+            )?;
+        }
+        for meter in &plan.meters {
+            for (from, factor) in &meter.steps {
+                let more = (factor - 1.0) * 100.0;
+                let (suite, label) = (&meter.suite, &meter.label);
+                writeln!(
+                    self.out,
+                    "What nobody knows yet: {suite} of {label} takes {more:.0} % longer from push {from} on."
+                )?;
+            }
+        }
+        for (label, rate) in self.test.rates.iter().filter(|(_, rate)| *rate > 0.0) {
+            let (path, push, often) = (&self.test.path, self.test.push, rate * 100.0);
+            writeln!(
+                self.out,
+                "What nobody knows yet: {path}, which push {push} adds, fails {often:.0} % of the time in {label}."
             )?;
         }
         writeln!(
@@ -254,6 +310,13 @@ impl<'a> Story<'a> {
                 let whose = if *requested { " (a run we asked for)" } else { "" };
                 self.line(at, "orange", &format!("{label} on push {push}{whose}"))
             }
+            SimEvent::Alerted(alert) => {
+                self.alerts += 1;
+                let more = (alert.new / alert.old - 1.0) * 100.0;
+                let (suite, push, previous) = (&alert.suite, alert.push, alert.previous);
+                let text = format!("{suite} takes {more:.0} % longer on push {push} than on push {previous}");
+                self.line(at, "alert", &text)
+            }
             SimEvent::Ended { .. } | SimEvent::Made { .. } | SimEvent::Started => Ok(()),
         }
     }
@@ -265,12 +328,14 @@ impl<'a> Story<'a> {
                 self.line(
                     at,
                     "opened",
-                    &format!("{} {} about {}", case.id, case.params.kind(), case.subject.label),
+                    &format!("{} {} about {}", case.id, case.params.kind(), about(case)),
                 )
             }
-            Note::Asked(case, requests) => {
-                self.line(at, "asked", &format!("{} {}: {}", case.id, asked(requests), case.why))
-            }
+            Note::Asked(case, requests) => self.line(
+                at,
+                "asked",
+                &format!("{} {}: {}", case.id, asked(case, requests), case.why),
+            ),
             Note::Established(case, levels) => levels
                 .iter()
                 .try_for_each(|level| self.line(at, "baseline", &format!("{}: {level}", case.id))),
@@ -281,6 +346,8 @@ impl<'a> Story<'a> {
             }
             Note::Decided(decision) => match decision.result {
                 DecisionResult::Opened => Ok(()),
+                // Of the pushes, nearly all add no test: that is no news.
+                DecisionResult::No(_) if decision.on == EventKind::PushCreated.as_str() => Ok(()),
                 DecisionResult::No(reason) => {
                     *self.silent.entry(reason).or_default() += 1;
                     Ok(())
@@ -297,16 +364,30 @@ impl<'a> Story<'a> {
     /// Whether a verdict says what is true in the simulated world. `None` where it claims nothing.
     fn is_right(&self, case: &CaseRow) -> Option<bool> {
         let verdict = case.verdict.as_ref()?;
-        let defect = self.plan.defects.iter().find(|defect| defect.label == case.label);
+        let cause = self.cause(case);
         match verdict.kind {
             VerdictKind::Culprit => {
-                Some(defect.is_some_and(|defect| verdict.pushes.iter().any(|named| named.push == defect.from)))
+                Some(cause.is_some_and(|cause| verdict.pushes.iter().any(|named| named.push == cause)))
             }
-            VerdictKind::NoCulprit if case.params.kind() == CaseKind::FindCulprit => {
-                Some(defect.is_none_or(|defect| defect.from > case.push))
-            }
+            VerdictKind::NoCulprit | VerdictKind::NoChange => Some(cause.is_none_or(|cause| cause > case.push)),
+            VerdictKind::Stable => Some(self.test.rates.iter().all(|(_, rate)| *rate == 0.0)),
+            VerdictKind::Flaky => Some(self.test.rates.iter().any(|(_, rate)| (0.05..=0.5).contains(rate))),
+            VerdictKind::Broken => Some(self.test.rates.iter().any(|(_, rate)| *rate > 0.5)),
             _ => None,
         }
+    }
+
+    /// The push that is behind what a search is about, if any is.
+    fn cause(&self, case: &CaseRow) -> Option<PushId> {
+        if case.params.kind() == CaseKind::FindPerfCulprit {
+            let meter = self.plan.meters.iter().find(|meter| meter.label == case.label)?;
+            return meter.steps.first().map(|(from, _)| *from);
+        }
+        if case.subject.signature.is_some() {
+            return Some(self.test.push);
+        }
+        let defect = self.plan.defects.iter().find(|defect| defect.label == case.label);
+        defect.map(|defect| defect.from)
     }
 
     fn end(&mut self, ci: &SimCi, address: SocketAddr) -> std::io::Result<()> {
@@ -320,8 +401,11 @@ impl<'a> Story<'a> {
         )?;
         writeln!(
             self.out,
-            "  {} oranges opened {} cases; the others opened none, because:",
-            self.oranges, self.opened
+            "  {} oranges, {} performance alerts and {} new tests opened {} cases; the others opened none, because:",
+            self.oranges,
+            self.alerts,
+            u64::from(self.test.push.0 <= self.plan.pushes),
+            self.opened
         )?;
         let silent: Vec<(Reason, u64)> = self.silent.iter().map(|(reason, count)| (*reason, *count)).collect();
         for (reason, count) in silent {
@@ -340,7 +424,7 @@ impl<'a> Story<'a> {
                 "  {} {} {}: {} - {}{truth}",
                 case.id,
                 case.params.kind(),
-                case.subject.label,
+                about(case),
                 verdict.kind,
                 verdict.why
             )?;
@@ -357,11 +441,28 @@ impl<'a> Story<'a> {
     }
 }
 
-/// `push 12, push 13 x3`.
-fn asked(requests: &[JobRequest]) -> String {
-    let one = |request: &JobRequest| match request.times {
-        1 => format!("push {}", request.push),
-        times => format!("push {} x{times}", request.push),
+/// What a case is about, without the tree.
+fn about(case: &CaseRow) -> String {
+    let subject = &case.subject;
+    match (&subject.signature, &subject.series) {
+        (Some(signature), _) if case.params.kind() == CaseKind::Validate => signature.to_string(),
+        (Some(signature), _) => format!("{signature} in {}", subject.label),
+        (None, Some(series)) => format!("{series} of {}", subject.label),
+        (None, None) => subject.label.to_string(),
+    }
+}
+
+/// `push 12, push 13 x3`; with the labels where the case is about several.
+fn asked(case: &CaseRow, requests: &[JobRequest]) -> String {
+    let one = |request: &JobRequest| {
+        let place = match case.targets.is_empty() {
+            true => format!("push {}", request.push),
+            false => format!("{} on push {}", request.label, request.push),
+        };
+        match request.times {
+            1 => place,
+            times => format!("{place} x{times}"),
+        }
     };
     requests.iter().map(one).collect::<Vec<_>>().join(", ")
 }

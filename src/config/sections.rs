@@ -206,6 +206,9 @@ section! {
         assumed_job_time: Duration [SECOND, 7 * DAY] = 30 * MINUTE;
         /// Jobs waiting for machines on a platform, whoever asked for them, over which nothing more is asked for there.
         pending_jobs_per_platform: JobLimit = JobLimit(None);
+        /// Jobs waiting for machines in a worker pool, whoever asked for them, over which no job is asked for that runs
+        /// there. The CI is asked for its own count where it has one (Taskcluster), every two minutes at most.
+        pending_jobs_per_pool: JobLimit = JobLimit(None);
         /// The share of a platform's runs in the last hour that ended by infrastructure from which on it is left alone.
         infra_share: f64 [0.01, 1.0] = 0.5;
         /// Runs of a platform in the last hour that it takes to say so.
@@ -236,6 +239,7 @@ impl LimitsSection {
             machine_hours_per_platform_per_day: self.machine_hours_per_platform_per_day.0,
             assumed_job_time: self.assumed_job_time,
             pending_jobs_per_platform: self.pending_jobs_per_platform.0,
+            pending_jobs_per_pool: self.pending_jobs_per_pool.0,
             infra_share: self.infra_share,
             infra_runs: self.infra_runs,
             error_share: self.error_share,

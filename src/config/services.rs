@@ -140,6 +140,10 @@ section! {
         secret: Option<Secret> = None;
         /// Where a request whose answer was lost is looked up: a template with the request's key. Never shown.
         lookup_url: Option<PrivateText> = None;
+        /// Where a task that nobody needs any longer is taken back: a template with `${task}`. Never shown.
+        cancel_url: Option<PrivateText> = None;
+        /// How: POST, PUT, PATCH or DELETE.
+        cancel_method: String = "POST".to_owned();
         /// Where the answer names the task that creates the jobs: a JSON pointer, as "/task/id".
         task_pointer: Option<String> = None;
         /// Where the answer says what the CI calls the request: a JSON pointer.
@@ -162,6 +166,8 @@ impl WebhookSection {
             body: self.body.clone(),
             secret: self.secret.clone(),
             lookup_url: self.lookup_url.as_ref().map(text),
+            cancel_url: self.cancel_url.as_ref().map(text),
+            cancel_method: self.cancel_method.clone(),
             task_pointer: self.task_pointer.clone(),
             reference_pointer: self.reference_pointer.clone(),
             instance: instance.to_owned(),

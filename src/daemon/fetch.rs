@@ -6,9 +6,10 @@
 use std::sync::Arc;
 
 use crate::engine::ledger::Lack;
-use crate::enrich::{BugQuery, FactError, FactSource, PushQuery};
+use crate::enrich::{BugQuery, FactError, FactSource, GraphQuery, PushQuery};
 use crate::event::{
-    BackendName, Event, JobEvent, PerfAlert, PushEvent, PushId, RequestEvent, RequestKind, Signature, bug,
+    BackendName, Event, JobEvent, PerfAlert, PushEvent, PushId, RequestEvent, RequestKind, Signature, TaskGraph, bug,
+    test_path,
 };
 use crate::store::sqlite::Waiting;
 
@@ -16,6 +17,8 @@ use crate::store::sqlite::Waiting;
 const PUSHES_BACK: u64 = 50;
 /// Changesets of one push that are asked for what they add: a push with more merges others.
 const CHANGESETS_ASKED: usize = 50;
+/// Times that the task graph of a push is asked for before it is taken for one that has none: about two hours.
+const DECISION_ATTEMPTS: u32 = 18;
 /// Failing tests of one run whose bugs are asked for: as many as get a case of their own.
 const SIGNATURES_ASKED: usize = crate::engine::opening::SIGNATURES_EACH;
 
@@ -27,11 +30,8 @@ pub(super) async fn fetch(
 ) -> Result<Vec<Event>, FactError> {
     let job = match &mut waiting.event {
         Event::Job(job) => job,
-        Event::Request(request) if waiting.lack == Lack::Graph => {
-            let push = request
-                .push
-                .ok_or_else(|| FactError::Absent("push of a request".to_owned()))?;
-            let graph = facts.graph(&request.project, push, request.revision.as_ref()).await?;
+        Event::Request(_) | Event::Push(_) if waiting.lack == Lack::Graph => {
+            let graph = fetch_graph(facts, &waiting.event, waiting.attempts).await?;
             waiting.graph = Some(Box::new(graph));
             return Ok(Vec::new());
         }
@@ -41,7 +41,7 @@ pub(super) async fn fetch(
         Event::Timer(_) => return Ok(Vec::new()),
     };
     match waiting.lack {
-        // The task graph is of use to requests only.
+        // The task graph is of use to requests and pushes only.
         Lack::Lineage | Lack::Tests | Lack::Graph => Ok(Vec::new()),
         Lack::Bugs => {
             let signatures = job.facts.signatures.as_deref().unwrap_or_default();
@@ -121,6 +121,50 @@ async fn fetch_for_push(facts: &dyn FactSource, push: &mut PushEvent, lack: Lack
         changeset.added = Some(facts.added(&project, &changeset.node).await?);
     }
     Ok(Vec::new())
+}
+
+/// Asks for the task graph of an event's push, and which of its jobs run the groups of the tests that are to be
+/// validated.
+async fn fetch_graph(facts: &dyn FactSource, event: &Event, attempts: u32) -> Result<TaskGraph, FactError> {
+    let (Some(project), Some(push)) = (event.project(), event.push()) else {
+        return Err(FactError::Absent("push of an event".to_owned()));
+    };
+    let (revision, places): (_, Vec<String>) = match event {
+        Event::Push(push) => {
+            let added = push.tests_added().unwrap_or_default();
+            let places = added.iter().flat_map(|path| test_path::places(path)).collect();
+            (Some(&push.revision), places)
+        }
+        Event::Request(request) => {
+            let signature = match &request.kind {
+                RequestKind::Open(open) => open.signature.as_ref(),
+                _ => None,
+            };
+            let near = signature.map(|signature| test_path::places(&signature.test));
+            let named = signature.and_then(|signature| signature.group.as_deref());
+            let places = near.into_iter().flatten().chain(named.map(str::to_owned));
+            (request.revision.as_ref(), places.collect())
+        }
+        Event::Job(_) | Event::PerfAlert(_) | Event::Timer(_) => (None, Vec::new()),
+    };
+    let mut places: Vec<Arc<str>> = places.into_iter().map(Arc::from).collect();
+    places.sort_unstable();
+    places.dedup();
+    let query = GraphQuery {
+        push,
+        revision: revision.cloned(),
+        places,
+    };
+    match facts.graph(project, &query).await {
+        // The push has only just landed: its decision task makes the graph.
+        Err(FactError::Absent(detail)) if matches!(event, Event::Push(_)) && attempts < DECISION_ATTEMPTS => {
+            Err(FactError::Later {
+                retry_after: None,
+                detail,
+            })
+        }
+        answer => answer,
+    }
 }
 
 /// Asks for what a request lacks. Returns events that are to be applied before it.

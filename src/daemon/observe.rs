@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::pipeline::Taken;
 use crate::dispatch::limits::Brakes;
-use crate::dispatch::{Outcome, Round, are_credentials_refused, open_breakers};
+use crate::dispatch::{Counted, Outcome, Round, are_credentials_refused, open_breakers};
 use crate::engine::Note;
 use crate::engine::ledger::{DecisionResult, LedgerError};
 use crate::event::{BackendName, Timestamp};
@@ -94,6 +94,18 @@ pub fn observe_round(round: &Round, backend: &BackendName) {
     for (task, result) in &round.cancelled {
         metric::CANCELLATIONS.counter(&[result.as_str()]).increment(1);
         tracing::info!(%task, result = result.as_str(), "a job that nobody needs any longer");
+    }
+    for (pool, counted) in &round.counted {
+        metric::POOLS_COUNTED.counter(&[counted.as_str()]).increment(1);
+        match counted {
+            Counted::Pending(pending) => tracing::debug!(%pool, pending, "jobs that wait in a worker pool"),
+            Counted::CannotTell => {
+                tracing::info!(%pool, "the CI does not tell how many jobs wait there: what messages told counts");
+            }
+            Counted::Failed(why) => {
+                tracing::warn!(%pool, %why, "the CI did not tell how many jobs wait there: what messages told counts");
+            }
+        }
     }
     for (request, reason) in &round.held {
         metric::ACTIONS_SUPPRESSED.counter(&[reason.as_str()]).increment(1);

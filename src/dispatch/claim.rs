@@ -11,7 +11,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::breaker::{self, Answered, Ended, Gate};
-use super::limits::{Accounts, Brakes, Charge};
+use super::limits::{Accounts, Brakes, Charge, Cost};
+use super::pools;
 use super::rate::Bucket;
 use super::together::Bundles;
 use crate::engine::ledger::LedgerError;
@@ -48,9 +49,27 @@ pub(super) struct Claimed {
 
 /// What is to become of a request.
 enum Fate {
-    Send { job_ms: u64, charges: Vec<Charge> },
-    Hold(Reason, Timestamp),
+    Send {
+        cost: Cost,
+        charges: Vec<Charge>,
+    },
+    Hold {
+        reason: Reason,
+        /// For people, where the reason alone does not say what they would ask next.
+        detail: Option<String>,
+        until: Timestamp,
+    },
     Drop(Reason, String),
+}
+
+impl Fate {
+    fn hold(reason: Reason, until: Timestamp) -> Fate {
+        Fate::Hold {
+            reason,
+            detail: None,
+            until,
+        }
+    }
 }
 
 /// Marks what may be sent now as being sent. The backend: its name, and how many requests it takes with one call.
@@ -87,8 +106,9 @@ pub(super) fn claim(
         let key = due.request.key;
         match fate {
             Fate::Send { .. } if desk.room == 0 && !claimed.sent.takes(&due) => is_full = true,
-            Fate::Send { job_ms, charges } => {
-                if books.begin_sending(key, backend, job_ms, now, lease)? {
+            Fate::Send { cost, charges } => {
+                if books.begin_sending(key, backend, cost.job_ms, now, lease)? {
+                    books.reserve_builds(key, &cost.builds, cost.build_ms)?;
                     desk.sent(books, &due, &charges)?;
                     let is_further_call = claimed.sent.add(due, |due| {
                         due.sent_at = Some(now);
@@ -97,8 +117,8 @@ pub(super) fn claim(
                     desk.room -= u32::from(is_further_call);
                 }
             }
-            Fate::Hold(reason, not_before) => {
-                books.hold(key, reason, not_before)?;
+            Fate::Hold { reason, detail, until } => {
+                books.hold(key, reason, detail.as_deref(), until)?;
                 if due.reason != Some(reason) {
                     claimed.held.push((due.request, reason));
                 }
@@ -130,6 +150,8 @@ struct Desk<'a> {
     ended: HashMap<String, Ended>,
     platforms: HashMap<String, Option<(Reason, Timestamp)>>,
     trees: HashMap<String, bool>,
+    /// By worker pool: what is said of its backlog, where that is too long.
+    pools: HashMap<String, Option<String>>,
 }
 
 impl<'a> Desk<'a> {
@@ -174,6 +196,7 @@ impl<'a> Desk<'a> {
             ended,
             platforms: HashMap::new(),
             trees: HashMap::new(),
+            pools: HashMap::new(),
         })
     }
 
@@ -185,17 +208,47 @@ impl<'a> Desk<'a> {
         // A breaker may close before its time: a reload, good runs.
         let soon = self.now.plus(LOOK_AGAIN);
         if let Some((reason, until)) = self.closed_backend {
-            return Ok(Some(Fate::Hold(reason, until.min(soon))));
+            return Ok(Some(Fate::hold(reason, until.min(soon))));
         }
         if self.is_tree_closed(books, due)? {
-            return Ok(Some(Fate::Hold(Reason::TreeClosed, self.now.plus(LOOK_AGAIN))));
+            return Ok(Some(Fate::hold(Reason::TreeClosed, self.now.plus(LOOK_AGAIN))));
         }
         if due.platform != UNKNOWN_PLATFORM
             && let Some((reason, until)) = self.platform(books, &due.platform)?
         {
-            return Ok(Some(Fate::Hold(reason, until.min(soon))));
+            return Ok(Some(Fate::hold(reason, until.min(soon))));
         }
-        Ok(None)
+        let backlog = self.backlog(books, due)?;
+        Ok(backlog.map(|detail| Fate::Hold {
+            reason: Reason::Backlog,
+            detail: Some(detail),
+            until: soon,
+        }))
+    }
+
+    /// The backlog of the worker pool that a request's jobs would wait in, where it is too long: by the CI's own count, or by
+    /// what messages told where that is not to be had.
+    fn backlog(&mut self, books: &mut Books<'_>, due: &Due) -> Result<Option<String>, LedgerError> {
+        let Some(limit) = self.brakes.limits.pending_jobs_per_pool else {
+            return Ok(None);
+        };
+        let Some(pool) = books.pool_of(&due.request.project, &due.request.label)? else {
+            return Ok(None);
+        };
+        if let Some(known) = self.pools.get(&pool) {
+            return Ok(known.clone());
+        }
+        let (pending, who) = match books.pool_count(&pool, self.now.minus(pools::NEWS))? {
+            Some(pending) => (pending, "by the CI's own count"),
+            None => (
+                books.pending_in(&pool, self.now.minus(PENDING_FOR))?,
+                "as far as messages told",
+            ),
+        };
+        let is_long = pending > limit;
+        let backlog = is_long.then(|| format!("{pending} jobs wait in {pool} {who}; over {limit} nothing is added"));
+        self.pools.insert(pool, backlog.clone());
+        Ok(backlog)
     }
 
     fn paused(&self, due: &Due) -> Option<Fate> {
@@ -209,7 +262,7 @@ impl<'a> Desk<'a> {
         // One that drops is stronger than one that only delays.
         let pause = in_force.max_by_key(|pause| pause.effect == PauseEffect::Drop)?;
         Some(match pause.effect {
-            PauseEffect::Queue => Fate::Hold(Reason::Paused, self.now.plus(LOOK_AGAIN_PAUSED)),
+            PauseEffect::Queue => Fate::hold(Reason::Paused, self.now.plus(LOOK_AGAIN_PAUSED)),
             PauseEffect::Drop => Fate::Drop(Reason::Paused, format!("{}: {}", pause.owner, pause.reason)),
         })
     }
@@ -259,17 +312,28 @@ impl<'a> Desk<'a> {
 
     /// What the accounts say. For one that has waited for long the account that it lacks is kept free.
     fn account(&mut self, books: &mut Books<'_>, due: &Due, has_waited: bool) -> Result<Fate, LedgerError> {
-        let job_ms = self.accounts.job_ms(books, due, self.brakes.limits.assumed_job_time)?;
-        let charges = self.brakes.charges(due, job_ms);
+        let cost = self.accounts.cost(books, due, self.brakes.limits.assumed_job_time)?;
+        let charges = self.brakes.charges(due, &cost);
         let Some(refused) = self.accounts.first_refused(books, &charges, self.now)? else {
-            return Ok(Fate::Send { job_ms, charges });
+            return Ok(Fate::Send { cost, charges });
         };
+        if refused.reason == Reason::MaxJobs {
+            // The case has to make do with what it has: nothing will make room there.
+            let builds = match cost.builds.as_slice() {
+                [] => String::new(),
+                [build] => format!(" and a build that the push lacks ({build})"),
+                several => format!(" and {} builds that the push lacks", several.len()),
+            };
+            let (times, most) = (due.request.times, due.max_jobs);
+            let detail = format!("with this (x{times}{builds}) the case would have more than its {most} jobs");
+            return Ok(Fate::Drop(Reason::MaxJobs, detail));
+        }
         let is_hopeless = !refused.drains() || charges.iter().any(|charge| !charge.fits_alone());
         if has_waited && !is_hopeless {
             self.accounts.reserve(refused);
         }
         let pause = if is_hopeless { LOOK_AGAIN_HOPELESS } else { LOOK_AGAIN };
-        Ok(Fate::Hold(refused.reason, self.now.plus(pause)))
+        Ok(Fate::hold(refused.reason, self.now.plus(pause)))
     }
 
     fn sent(&mut self, books: &mut Books<'_>, due: &Due, charges: &[Charge]) -> Result<(), LedgerError> {

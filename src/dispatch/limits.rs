@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::engine::ledger::LedgerError;
-use crate::event::{Duration, Reason, Timestamp};
+use crate::event::{Duration, Label, Project, Reason, Timestamp};
 use crate::rules::{Budget, BudgetScope, Counted};
 use crate::store::sqlite::{Account, Books, Dimension, Due, Measure};
 
@@ -50,6 +50,8 @@ pub struct Limits {
     pub assumed_job_time: Duration,
     /// Jobs waiting for a machine on a platform from which on nothing more is asked for there.
     pub pending_jobs_per_platform: Option<u64>,
+    /// Jobs waiting for a machine in the worker pool of a label from which on the label is not asked for.
+    pub pending_jobs_per_pool: Option<u64>,
     /// The share of a platform's runs that end by infrastructure from which on it is left alone, over 0 to 1.
     pub infra_share: f64,
     /// Runs of a platform in an hour that it takes to say so.
@@ -78,6 +80,7 @@ impl Default for Limits {
             machine_hours_per_platform_per_day: None,
             assumed_job_time: Duration::from_secs(1_800),
             pending_jobs_per_platform: None,
+            pending_jobs_per_pool: None,
             infra_share: 0.5,
             infra_runs: 20,
             error_share: 0.5,
@@ -127,6 +130,29 @@ impl Charge {
     /// Whether what is spent from the account is forgotten in time.
     pub fn drains(&self) -> bool {
         self.window < EVER
+    }
+}
+
+/// What a request is expected to take.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Cost {
+    /// The machine time of one of the jobs that are asked for, in milliseconds.
+    pub job_ms: u64,
+    /// Builds that the CI has to make along: the jobs need them, and the push does not have them.
+    pub builds: Vec<Label>,
+    /// The machine time of all of these together, in milliseconds.
+    pub build_ms: u64,
+}
+
+impl Cost {
+    fn jobs(&self, times: u32) -> u64 {
+        u64::from(times).saturating_add(self.builds.len() as u64)
+    }
+
+    fn machine_ms(&self, times: u32) -> u64 {
+        u64::from(times)
+            .saturating_mul(self.job_ms)
+            .saturating_add(self.build_ms)
     }
 }
 
@@ -189,12 +215,36 @@ impl Accounts {
         }
     }
 
-    /// The machine time expected of one job of a request, in milliseconds.
+    /// What a request is expected to take.
     ///
     /// # Errors
     /// The store is busy or damaged.
-    pub fn job_ms(&mut self, books: &mut Books<'_>, due: &Due, assumed: Duration) -> Result<u64, LedgerError> {
-        let (project, label) = (&due.request.project, &due.request.label);
+    pub fn cost(&mut self, books: &mut Books<'_>, due: &Due, assumed: Duration) -> Result<Cost, LedgerError> {
+        let request = &due.request;
+        let builds = match &request.existing {
+            // What ran on the push already has its build there.
+            Some(_) => Vec::new(),
+            None => books.missing_builds(&request.project, &request.label, request.push)?,
+        };
+        let mut build_ms: u64 = 0;
+        for build in &builds {
+            build_ms = build_ms.saturating_add(self.job_ms(books, &request.project, build, assumed)?);
+        }
+        Ok(Cost {
+            job_ms: self.job_ms(books, &request.project, &request.label, assumed)?,
+            builds,
+            build_ms,
+        })
+    }
+
+    /// The machine time expected of one run of a label, in milliseconds.
+    fn job_ms(
+        &mut self,
+        books: &mut Books<'_>,
+        project: &Project,
+        label: &Label,
+        assumed: Duration,
+    ) -> Result<u64, LedgerError> {
         let key = (project.to_string(), label.to_string());
         if let Some(known) = self.job_ms.get(&key) {
             return Ok(*known);
@@ -207,12 +257,11 @@ impl Accounts {
 }
 
 impl Brakes {
-    /// Everything that a request would be charged to, with `job_ms` milliseconds of machine time a job.
-    pub fn charges(&self, due: &Due, job_ms: u64) -> Vec<Charge> {
+    /// Everything that a request would be charged to.
+    pub fn charges(&self, due: &Due, cost: &Cost) -> Vec<Charge> {
         let request = &due.request;
         let (project, limits) = (&request.project, &self.limits);
-        let jobs = u64::from(request.times);
-        let machine_ms = jobs.saturating_mul(job_ms);
+        let (jobs, machine_ms) = (cost.jobs(request.times), cost.machine_ms(request.times));
         let of = |dimension, value: &str| Account::Of(dimension, value.to_owned());
         let rule = || of(Dimension::Rule, &due.rule);
         let in_project = || of(Dimension::Project, project.as_str());
@@ -276,22 +325,22 @@ impl Brakes {
                 Counted::Jobs | Counted::MachineHours | Counted::Failures => {}
             }
         }
-        charges.extend(self.attention(due));
+        charges.extend(self.attention(due, jobs));
         charges
     }
 
     /// What budgets of attention say: they hold for every request, whether or not its rule names them.
-    fn attention(&self, due: &Due) -> impl Iterator<Item = Charge> {
+    fn attention(&self, due: &Due, jobs: u64) -> impl Iterator<Item = Charge> {
         self.budgets
             .values()
             .filter(|budget| budget.counts == Counted::Failures)
-            .map(|budget| {
+            .map(move |budget| {
                 let account = dimension(budget.per).map(|dimension| (dimension, value_of(dimension, due).to_owned()));
                 let limit = budget.daily(account.as_ref().map_or("", |(_, value)| value));
                 Charge {
                     counter: Counter::Attention(account),
                     window: DAY,
-                    amount: due.request.times.into(),
+                    amount: jobs,
                     limit: limit.into(),
                     reason: Reason::Attention,
                 }

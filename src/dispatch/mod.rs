@@ -12,6 +12,7 @@ mod breaker;
 mod cancel;
 mod claim;
 pub mod limits;
+mod pools;
 mod rate;
 mod together;
 
@@ -28,6 +29,7 @@ use breaker::Answered;
 pub use cancel::Cancelled;
 use claim::{Claimed, ROUND};
 use limits::Brakes;
+pub use pools::Counted;
 
 /// The longest rest between two tries.
 const LONGEST_REST: Duration = Duration::from_secs(3600);
@@ -117,6 +119,8 @@ pub struct Round {
     pub held: Vec<(JobRequest, Reason)>,
     /// Tasks that the CI was asked to cancel, and what came of it.
     pub cancelled: Vec<(TaskId, Cancelled)>,
+    /// Worker pools that the CI was asked about, and what it said.
+    pub counted: Vec<(String, Counted)>,
 }
 
 /// Sends what is in the outbox.
@@ -154,6 +158,9 @@ impl Dispatcher {
     /// The store is busy or damaged. What was sent and could not be written down is in doubt, and found again.
     pub async fn round(&self, brakes: &Brakes) -> Result<Round, LedgerError> {
         let mut round = Round::default();
+        if brakes.limits.pending_jobs_per_pool.is_some() {
+            self.count_pools(&mut round).await?;
+        }
         self.send_queued(brakes, &mut round).await?;
         self.look_for_doubtful(&mut round).await?;
         self.look_for_missing(&mut round).await?;

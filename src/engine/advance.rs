@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::apply::{Engine, FORWARD, Note};
 use super::evidence;
 use super::ledger::{ActionRow, ActionState, CaseRow, Ledger, LedgerError, NewAction, View, ViewQuery};
+use super::share::let_go;
 use super::storm;
 use crate::cases::{self, Step};
 use crate::event::{
@@ -47,6 +48,7 @@ impl Engine {
             return Ok(None);
         };
         close(&mut case, withdrawn(why), now);
+        let_go(ledger, &mut case, now)?;
         ledger.save_case(&case)?;
         Ok(Some(case))
     }
@@ -65,6 +67,7 @@ impl Engine {
         if let Some(approval) = case.awaits_approval().filter(|approval| approval.expires <= now) {
             let why = format!("nobody of {} approved it by {}", approval.by, approval.expires);
             close(&mut case, withdrawn(&why), now);
+            let_go(ledger, &mut case, now)?;
             ledger.save_case(&case)?;
             notes.push(Note::HeldBack(Box::new(case.clone()), Reason::ApprovalExpired));
             notes.push(Note::Closed(Box::new(case)));
@@ -106,6 +109,7 @@ impl Engine {
         if let Some(mut verdict) = step.verdict {
             verdict.why += &did_not_run(verdict.kind, &actions);
             close(&mut case, verdict, now);
+            let_go(ledger, &mut case, now)?;
         }
         ledger.save_case(&case)?;
         if case
@@ -153,6 +157,7 @@ impl Engine {
             if case.storm == Some(head.id) && case.id != head.id && case.verdict.is_none() {
                 let why = format!("{} of the same storm named push {}", head.id, pushes.join(", "));
                 supersede(&mut case, why, now);
+                let_go(ledger, &mut case, now)?;
                 ledger.save_case(&case)?;
                 notes.push(Note::Closed(Box::new(case)));
             }

@@ -448,14 +448,21 @@ impl Engine {
                 Lack::Task
             }));
         }
-        if wanted && job.facts.caused_by == CausedBy::Unknown {
+        if job.facts.caused_by == CausedBy::Unknown {
+            let wanted = wanted || is_asked_for(ledger, job)?;
             let Some(parent) = &job.facts.parent else {
-                return Ok(Some(Lack::Task));
+                return match wanted {
+                    true => Ok(Some(Lack::Task)),
+                    false => Ok(None),
+                };
             };
+            // Whoever is known to have made it is written down whether or not anybody waits for the run: its request is
+            // charged for it.
             let is_ours = ledger.is_receipt(parent)? || ledger.is_receipt(&job.run.task)?;
             if is_ours {
                 job.facts.caused_by = CausedBy::Sheriffd;
-            } else if job.group.as_ref() != Some(parent)
+            } else if wanted
+                && job.group.as_ref() != Some(parent)
                 && let Some(placed) = Placed::of(job)
             {
                 match ledger.may_be_ours(placed.project, placed.label, placed.push)? {
@@ -536,4 +543,17 @@ impl Engine {
             signature: placed.subject().signature,
         }
     }
+}
+
+/// Whether a request of ours has asked for a job like this run, so that the run may be its: however late it comes, and
+/// whether or not its case is still open, it counts against the request. One whose cause is known is settled already.
+fn is_asked_for(ledger: &mut dyn Ledger, job: &JobEvent) -> Result<bool, LedgerError> {
+    let Some(placed) = Placed::of(job) else {
+        return Ok(false);
+    };
+    if !ledger.is_asked_for(placed.project, placed.label, placed.push)? {
+        return Ok(false);
+    }
+    let known = ledger.run(&job.run)?;
+    Ok(known.is_none_or(|run| run.caused_by == CausedBy::Unknown))
 }

@@ -114,6 +114,14 @@ impl Engine {
                 };
                 let (mut opening, around) = failure::consider(placed, wanted, view, self.settings(), now);
                 explain_pushes(&mut decision.detail, &around);
+                if let Opening::Open(draft) = &opening
+                    && !rule.relaxed.contains(&Guard::SameSignature)
+                    && let Some((reason, search)) = self.share(ledger, batch, &asked, draft, (&around, view))?
+                {
+                    decision.case = Some(search);
+                    batch.note_decision(ledger, decision.because(reason))?;
+                    continue;
+                }
                 if let Opening::Open(draft) = &mut opening
                     && !rule.relaxed.contains(&Guard::Storm)
                     && let Some((reason, head)) = self.shelter(ledger, batch, draft, now)?
@@ -265,7 +273,9 @@ impl Engine {
             decision.detail["test"] = path.into();
             let since = asked.now.minus(self.settings().history_window);
             let runners = validate::runners(ledger, &test, since)?;
+            let may_ask = self.settings().has_graphs && batch.patience.waits_for(Lack::Graph);
             let opening = match validate::draft(&test, params, &runners) {
+                Err(_) if runners.is_empty() && may_ask => Opening::Wait(Lack::Graph),
                 Ok(draft) => {
                     // A case is about the test on this push, however often the push is told of.
                     let known = ledger.case_about(CaseKind::Validate, &draft.subject, Some(number))?;
@@ -389,6 +399,7 @@ impl Engine {
             notify: None,
             span,
             storm,
+            shared_by: Vec::new(),
         }
     }
 }

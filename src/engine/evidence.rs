@@ -142,13 +142,13 @@ fn still_to_come(action: &ActionRow) -> u32 {
 }
 
 /// Whether a request says that asking for the job on its push again is of no use: the CI cannot do it, took it and ran
-/// nothing, or a person does not want it.
+/// nothing, a person does not want it, or it is more than the case may have.
 fn is_given_up(action: &ActionRow) -> bool {
     matches!(
         (action.state, action.reason),
         (ActionState::Refused, Some(Reason::NotPossible))
             | (ActionState::Overdue, Some(Reason::NotAppeared | Reason::InDoubt))
-            | (ActionState::Dropped, Some(Reason::Paused))
+            | (ActionState::Dropped, Some(Reason::Paused | Reason::MaxJobs))
     )
 }
 
@@ -280,7 +280,8 @@ pub fn of_case(
             .map(|action| match action.state {
                 ActionState::Refused | ActionState::Dropped => 0,
                 ActionState::Overdue => action.arrived,
-                _ => action.times,
+                // What the CI has to build for them counts against the case as well.
+                _ => action.times.saturating_add(action.builds),
             })
             .sum(),
         awaited: shared

@@ -22,7 +22,7 @@ impl Engine {
         project: &Project,
         push: PushId,
         open: &OpenRequest,
-        now: Timestamp,
+        (patience, now): (Patience, Timestamp),
     ) -> Result<Opening, LedgerError> {
         let (CaseParams::Validate(params), Some(signature)) = (&open.params, &open.signature) else {
             return Ok(Opening::No(Reason::FactsUnknown));
@@ -35,6 +35,9 @@ impl Engine {
             touched: &[],
         };
         let runners = validate::runners(ledger, &test, now.minus(self.settings().history_window))?;
+        if runners.is_empty() && self.settings().has_graphs && patience.waits_for(Lack::Graph) {
+            return Ok(Opening::Wait(Lack::Graph));
+        }
         let draft =
             validate::draft(&test, params, &runners).unwrap_or_else(|why| validate::hopeless(&test, params, why));
         if let Some(case) = ledger.case_about(CaseKind::Validate, &draft.subject, Some(push))?
@@ -163,7 +166,8 @@ impl Engine {
             CaseKind::Fill | CaseKind::Add | CaseKind::Range => self.wish_by_hand(ledger, batch, request, open, now)?,
             CaseKind::Validate if request.push.is_some() => {
                 let push = request.push.unwrap_or_default();
-                (self.validate_by_hand(ledger, &request.project, push, open, now)?, None)
+                let opening = self.validate_by_hand(ledger, &request.project, push, open, (patience, now))?;
+                (opening, None)
             }
             _ => {
                 let about_numbers = self.numbers_by_hand(ledger, request, open)?;

@@ -6,6 +6,7 @@ use super::apply::{Engine, Note};
 use super::batch::Batch;
 use super::ledger::{CaseRow, Ledger, LedgerError};
 use super::opening::Draft;
+use super::share::let_go;
 use super::storm::{self, Breaking, Newcomer, Weather};
 use crate::event::{CaseId, PushId, Reason, Timestamp};
 
@@ -71,6 +72,7 @@ fn break_storm(
                 breaking.labels
             );
             supersede(&mut case, why, now);
+            let_go(ledger, &mut case, now)?;
         }
         ledger.save_case(&case)?;
         if is_closed {

@@ -16,10 +16,8 @@ use serde::Deserialize;
 use tokio::sync::{Semaphore, watch};
 
 use super::pace::TokenBucket;
-use super::{BugQuery, FactError, FactSource, FailureFacts, NamedJob, PushQuery};
-use crate::event::{
-    BackendName, Bug, JobFacts, Measurement, Project, PushEvent, PushId, Revision, RunKey, TaskGraph, TaskId,
-};
+use super::{BugQuery, FactError, FactSource, FailureFacts, GraphQuery, NamedJob, PushQuery};
+use crate::event::{BackendName, Bug, JobFacts, Measurement, Project, PushEvent, RunKey, TaskGraph, TaskId};
 
 /// How a source may be asked.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -62,7 +60,7 @@ enum Question {
     Pushes(Project, PushQuery),
     Added(Project, Arc<str>),
     Bugs(BugQuery),
-    Graph(Project, PushId, Option<Revision>),
+    Graph(Project, GraphQuery),
     Values(RunKey),
     Job(Project, u64),
 }
@@ -229,10 +227,11 @@ impl Shared {
                 .map(|f| Fact::Pushes(Arc::new(f))),
             Question::Added(project, node) => self.source.added(project, node).await.map(|f| Fact::Added(Arc::new(f))),
             Question::Bugs(query) => self.source.bugs(query).await.map(|f| Fact::Bugs(Arc::new(f))),
-            Question::Graph(project, push, revision) => {
-                let graph = self.source.graph(project, *push, revision.as_ref()).await;
-                graph.map(|f| Fact::Graph(Arc::new(f)))
-            }
+            Question::Graph(project, query) => self
+                .source
+                .graph(project, query)
+                .await
+                .map(|f| Fact::Graph(Arc::new(f))),
         }
     }
 }
@@ -349,16 +348,8 @@ impl FactSource for CachedSource {
         }
     }
 
-    async fn graph(
-        &self,
-        project: &Project,
-        push: PushId,
-        revision: Option<&Revision>,
-    ) -> Result<TaskGraph, FactError> {
-        match self
-            .ask(Question::Graph(project.clone(), push, revision.cloned()))
-            .await?
-        {
+    async fn graph(&self, project: &Project, query: &GraphQuery) -> Result<TaskGraph, FactError> {
+        match self.ask(Question::Graph(project.clone(), query.clone())).await? {
             Fact::Graph(graph) => Ok((*graph).clone()),
             _ => Err(mismatch()),
         }
@@ -382,6 +373,8 @@ impl FactSource for CachedSource {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::{PushId, Revision};
+
     fn push(number: u64) -> PushEvent {
         PushEvent {
             project: Project::from("p"),

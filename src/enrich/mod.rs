@@ -102,6 +102,17 @@ pub enum BugQuery {
     About(Vec<Arc<str>>),
 }
 
+/// Which task graph is wanted, and what of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct GraphQuery {
+    /// The push.
+    pub push: PushId,
+    /// Its head revision, where known.
+    pub revision: Option<Revision>,
+    /// Test groups, or folders of their manifests: which jobs run these is told too.
+    pub places: Vec<Arc<str>>,
+}
+
 /// Where facts come from: the queue service, a pushlog, a file, a simulated CI.
 #[async_trait]
 pub trait FactSource: Send + Sync {
@@ -137,12 +148,7 @@ pub trait FactSource: Send + Sync {
     }
 
     /// What can run on a push. Only CI systems with task graphs have an answer.
-    async fn graph(
-        &self,
-        _project: &Project,
-        _push: PushId,
-        _revision: Option<&Revision>,
-    ) -> Result<TaskGraph, FactError> {
+    async fn graph(&self, _project: &Project, _query: &GraphQuery) -> Result<TaskGraph, FactError> {
         Err(FactError::NoSource("task graphs"))
     }
 
@@ -191,13 +197,8 @@ impl FactSource for Sources {
         self.jobs.job(project, number).await
     }
 
-    async fn graph(
-        &self,
-        project: &Project,
-        push: PushId,
-        revision: Option<&Revision>,
-    ) -> Result<TaskGraph, FactError> {
-        self.tasks.graph(project, push, revision).await
+    async fn graph(&self, project: &Project, query: &GraphQuery) -> Result<TaskGraph, FactError> {
+        self.tasks.graph(project, query).await
     }
 
     async fn values(&self, run: &RunKey) -> Result<Vec<Measurement>, FactError> {

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{FactError, FactSource, FailureFacts, fact_error};
+use super::{FactError, FactSource, FailureFacts, GraphQuery, fact_error};
 use crate::event::{BackendName, JobFacts, Measurement, Project, PushId, Revision, RunKey, TaskGraph, TaskId};
 use crate::net::Clock;
 use crate::net::ask::AskError;
@@ -196,14 +196,10 @@ impl FactSource for QueueSource {
         Ok(facts)
     }
 
-    async fn graph(
-        &self,
-        project: &Project,
-        push: PushId,
-        revision: Option<&Revision>,
-    ) -> Result<TaskGraph, FactError> {
-        let decision = self.decision_task(project, push, revision).await?;
-        let mut reader = wire::task_graph::GraphReader::new(self.max_task_graph_bytes);
+    async fn graph(&self, project: &Project, query: &GraphQuery) -> Result<TaskGraph, FactError> {
+        let revision = query.revision.as_ref();
+        let decision = self.decision_task(project, query.push, revision).await?;
+        let mut reader = wire::task_graph::GraphReader::new(self.max_task_graph_bytes).keeping(&query.places);
         self.services
             .artifact_into(decision.as_str(), None, FULL_GRAPH, &mut reader)
             .await

@@ -210,6 +210,16 @@ impl Services {
             .await
     }
 
+    /// How many tasks wait in a task queue: `{"pendingTasks": …}`. `queue.taskQueueCounts`, and `queue.pendingTasks` at
+    /// deployments that are too old for it.
+    pub async fn pending_tasks(&self, task_queue: &str) -> Result<Vec<u8>, AskError> {
+        let what = format!("the number of tasks that wait in {task_queue}");
+        match self.get(&what, self.queue.taskQueueCounts_url(task_queue)).await {
+            Err(AskError::Absent { .. }) => self.get(&what, self.queue.pendingTasks_url(task_queue)).await,
+            outcome => outcome,
+        }
+    }
+
     /// The tasks of a group (`queue.listTaskGroup`), the page named by the page before, of at most `limit` tasks:
     /// `{"tasks": [{"status": …, "task": …}], "continuationToken": …}`.
     pub async fn task_group(&self, group: &str, page: Option<&str>, limit: u32) -> Result<Vec<u8>, AskError> {

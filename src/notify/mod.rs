@@ -16,7 +16,7 @@ use crate::net::template::{Fields, JsonTemplate, TemplateError};
 use crate::secret::Secret;
 
 /// The fields that a template may use.
-pub const FIELDS: [&str; 19] = [
+pub const FIELDS: [&str; 20] = [
     "key",
     "instance",
     "case",
@@ -36,6 +36,7 @@ pub const FIELDS: [&str; 19] = [
     "levels",
     "rate",
     "platforms",
+    "sharedBy",
 ];
 /// The largest answer that is read; nothing in it matters but its status.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -175,6 +176,7 @@ fn fields(case: &CaseRow, instance: &str) -> Fields {
         json!(case.found.levels),
         json!(interval(case.found.rate)),
         json!(case.found.platforms),
+        json!(case.shared_by.iter().map(|sharer| &sharer.label).collect::<Vec<_>>()),
     ];
     FIELDS.iter().map(|name| (*name).to_owned()).zip(values).collect()
 }

@@ -5,18 +5,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use super::world::{NewTest, Plan, Push, SimEvent, World};
-use crate::backends::{Backend, Finding, Found, JobRequest, Receipt, RequestError};
+use super::plan::{NewTest, Plan};
+use super::world::{Push, SimEvent, World};
+use crate::backends::{Apart, Backend, Finding, Found, JobRequest, Receipt, RequestError};
 use crate::bus::{Batch, Bus, BusError};
 use crate::clock::{Clock, ManualClock};
-use crate::enrich::{FactError, FactSource, FailureFacts, PushQuery};
+use crate::enrich::{FactError, FactSource, FailureFacts, GraphQuery, PushQuery};
 use crate::event::{
-    BackendName, Delivery, Duration, JobFacts, Measurement, Project, PushEvent, RunKey, TaskId, Timestamp,
+    BackendName, Delivery, Duration, JobFacts, Measurement, Project, PushEvent, RunKey, TaskGraph, TaskId, Timestamp,
 };
 use crate::wire;
 
 /// The name of the simulated CI as a backend.
 const NAME: &str = "sim";
+/// Requests that it takes with one call at most.
+const TOGETHER: usize = 100;
 
 /// A simulated CI. Clones share one world.
 #[derive(Clone)]
@@ -30,9 +33,14 @@ pub struct SimCi {
 impl SimCi {
     /// A CI at the beginning of its plan, with a clock that shows that moment.
     pub fn new(plan: Plan) -> SimCi {
-        let clock = Arc::new(ManualClock::new(plan.start));
+        let start = plan.start;
+        SimCi::of(World::new(plan), start)
+    }
+
+    fn of(world: World, start: Timestamp) -> SimCi {
+        let clock = Arc::new(ManualClock::new(start));
         SimCi {
-            world: Arc::new(Mutex::new(World::new(plan))),
+            world: Arc::new(Mutex::new(world)),
             queue: Arc::new(Mutex::new(VecDeque::new())),
             clock,
             name: BackendName::from(NAME),
@@ -41,9 +49,14 @@ impl SimCi {
 
     /// The same, with pushes that add tests.
     pub fn with_tests(plan: Plan, tests: Vec<NewTest>) -> SimCi {
-        let ci = SimCi::new(plan.clone());
-        *ci.world() = World::new(plan).with_tests(tests);
-        ci
+        let start = plan.start;
+        SimCi::of(World::new(plan).with_tests(tests), start)
+    }
+
+    /// The same, with a detector that raises an alert when a series steps.
+    pub fn with_tests_and_detector(plan: Plan, tests: Vec<NewTest>) -> SimCi {
+        let start = plan.start;
+        SimCi::of(World::new(plan).with_tests(tests).with_detector(), start)
     }
 
     /// Its clock.
@@ -158,6 +171,16 @@ impl Backend for SimBackend {
         }
     }
 
+    fn most_together(&self) -> usize {
+        TOGETHER
+    }
+
+    async fn request_together(&self, requests: &[JobRequest]) -> Result<Vec<Result<Receipt, RequestError>>, Apart> {
+        let now = self.0.clock.now();
+        let task = self.0.world().request_together(requests, now).map_err(Apart)?;
+        Ok(requests.iter().map(|_| Ok(receipt(task.clone()))).collect())
+    }
+
     async fn find(&self, request: &JobRequest, _sent_at: Timestamp) -> Result<Found, RequestError> {
         let found = self.0.world().action_of(request);
         Ok(found.map_or(Found::NotDone, |task| Found::Done(receipt(task))))
@@ -224,6 +247,12 @@ impl FactSource for SimFacts {
 
     async fn added(&self, _project: &Project, node: &str) -> Result<Vec<Arc<str>>, FactError> {
         Ok(self.0.world().added(node))
+    }
+
+    async fn graph(&self, _project: &Project, query: &GraphQuery) -> Result<TaskGraph, FactError> {
+        let now = self.0.clock.now();
+        let graph = self.0.world().graph(query.push, &query.places, now);
+        graph.ok_or_else(|| FactError::Absent(format!("decision task of push {}", query.push)))
     }
 
     async fn values(&self, run: &RunKey) -> Result<Vec<Measurement>, FactError> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use super::detector::Alert;
 use super::world::{Job, Push};
 use crate::event::{Delivery, Duration, Outcome, RunState, Timestamp};
 
@@ -116,6 +117,30 @@ pub fn push(project: &str, push: &Push) -> Delivery {
         "_meta": { "exchange": "exchange/hgpushes/v2", "routing_key": project },
     });
     delivery("exchange/hgpushes/v2", project.to_owned(), Vec::new(), &body)
+}
+
+/// A performance alert, as Perfherder words it.
+pub fn alert(project: &str, alert: &Alert, at: Timestamp) -> Delivery {
+    let platform = alert.label.place_and_rest().map_or("unknown", |(place, _)| place);
+    let platform = platform.split('/').next().unwrap_or(platform);
+    let body = json!({
+        "id": alert.id, "repository": project, "framework": 1, "created": at.to_string(),
+        "push": alert.push.0, "previous_push": alert.previous.0,
+        "alerts": [{
+            "id": alert.id, "status": 0, "is_regression": alert.new > alert.old,
+            "amount_pct": 100.0 * (alert.new / alert.old - 1.0), "prev_value": alert.old, "new_value": alert.new,
+            "series_signature": {
+                "id": alert.id, "framework_id": 1, "machine_platform": platform, "suite": alert.suite, "test": "",
+                "extra_options": [], "lower_is_better": true,
+            },
+        }],
+    });
+    delivery(
+        "exchange/sim/sheriffd/perf-alerts",
+        project.to_owned(),
+        Vec::new(),
+        &body,
+    )
 }
 
 /// The artifact of a run that measured these suites.

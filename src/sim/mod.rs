@@ -7,10 +7,14 @@
 
 mod ci;
 mod daemon;
+mod detector;
 pub mod faults;
 mod messages;
+mod plan;
 pub mod policies;
 mod world;
 
 pub use ci::{SimBackend, SimBus, SimCi, SimFacts};
-pub use world::{Defect, Meter, NewTest, Plan, Push, SimEvent};
+pub use detector::Alert;
+pub use plan::{Defect, Meter, NewTest, Plan};
+pub use world::{Push, SimEvent};

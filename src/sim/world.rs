@@ -7,96 +7,27 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use super::detector::{Alert, Detector};
 use super::messages;
+use super::plan::{NewTest, Plan};
 use crate::event::{
-    ActionKey, Delivery, Duration, JobRequest, Label, Outcome, PushId, Revision, RunState, Signature, TaskId, Timestamp,
+    ActionKey, Delivery, Duration, GraphJob, JobRequest, Label, Outcome, PushId, Revision, RunState, Signature,
+    TaskGraph, TaskId, Timestamp, test_path,
 };
 use crate::stats::random::Random;
 
 /// Time from a request to the jobs it makes.
 const ACTION_TAKES: Duration = Duration::from_secs(4 * 60);
+/// Time from a push to its task graph.
+const DECISION_TAKES: Duration = Duration::from_secs(5 * 60);
 /// Mean time that a job waits for a machine.
 const WAITS: Duration = Duration::from_secs(2 * 60);
 /// Mean time that a job runs.
 const RUNS: Duration = Duration::from_secs(15 * 60);
+/// Time from the value that makes a step certain to the alert.
+const ALERT_TAKES: Duration = Duration::from_secs(10 * 60);
 /// The shortest time that a job takes.
 pub const SHORTEST_RUN: Duration = Duration::from_secs(15 * 30);
-
-/// What is wrong in the tree from some push on.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Defect {
-    /// The label that suffers.
-    pub label: Label,
-    /// The push that brought it.
-    pub from: PushId,
-    /// Its failure rate from then on: 1 for a permanent failure.
-    pub rate: f64,
-}
-
-/// A test that a push adds, in a group that ran before.
-#[derive(Debug, Clone, PartialEq)]
-pub struct NewTest {
-    /// Its path.
-    pub path: String,
-    /// Its group (manifest), which the push touches.
-    pub group: String,
-    /// The push that adds it.
-    pub push: PushId,
-    /// The labels that run the group, each with the test's failure rate there.
-    pub rates: Vec<(Label, f64)>,
-}
-
-/// A series that a label measures.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Meter {
-    /// The label that measures it.
-    pub label: Label,
-    /// The suite that it is the value of.
-    pub suite: String,
-    /// Its level before anything changes it.
-    pub level: f64,
-    /// The standard deviation of one value, as a fraction of the level.
-    pub noise: f64,
-    /// Pushes from which on the level is another, by this factor of the one before.
-    pub steps: Vec<(PushId, f64)>,
-}
-
-impl Meter {
-    /// Its level on a push.
-    pub fn level_on(&self, push: PushId) -> f64 {
-        let steps = self.steps.iter().filter(|(from, _)| push >= *from);
-        steps.fold(self.level, |level, (_, factor)| level * factor)
-    }
-}
-
-/// What the simulation is made of.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    /// The tree's name.
-    pub project: String,
-    /// When it begins.
-    pub start: Timestamp,
-    /// How many pushes land.
-    pub pushes: u64,
-    /// Mean time between two of them.
-    pub between: Duration,
-    /// The labels that may run on a push.
-    pub labels: Vec<Label>,
-    /// The share of labels that the CI skips on a push, to save machines.
-    pub skipped: f64,
-    /// The share of runs that fail without any defect.
-    pub background: f64,
-    /// The share of runs that the machinery loses.
-    pub infra: f64,
-    /// What is wrong.
-    pub defects: Vec<Defect>,
-    /// What is measured.
-    pub meters: Vec<Meter>,
-    /// Pushes that bring another tree's work: their messages say `uplift`.
-    pub uplifts: Vec<PushId>,
-    /// The seed of everything that is left to chance.
-    pub seed: u64,
-}
 
 /// A push as it landed.
 #[derive(Debug, Clone, PartialEq)]
@@ -188,6 +119,8 @@ pub enum SimEvent {
         /// How many.
         times: u32,
     },
+    /// The detector of steps has raised an alert.
+    Alerted(Alert),
     /// A job got a machine, or would have got or left one and was taken back before.
     Started,
 }
@@ -203,6 +136,8 @@ enum Happening {
     },
     Start(usize),
     End(usize),
+    /// An alert, by its place among those that were raised.
+    Alert(usize),
 }
 
 /// The world. Moves only when told to.
@@ -222,6 +157,8 @@ pub struct World {
     /// The new tests that failed in a job: indices of both.
     failed_tests: BTreeMap<usize, Vec<usize>>,
     measured: BTreeMap<TaskId, Vec<(String, f64)>>,
+    detector: Option<Detector>,
+    alerts: Vec<Alert>,
 }
 
 impl World {
@@ -241,6 +178,8 @@ impl World {
             cancelled: BTreeSet::new(),
             failed_tests: BTreeMap::new(),
             measured: BTreeMap::new(),
+            detector: None,
+            alerts: Vec::new(),
             plan,
         };
         let mut at = world.plan.start;
@@ -254,6 +193,12 @@ impl World {
     /// Pushes add these tests.
     pub fn with_tests(mut self, tests: Vec<NewTest>) -> World {
         self.tests = tests;
+        self
+    }
+
+    /// A detector watches what is measured, and raises alerts.
+    pub fn with_detector(mut self) -> World {
+        self.detector = Some(Detector::default());
         self
     }
 
@@ -296,6 +241,31 @@ impl World {
         added.map(|test| test.path.as_str().into()).collect()
     }
 
+    /// What can run on a push that has landed, and which of it runs these test groups; `None` before its decision task
+    /// has told.
+    pub fn graph(&self, push: PushId, places: &[Arc<str>], now: Timestamp) -> Option<TaskGraph> {
+        let landed = self.pushes.iter().find(|landed| landed.id == push)?;
+        if now.since(landed.at) < DECISION_TAKES {
+            return None;
+        }
+        let job = |label: &Label| {
+            let there = self.tests.iter().filter(|test| test.push <= push);
+            let run = there.filter(|test| test.rates.iter().any(|(runs, _)| runs == label));
+            let groups = run.map(|test| Arc::from(test.group.as_str()));
+            let job = GraphJob {
+                kind: Some("test".into()),
+                platform: label.place_and_rest().map(|(place, _)| place.into()),
+                groups: groups
+                    .filter(|group: &Arc<str>| test_path::is_at(group, places))
+                    .collect(),
+                ..GraphJob::default()
+            };
+            (label.clone(), job)
+        };
+        let jobs = self.plan.labels.iter().map(job).collect();
+        Some(TaskGraph { jobs })
+    }
+
     /// Jobs made on request so far.
     pub fn asked(&self) -> u64 {
         self.asked
@@ -329,6 +299,11 @@ impl World {
             } => self.make(push, label, times, &action, at),
             Happening::Start(job) => self.start(job, at),
             Happening::End(job) => self.end(job, at)?,
+            Happening::Alert(number) => {
+                let alert = self.alerts.get(number)?.clone();
+                self.outgoing.push(messages::alert(&self.plan.project, &alert, at));
+                SimEvent::Alerted(alert)
+            }
         };
         Some((at, event))
     }
@@ -371,26 +346,53 @@ impl World {
         now: Timestamp,
         takes: Option<Duration>,
     ) -> Result<TaskId, String> {
+        let push = self.place_of(request)?;
+        let action = self.task_id();
+        self.take(request, push, &action, takes.map(|takes| now.plus(takes)));
+        Ok(action)
+    }
+
+    /// Takes several requests as one: an action task makes the jobs of all.
+    ///
+    /// # Errors
+    /// As [`World::request`], of the first that cannot be: none is taken then.
+    pub fn request_together(&mut self, requests: &[JobRequest], now: Timestamp) -> Result<TaskId, String> {
+        let places: Vec<usize> = requests
+            .iter()
+            .map(|request| self.place_of(request))
+            .collect::<Result<_, _>>()?;
+        let action = self.task_id();
+        for (request, push) in requests.iter().zip(places) {
+            self.take(request, push, &action, Some(now.plus(ACTION_TAKES)));
+        }
+        Ok(action)
+    }
+
+    /// The push that a request is for, as an index.
+    fn place_of(&self, request: &JobRequest) -> Result<usize, String> {
         let push = self
             .pushes
             .iter()
             .position(|push| push.revision == request.revision)
             .ok_or_else(|| format!("no decision task for revision {}", request.revision))?;
-        if !self.plan.labels.contains(&request.label) {
-            return Err(format!("{} is not in the full task graph", request.label));
+        match self.plan.labels.contains(&request.label) {
+            true => Ok(push),
+            false => Err(format!("{} is not in the full task graph", request.label)),
         }
-        let action = self.task_id();
+    }
+
+    /// An action task takes a request; its jobs appear at a moment, or never.
+    fn take(&mut self, request: &JobRequest, push: usize, action: &TaskId, at: Option<Timestamp>) {
         self.actions.insert(request.key, action.clone());
-        if let Some(takes) = takes {
+        if let Some(at) = at {
             let make = Happening::Make {
                 push,
                 label: request.label.clone(),
                 times: request.times,
                 action: action.clone(),
             };
-            self.plan_for(now.plus(takes), make);
+            self.plan_for(at, make);
         }
-        Ok(action)
     }
 
     /// Takes a task back: a job that has not ended, or an action task that has not made its jobs.
@@ -522,7 +524,7 @@ impl World {
         }
         let outcome = self.outcome(index)?;
         if outcome == Outcome::Passed {
-            self.measure(index);
+            self.measure(index, at);
         }
         let job = self.jobs.get_mut(index)?;
         job.state = RunState::Finished(outcome);
@@ -543,8 +545,8 @@ impl World {
         self.jobs.get(index).is_some_and(|job| job.state.outcome().is_some())
     }
 
-    /// Draws what a run measures.
-    fn measure(&mut self, index: usize) {
+    /// Draws what a run measures, and lets the detector see it.
+    fn measure(&mut self, index: usize, at: Timestamp) {
         let Some(job) = self.jobs.get(index) else { return };
         let Some(push) = self.pushes.get(job.push) else { return };
         let meters = self.plan.meters.iter().filter(|meter| meter.label == job.label);
@@ -554,8 +556,17 @@ impl World {
                 (meter.suite.clone(), level * (1.0 + meter.noise * self.random.normal()))
             })
             .collect();
-        if !values.is_empty() {
-            self.measured.insert(job.task.clone(), values);
+        if values.is_empty() {
+            return;
+        }
+        self.measured.insert(job.task.clone(), values);
+        let seen = self
+            .detector
+            .as_mut()
+            .map(|detector| detector.see(&self.plan.meters, &job.label, push.id));
+        for alert in seen.into_iter().flatten() {
+            self.alerts.push(alert);
+            self.plan_for(at.plus(ALERT_TAKES), Happening::Alert(self.alerts.len() - 1));
         }
     }
 

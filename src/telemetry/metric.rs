@@ -205,6 +205,10 @@ metrics_table! {
     ACTIONS_SUPPRESSED = counter(
         "sheriffd_actions_suppressed_total", &["reason"],
         "Requests that were not made, by reason.");
+    /// `result`: a closed list of the dispatcher.
+    POOLS_COUNTED = counter(
+        "sheriffd_pools_counted_total", &["result"],
+        "Times that the CI was asked how many jobs wait in a worker pool, by result.");
     /// `backend`: its name in the configuration.
     ACTION_DURATION = seconds(
         "sheriffd_action_duration_seconds", &["backend"], ACTION_BUCKETS,

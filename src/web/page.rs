@@ -142,6 +142,22 @@ pub fn case(case: &CaseRow, requests: &[Value], now: Timestamp) -> String {
                 }
             }
         }
+        @if !case.shared_by.is_empty() {
+            h2 { "Labels that share it" }
+            table {
+                thead { tr { th { "Label" } th { "Seen on push" } th { "By the run" } th { "State" } } }
+                tbody {
+                    @for sharer in &case.shared_by {
+                        tr {
+                            td { (sharer.label) }
+                            td { (sharer.push) }
+                            td { code { (sharer.run) } " " a href={ "/api/explain/" (sharer.run) } { "why" } }
+                            td { (sharer.fate.as_str()) }
+                        }
+                    }
+                }
+            }
+        }
         h2 { "Asked for" }
         @if requests.is_empty() { p.quiet { "Nothing." } } @else {
             table {
@@ -182,4 +198,34 @@ fn ago(at: Timestamp, now: Timestamp) -> Markup {
         _ => format!("{} d ago", seconds / 86_400),
     };
     html! { time datetime=(at) title=(at) { (words) } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_shows_the_labels_that_share_it_and_what_becomes_of_each() {
+        let search: CaseRow = serde_json::from_value(serde_json::json!({
+            "id": 7, "cause": { "rule": { "name": "backfill", "version": "0" } }, "mode": "live", "budget": null,
+            "subject": { "project": "autoland", "label": "A", "signature": { "group": "g", "test": "t" } },
+            "label": "A", "platform": "linux", "params": { "kind": "find-culprit" }, "push": 14, "opened_by": null,
+            "opened_at": "2026-06-01T10:00:00Z", "wake_at": null, "verdict": null, "closed_at": null, "why": "",
+            "throttle_key": "",
+            "shared_by": [{
+                "label": "test-mac/opt-<b>", "platform": "mac", "push": 15, "rule": "backfill", "fate": "waits",
+                "run": { "backend": "tc", "task": "fail", "run": 0 },
+            }],
+        }))
+        .unwrap();
+        let page = case(&search, &[], Timestamp(0));
+        assert!(page.contains("<h2>Labels that share it</h2>"), "{page}");
+        assert!(page.contains("<td>test-mac/opt-&lt;b&gt;</td><td>15</td>"), "{page}");
+        assert!(page.contains("<td>waits for it</td>"), "{page}");
+        let alone = CaseRow {
+            shared_by: Vec::new(),
+            ..search
+        };
+        assert!(!case(&alone, &[], Timestamp(0)).contains("share it"));
+    }
 }

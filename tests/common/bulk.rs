@@ -5,7 +5,7 @@ use lapin::types::{AMQPValue, FieldArray, FieldTable};
 use lapin::{BasicProperties, Channel, Connection};
 
 use crate::publisher::{Body, Message};
-use crate::rabbitmq::RabbitMq;
+use crate::rabbitmq::Vhost;
 
 /// Messages after which the broker's confirmations are awaited.
 const CONFIRM_EVERY: usize = 500;
@@ -17,9 +17,9 @@ pub struct Bulk {
 }
 
 impl Bulk {
-    /// Connects to a node, where the exchanges exist already.
-    pub async fn at(node: &RabbitMq) -> Bulk {
-        let connection = node.admin().await;
+    /// Connects to a virtual host where the exchanges exist already.
+    pub async fn at(vhost: &Vhost) -> Bulk {
+        let connection = vhost.admin().await;
         let channel = connection.create_channel().await.expect("a channel");
         channel
             .confirm_select(ConfirmSelectOptions::default())

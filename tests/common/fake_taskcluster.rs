@@ -111,6 +111,10 @@ pub struct World {
     pub fires: BTreeMap<String, Vec<Value>>,
     /// Whether the lists of last fires say that there is more.
     pub more_fires: bool,
+    /// How many tasks wait, by task queue.
+    pub pending: BTreeMap<String, u64>,
+    /// Whether the queue service is too old for `queue.taskQueueCounts`.
+    pub counts_the_old_way: bool,
     /// What `auth.currentScopes` says.
     pub scopes: Vec<String>,
     /// The client id and access token that every request to the API has to be signed with; `None`: whoever asks is served.
@@ -462,6 +466,10 @@ fn answer(state: &mut State, request: &Recorded, address: SocketAddr) -> Reply {
             Some(_) => Reply::json(200, &json!({"status": {"taskId": task, "state": "pending"}})),
             None => Reply::not_found(task),
         },
+        ("GET", ["api", "queue", "v1", "task-queues", pool @ .., "counts"]) if !state.world.counts_the_old_way => {
+            count_pending(&state.world, &pool.join("/"))
+        }
+        ("GET", ["api", "queue", "v1", "pending", pool @ ..]) => count_pending(&state.world, &pool.join("/")),
         ("PUT", ["api", "queue", "v1", "task", task]) => create_task(state, task, &request.body),
         ("GET", ["api", "queue", "v1", "task", task, "runs", _, "artifacts"]) => {
             let artifacts = state.world.artifacts.get(*task).into_iter().flatten();
@@ -525,6 +533,19 @@ fn unauthorised(world: &World, request: &Recorded, address: SocketAddr) -> Optio
         || request.headers.contains_key("authorization") && is_signed_by(request, address, client, token);
     let message = "Bad mac\n\n---\n\n* method:     task\n* errorCode:  AuthenticationFailed\n* statusCode: 401";
     (!is_signed).then(|| Reply::json(401, &json!({"code": "AuthenticationFailed", "message": message})))
+}
+
+fn count_pending(world: &World, pool: &str) -> Reply {
+    let Some(pending) = world.pending.get(pool) else {
+        return Reply::not_found(pool);
+    };
+    let (provisioner, worker_type) = pool.split_once('/').unwrap_or((pool, ""));
+    Reply::json(
+        200,
+        &json!({
+            "taskQueueId": pool, "provisionerId": provisioner, "workerType": worker_type, "pendingTasks": pending,
+        }),
+    )
 }
 
 /// A page of a task group; the token of a page is the number of its first task.

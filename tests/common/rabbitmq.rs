@@ -1,4 +1,5 @@
-//! A RabbitMQ node for one test binary: its own name, ports, database, log and port mapper, all on loopback.
+//! A RabbitMQ node for one test binary: its own name, ports, database, log and port mapper, all on loopback. Tests that do
+//! nothing to the node itself share one, each in a virtual host of its own.
 //!
 //! Two test runs at once do not meet. The node ends with the test binary, however that ends: it runs under a shell
 //! that waits for the pipe from us to close, and stops the node by its process id then.
@@ -13,6 +14,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use lapin::{Connection, ConnectionProperties};
@@ -36,15 +38,40 @@ const START_TIMEOUT: Duration = Duration::from_secs(90);
 /// A free port may be taken by somebody else before the node binds it.
 const START_ATTEMPTS: usize = 3;
 
+/// The virtual hosts of the shared node: at least as many as the tests of one binary that ask for one.
+const SHARED_VHOSTS: usize = 30;
+
 /// A running node.
 pub struct RabbitMq {
     directory: TempDir,
     scripts: PathBuf,
     ports: Ports,
-    tls: bool,
-    schedulers: Schedulers,
+    make: Make,
     running: Option<Running>,
 }
+
+/// A virtual host of a node: the exchanges and queues in it meet no others.
+#[derive(Clone)]
+pub struct Vhost {
+    port: u16,
+    name: String,
+}
+
+/// What a node is to be like.
+#[derive(Clone, Copy)]
+struct Make {
+    tls: bool,
+    schedulers: Schedulers,
+    /// Virtual hosts besides `/`.
+    vhosts: usize,
+}
+
+/// One that shares the machine with the tests, and has the usual virtual host alone.
+const MODEST: Make = Make {
+    tls: false,
+    schedulers: Schedulers::One,
+    vhosts: 0,
+};
 
 struct Running {
     shell: Child,
@@ -81,27 +108,91 @@ struct Ports {
 /// The node that the tests of this binary share.
 pub fn shared() -> &'static RabbitMq {
     static NODE: OnceLock<RabbitMq> = OnceLock::new();
-    NODE.get_or_init(RabbitMq::start)
+    NODE.get_or_init(|| {
+        RabbitMq::make(Make {
+            vhosts: SHARED_VHOSTS,
+            ..MODEST
+        })
+    })
+}
+
+/// A virtual host of the shared node that no other test of this binary has.
+pub fn shared_vhost() -> Vhost {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    assert!(
+        number < SHARED_VHOSTS,
+        "the shared node needs more virtual hosts: SHARED_VHOSTS"
+    );
+    Vhost {
+        port: shared().port(),
+        name: vhost_name(number),
+    }
+}
+
+fn vhost_name(number: usize) -> String {
+    format!("test-{number}")
+}
+
+impl Vhost {
+    /// Where no broker is.
+    pub fn nowhere() -> Vhost {
+        Vhost {
+            port: 1,
+            name: "/".to_owned(),
+        }
+    }
+
+    /// The port for AMQP without TLS.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its name at the broker.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The same one, seen through another port: one that leads to the node's.
+    pub fn through(&self, port: u16) -> Vhost {
+        Vhost { port, ..self.clone() }
+    }
+
+    /// A URL for other clients, as the administrator.
+    pub fn admin_url(&self) -> String {
+        let name = self.name.replace('/', "%2f");
+        format!("amqp://{}:{}@127.0.0.1:{}/{name}", ADMIN.0, ADMIN.1, self.port)
+    }
+
+    /// A connection as the administrator, for arranging and looking.
+    pub async fn admin(&self) -> Connection {
+        Connection::connect(&self.admin_url(), ConnectionProperties::default())
+            .await
+            .expect("the administrator connects")
+    }
 }
 
 impl RabbitMq {
     /// Starts a node of one's own.
     pub fn start() -> RabbitMq {
-        RabbitMq::start_with(false, Schedulers::One)
+        RabbitMq::make(MODEST)
     }
 
     /// Starts a node that uses the whole machine, as one in service does: for benches.
     #[allow(dead_code)]
     pub fn start_unbound() -> RabbitMq {
-        RabbitMq::start_with(false, Schedulers::AllCores)
+        RabbitMq::make(Make {
+            schedulers: Schedulers::AllCores,
+            ..MODEST
+        })
     }
 
     /// Starts a node that also speaks TLS, with a certificate for `localhost` of [`RabbitMq::ca_file`].
     pub fn start_with_tls() -> RabbitMq {
-        RabbitMq::start_with(true, Schedulers::One)
+        RabbitMq::make(Make { tls: true, ..MODEST })
     }
 
-    fn start_with(tls: bool, schedulers: Schedulers) -> RabbitMq {
+    fn make(make: Make) -> RabbitMq {
         let scripts = server_scripts();
         for attempt in 1.. {
             let directory = tempfile::Builder::new()
@@ -112,8 +203,7 @@ impl RabbitMq {
                 directory,
                 scripts: scripts.clone(),
                 ports: Ports::free(),
-                tls,
-                schedulers,
+                make,
                 running: None,
             };
             node.write_configuration();
@@ -141,16 +231,17 @@ impl RabbitMq {
         self.path("ca.pem")
     }
 
-    /// A URL for other clients, as the administrator.
-    pub fn admin_url(&self) -> String {
-        format!("amqp://{}:{}@127.0.0.1:{}/%2f", ADMIN.0, ADMIN.1, self.ports.amqp)
+    /// The virtual host that every node has.
+    pub fn vhost(&self) -> Vhost {
+        Vhost {
+            port: self.ports.amqp,
+            name: "/".to_owned(),
+        }
     }
 
-    /// A connection as the administrator, for arranging and looking.
+    /// A connection to it as the administrator, for arranging and looking.
     pub async fn admin(&self) -> Connection {
-        Connection::connect(&self.admin_url(), ConnectionProperties::default())
-            .await
-            .expect("the administrator connects")
+        self.vhost().admin().await
     }
 
     /// Stops the node in good order; its data stay.
@@ -205,7 +296,7 @@ impl RabbitMq {
             self.ports.amqp,
             self.path("definitions.json").display(),
         );
-        if self.tls {
+        if self.make.tls {
             make_certificates(self.directory.path());
             let file = |name: &str| self.path(name).display().to_string();
             configuration.push_str(&format!(
@@ -219,7 +310,7 @@ impl RabbitMq {
             ));
         }
         fs::write(self.path("rabbitmq.conf"), configuration).expect("the configuration is written");
-        fs::write(self.path("definitions.json"), definitions()).expect("the definitions are written");
+        fs::write(self.path("definitions.json"), definitions(self.make.vhosts)).expect("the definitions are written");
         fs::write(self.path("enabled_plugins"), "[].\n").expect("the plug-ins are written");
     }
 
@@ -268,7 +359,7 @@ impl RabbitMq {
                 // No polling by idle threads: the tests share the machine.
                 format!(
                     "-kernel inet_dist_use_interface {{127,0,0,1}} +sbwt none +sbwtdcpu none +sbwtdio none {}",
-                    self.schedulers.argument()
+                    self.make.schedulers.argument()
                 ),
             )
             // Straight to the virtual machine instead of through a second shell that would have to be stopped too.
@@ -286,7 +377,11 @@ impl RabbitMq {
 
     fn wait_for_port(&mut self) -> Result<(), String> {
         let deadline = Instant::now() + START_TIMEOUT;
-        let port = if self.tls { self.ports.amqps } else { self.ports.amqp };
+        let port = if self.make.tls {
+            self.ports.amqps
+        } else {
+            self.ports.amqp
+        };
         while Instant::now() < deadline {
             if TcpStream::connect(("127.0.0.1", port)).is_ok() {
                 return Ok(());
@@ -344,23 +439,36 @@ fn server_scripts() -> PathBuf {
         .expect("RabbitMQ is not installed, and these tests need a real one: run scripts/install-test-deps.sh")
 }
 
-/// Users as in the documentation of the constants. Exchanges are declared by the tests.
-fn definitions() -> String {
+/// Users as in the documentation of the constants, in `/` and in this many virtual hosts more. Exchanges are declared by the
+/// tests.
+fn definitions(vhosts: usize) -> String {
     let user = |(name, password): (&str, &str), tags: &str| {
         format!(r#"{{"name":"{name}","password":"{password}","tags":"{tags}"}}"#)
     };
-    let permission = |name: &str, configure: &str, write: &str, read: &str| {
-        format!(r#"{{"user":"{name}","vhost":"/","configure":"{configure}","write":"{write}","read":"{read}"}}"#)
-    };
     let own = "^(queue/sheriff/.*|exchange/sheriff/.*)$";
+    let rights = [
+        (ADMIN.0, ".*", ".*", ".*"),
+        (SHERIFF.0, own, own, "^(queue/sheriff/.*|exchange/.*)$"),
+        (NOBODY.0, "^$", "^$", "^$"),
+    ];
+    let hosts: Vec<String> = std::iter::once("/".to_owned())
+        .chain((0..vhosts).map(vhost_name))
+        .collect();
+    let named = hosts.iter().map(|host| format!(r#"{{"name":"{host}"}}"#));
+    let permissions = hosts.iter().flat_map(|host| {
+        rights.map(|(name, configure, write, read)| {
+            format!(
+                r#"{{"user":"{name}","vhost":"{host}","configure":"{configure}","write":"{write}","read":"{read}"}}"#
+            )
+        })
+    });
     format!(
-        r#"{{"vhosts":[{{"name":"/"}}],"users":[{},{},{}],"permissions":[{},{},{}]}}"#,
+        r#"{{"vhosts":[{}],"users":[{},{},{}],"permissions":[{}]}}"#,
+        named.collect::<Vec<_>>().join(","),
         user(ADMIN, "administrator"),
         user(SHERIFF, ""),
         user(NOBODY, ""),
-        permission(ADMIN.0, ".*", ".*", ".*"),
-        permission(SHERIFF.0, own, own, "^(queue/sheriff/.*|exchange/.*)$"),
-        permission(NOBODY.0, "^$", "^$", "^$"),
+        permissions.collect::<Vec<_>>().join(","),
     )
 }
 

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use sheriffd::daemon::observe_round;
-use sheriffd::dispatch::{Outcome, Round};
+use sheriffd::dispatch::{Counted, Outcome, Round};
 use sheriffd::event::{ActionKey, BackendName, CaseId, JobRequest, PushId, Reason, RunInput};
 use sheriffd::telemetry::install_metrics;
 
@@ -63,6 +63,7 @@ fn a_request_that_has_to_wait_is_counted_by_its_reason() {
         done: vec![(request, "a-rule".to_owned(), later, Duration::from_millis(20))],
         held: Vec::new(),
         cancelled: Vec::new(),
+        counted: vec![("t/linux".to_owned(), Counted::Failed("HTTP 503".to_owned()))],
     };
 
     observe_round(&round, &BackendName::from("ci"));
@@ -71,6 +72,7 @@ fn a_request_that_has_to_wait_is_counted_by_its_reason() {
     for line in [
         r#"sheriffd_actions_total{rule="a-rule",backend="ci",result="later"} 1"#,
         r#"sheriffd_actions_suppressed_total{reason="backend-refused"} 1"#,
+        r#"sheriffd_pools_counted_total{result="failed"} 1"#,
     ] {
         assert!(text.lines().any(|shown| shown == line), "{line}\n{text}");
     }

@@ -163,6 +163,24 @@ async fn a_job_that_comes_after_all_is_charged_again() {
 }
 
 #[tokio::test]
+async fn a_late_job_is_charged_the_time_that_it_took_whoever_knew_at_its_end_whose_it_is() {
+    let desk = Desk::new().await;
+    desk.asks("r", "linux", &[1], 1).await;
+    desk.round().await;
+    desk.wait(3 * HOUR);
+    desk.ci.will_report(Progress::Ended);
+    desk.round().await;
+    let (task, now) = ("late", desk.clock.now());
+    let begun = run_of("task-of-C1.1.1", task, RunState::Running, None, now);
+    let mut ended = run_of("", task, RunState::Finished(Outcome::Passed), Some(50), now);
+    (ended.facts.parent, ended.facts.caused_by) = (None, CausedBy::Unknown);
+    desk.books(move |books| books.record_runs(&[&begun])).await;
+    desk.books(move |books| books.record_runs(&[&ended])).await;
+    let took = desk.books(|books| books.spent(&Account::All, Measure::MachineTime, Timestamp(0)));
+    assert_eq!(took.await, 50 * 60_000);
+}
+
+#[tokio::test]
 async fn a_request_that_has_led_to_some_of_its_jobs_is_not_asked_for_again() {
     let desk = Desk::new().await;
     let case = desk.asks("r", "linux", &[1], 3).await;

@@ -1,10 +1,12 @@
 //! Where asking does no good, requests wait; and it ends by itself.
 
+use std::sync::Arc;
+
 use sheriffd::backends::RequestError;
 use sheriffd::clock::Clock as _;
-use sheriffd::dispatch::{are_credentials_refused, open_breakers};
+use sheriffd::dispatch::{Counted, are_credentials_refused, open_breakers};
 use sheriffd::engine::ledger::Runs as _;
-use sheriffd::event::{JobEvent, Label, Outcome, PushId, Reason, RunState, TaskId};
+use sheriffd::event::{CaseId, CausedBy, JobEvent, Label, Outcome, PushId, Reason, RunState, TaskId};
 use sheriffd::store::sqlite::{PauseEffect, PauseScope};
 
 use crate::appear::run_of;
@@ -147,6 +149,97 @@ async fn nothing_is_added_to_a_backlog() {
     desk.wait(2 * MINUTE);
     desk.round().await;
     assert_eq!(desk.states(mac).await, [("accepted", None)]);
+}
+
+/// So many runs of `L` wait in a pool, or have started there.
+async fn runs_in(desk: &Desk, pool: &str, count: u32, state: RunState) {
+    let at = desk.clock.now();
+    let pool = Arc::from(pool);
+    let runs: Vec<JobEvent> = (0..count)
+        .map(|number| {
+            let mut run = run_of("push", &format!("in-pool-{number}"), state, None, at);
+            run.facts.caused_by = CausedBy::Push;
+            run.pool = Some(Arc::clone(&pool));
+            run
+        })
+        .collect();
+    desk.books(move |books| books.record_runs(&runs.iter().collect::<Vec<_>>()))
+        .await;
+}
+
+/// What is said of a request for people.
+async fn said(desk: &Desk, case: CaseId) -> String {
+    let requests = desk.books(move |books| books.case_requests(case.0)).await;
+    requests[0]["detail"].as_str().unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn nothing_is_added_to_the_backlog_of_a_pool_by_the_cis_own_count() {
+    let mut desk = Desk::new().await;
+    desk.brakes.limits.pending_jobs_per_pool = Some(300);
+    runs_in(&desk, "t/linux", 1, RunState::Pending).await;
+    let case = desk.asks("r", "linux", &[1], 1).await;
+    desk.ci.will_count(Ok(Some(301)));
+    let round = desk.round().await;
+    let waits = [("queued", Some(Reason::Backlog))];
+    assert_eq!(desk.states(case).await, waits, "our books know of one of them");
+    assert_eq!(round.counted, [("t/linux".to_owned(), Counted::Pending(301))]);
+    let words = said(&desk, case).await;
+    assert!(
+        words.contains("301 jobs wait in t/linux by the CI's own count"),
+        "{words}"
+    );
+
+    desk.wait(MINUTE + MINUTE / 2);
+    desk.round().await;
+    assert_eq!(desk.ci.counted(), ["t/linux"], "it is asked politely");
+    assert_eq!(desk.states(case).await, waits);
+
+    desk.wait(MINUTE);
+    desk.ci.will_count(Ok(Some(300)));
+    desk.round().await;
+    assert_eq!(desk.states(case).await, [("accepted", None)]);
+    desk.wait(10 * MINUTE);
+    desk.round().await;
+    assert_eq!(desk.ci.counted().len(), 2, "nothing would go there");
+}
+
+#[tokio::test]
+async fn where_the_ci_does_not_tell_what_waits_in_a_pool_what_messages_told_counts() {
+    let busy = RequestError::Busy {
+        retry_after: None,
+        detail: "HTTP 503".into(),
+    };
+    for (answer, word) in [(Err(busy), "failed"), (Ok(None), "cannot-tell")] {
+        let mut desk = Desk::new().await;
+        desk.brakes.limits.pending_jobs_per_pool = Some(10);
+        runs_in(&desk, "t/linux", 11, RunState::Pending).await;
+        let case = desk.asks("r", "linux", &[1], 1).await;
+        desk.ci.will_count(answer.clone());
+        let round = desk.round().await;
+        assert_eq!(round.counted[0].1.as_str(), word);
+        assert_eq!(desk.states(case).await, [("queued", Some(Reason::Backlog))]);
+        let words = said(&desk, case).await;
+        assert!(
+            words.contains("11 jobs wait in t/linux as far as messages told"),
+            "{words}"
+        );
+
+        runs_in(&desk, "t/linux", 1, RunState::Running).await;
+        desk.wait(MINUTE + MINUTE / 2);
+        desk.round().await;
+        assert_eq!(desk.states(case).await, [("accepted", None)]);
+    }
+}
+
+#[tokio::test]
+async fn the_ci_is_not_asked_for_a_count_that_nobody_wants() {
+    let desk = Desk::new().await;
+    runs_in(&desk, "t/linux", 1, RunState::Pending).await;
+    let case = desk.asks("r", "linux", &[1], 1).await;
+    desk.round().await;
+    assert_eq!(desk.states(case).await, [("accepted", None)]);
+    assert_eq!(desk.ci.counted(), [""; 0]);
 }
 
 #[tokio::test]

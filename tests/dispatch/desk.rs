@@ -22,6 +22,9 @@ pub const HOUR: Duration = Duration::from_secs(3_600);
 
 pub const START: Timestamp = Timestamp(1_780_000_000_000);
 
+/// How many jobs wait in a pool, as a CI answers it.
+type Count = Result<Option<u64>, RequestError>;
+
 /// A CI that answers what it is told to, and remembers what reached it.
 #[derive(Clone)]
 pub struct ScriptedCi {
@@ -34,6 +37,8 @@ pub struct ScriptedCi {
     together: Arc<AtomicUsize>,
     calls: Arc<Mutex<Vec<usize>>>,
     refuses_together: Arc<AtomicBool>,
+    counts: Arc<Mutex<VecDeque<Count>>>,
+    counted: Arc<Mutex<Vec<String>>>,
 }
 
 impl ScriptedCi {
@@ -47,6 +52,8 @@ impl ScriptedCi {
             together: Arc::new(AtomicUsize::new(1)),
             calls: Arc::default(),
             refuses_together: Arc::default(),
+            counts: Arc::default(),
+            counted: Arc::default(),
         }
     }
 
@@ -76,6 +83,16 @@ impl ScriptedCi {
     /// What it says when it is asked how far an action's task is.
     pub fn will_report(&self, progress: Progress) {
         self.progress.lock().unwrap().push_back(progress);
+    }
+
+    /// What it says when it is asked how many jobs wait in a pool.
+    pub fn will_count(&self, count: Count) {
+        self.counts.lock().unwrap().push_back(count);
+    }
+
+    /// The pools that it was asked about.
+    pub fn counted(&self) -> Vec<String> {
+        self.counted.lock().unwrap().clone()
     }
 
     pub fn reached(&self) -> Vec<String> {
@@ -124,6 +141,11 @@ impl Backend for ScriptedCi {
     async fn progress(&self, _: &TaskId) -> Result<Progress, RequestError> {
         let scripted = self.progress.lock().unwrap().pop_front();
         Ok(scripted.unwrap_or(Progress::Working))
+    }
+
+    async fn pending(&self, pool: &str) -> Count {
+        self.counted.lock().unwrap().push(pool.to_owned());
+        self.counts.lock().unwrap().pop_front().expect("nobody was to count")
     }
 
     async fn check(&self) -> Vec<Finding> {
@@ -327,6 +349,7 @@ pub fn case(rule: &str, platform: &str) -> CaseRow {
         notify: None,
         found: Default::default(),
         span: None,
+        shared_by: Vec::new(),
         storm: None,
     }
 }

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use sheriffd::clock::Clock as _;
 use sheriffd::dispatch::{DispatchSettings, Dispatcher};
-use sheriffd::engine::ledger::{Actions as _, CaseRow, Runs as _};
+use sheriffd::engine::ledger::{Actions as _, CaseRow, Cases as _, Runs as _};
 use sheriffd::event::{
-    CaseParams, Cause, Duration, FindCulpritParams, Label, Outcome, Reason, RunState, TaskId, UntilHitParams,
+    CaseParams, Cause, CausedBy, Duration, FindCulpritParams, Label, Outcome, PushId, Reason, RunState, TaskId,
+    Timestamp, UntilHitParams,
 };
 use sheriffd::rules::{Budget, BudgetScope, Counted};
 use sheriffd::store::Handle;
-use sheriffd::store::sqlite::SqliteStore;
+use sheriffd::store::sqlite::{Account, Measure, SqliteStore};
 
 use crate::appear::run_of;
 use crate::desk::{Desk, HOUR, MINUTE, case};
@@ -49,9 +50,9 @@ async fn a_case_gets_no_more_jobs_than_its_rule_allows_whatever_it_asks_for() {
     desk.round().await;
     desk.wait(100 * HOUR);
     desk.round().await;
-    let waits = ("queued", Some(Reason::MaxJobs));
+    let dropped = ("dropped", Some(Reason::MaxJobs));
     let states = desk.states(case).await;
-    assert_eq!(states[2], waits, "{states:?}");
+    assert_eq!(states[2], dropped, "{states:?}");
     assert_eq!(desk.ci.reached().len(), 2);
 }
 
@@ -363,4 +364,127 @@ async fn builds_that_an_action_pulled_in_are_charged_once_they_are_seen() {
         })
         .await;
     assert_eq!(spent, 2);
+}
+
+/// The history knows that `L` needs a build, and how long they take: an hour, and two.
+async fn with_a_build(desk: &Desk) {
+    let ended = RunState::Finished(Outcome::Passed);
+    let now = desk.clock.now();
+    let mut test = run_of("push", "test-5", ended, Some(60), now);
+    let mut build = run_of("push", "build-5", ended, Some(120), now);
+    build.facts.label = Some(Label::from(BUILD));
+    test.facts.needs = Some(vec![TaskId::from("image-5"), TaskId::from("build-5")]);
+    for run in [&mut test, &mut build] {
+        run.facts.push = Some(PushId(5));
+        run.facts.caused_by = CausedBy::Push;
+    }
+    desk.books(move |books| books.record_runs(&[&build, &test])).await;
+}
+
+const BUILD: &str = "build-linux/opt";
+
+/// Jobs and minutes of machine time that are charged.
+async fn charged(desk: &Desk) -> (u64, u64) {
+    desk.books(|books| {
+        let jobs = books.spent(&Account::All, Measure::Jobs, Timestamp(0))?;
+        let machine_ms = books.spent(&Account::All, Measure::MachineTime, Timestamp(0))?;
+        Ok((jobs, machine_ms / 60_000))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_build_that_is_not_there_is_reserved_with_the_tests_and_settled_by_what_came() {
+    let mut desk = Desk::new().await;
+    with_a_build(&desk).await;
+    desk.brakes.limits.machine_hours_per_day = Some(4);
+    let case = desk.asks("r", "linux", &[1], 1).await;
+    let next = desk.asks("r", "linux", &[2], 1).await;
+    desk.round().await;
+    assert_eq!(charged(&desk).await, (2, 180));
+    assert_eq!(desk.states(case).await, [("accepted", None)]);
+    let waits = [("queued", Some(Reason::Limit))];
+    assert_eq!(desk.states(next).await, waits, "the tests alone would fit");
+    let requests = desk.books(move |books| books.case_requests(case.0)).await;
+    assert_eq!(requests[0]["builds"], serde_json::json!([BUILD]));
+    let is_asked_for =
+        |push| desk.books(move |books| books.is_asked_for(&"autoland".into(), &BUILD.into(), PushId(push)));
+    assert!(is_asked_for(1).await, "whose it is will be found out");
+    assert!(!is_asked_for(3).await);
+
+    let (ended, now) = (RunState::Finished(Outcome::Passed), desk.clock.now());
+    let mut build = run_of("task-of-C1.1.1", "build-1", ended, Some(45), now);
+    build.facts.label = Some(Label::from(BUILD));
+    desk.books(move |books| books.record_runs(&[&build])).await;
+    assert_eq!(
+        charged(&desk).await,
+        (2, 105),
+        "the test as estimated, the build as it was"
+    );
+    desk.wait(2 * MINUTE);
+    desk.round().await;
+    assert_eq!(desk.states(next).await, waits);
+    let test = run_of("task-of-C1.1.1", "test-1", ended, Some(10), now);
+    desk.books(move |books| books.record_runs(&[&test])).await;
+    assert_eq!(charged(&desk).await, (2, 55));
+    desk.wait(2 * MINUTE);
+    desk.round().await;
+    assert_eq!(desk.states(next).await, [("accepted", None)]);
+}
+
+#[tokio::test]
+async fn a_build_that_is_there_or_reserved_already_is_not_reserved() {
+    let desk = Desk::new().await;
+    with_a_build(&desk).await;
+    desk.asks("r", "linux", &[5], 1).await;
+    desk.round().await;
+    assert_eq!(charged(&desk).await, (1, 60), "the build ran on push 5");
+    desk.asks("r", "linux", &[1], 1).await;
+    desk.asks("r", "linux", &[1], 2).await;
+    desk.round().await;
+    assert_eq!(charged(&desk).await, (1 + 2 + 2, 60 + 180 + 120), "one build for both");
+}
+
+#[tokio::test]
+async fn a_build_that_did_not_come_costs_nothing_once_the_tests_have_ended() {
+    let desk = Desk::new().await;
+    with_a_build(&desk).await;
+    desk.asks("r", "linux", &[1], 1).await;
+    desk.round().await;
+    let test = run_of(
+        "task-of-C1.1.1",
+        "test-1",
+        RunState::Finished(Outcome::Passed),
+        Some(10),
+        desk.clock.now(),
+    );
+    desk.books(move |books| books.record_runs(&[&test])).await;
+    assert_eq!(charged(&desk).await, (1, 10));
+}
+
+#[tokio::test]
+async fn a_case_gets_no_more_jobs_than_it_may_have_the_builds_counted() {
+    let desk = Desk::new().await;
+    with_a_build(&desk).await;
+    let params = FindCulpritParams {
+        max_jobs: 3,
+        ..FindCulpritParams::default()
+    };
+    let small = CaseRow {
+        params: CaseParams::FindCulprit(params),
+        ..case("r", "linux")
+    };
+    let case = desk.asks_for(small, &[1, 2], 1).await;
+    desk.round().await;
+    let dropped = ("dropped", Some(Reason::MaxJobs));
+    assert_eq!(desk.states(case).await, [("accepted", None), dropped]);
+    let requests = desk.books(move |books| books.case_requests(case.0)).await;
+    let words = requests[1]["detail"].as_str().unwrap_or_default();
+    assert!(words.contains(BUILD), "{words}");
+    let now = desk.clock.now();
+    assert_eq!(
+        desk.books(move |books| books.waking(now, 9)).await,
+        [case],
+        "its case hears of it"
+    );
 }

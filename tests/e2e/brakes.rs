@@ -6,17 +6,17 @@ use crate::fake_taskcluster::FakeTaskcluster;
 use crate::installation::Installation;
 use crate::orange::{GREEN, SKIPPED, are_asked_for, pushes, states, turns_orange, wanted};
 use crate::publisher::Publisher;
-use crate::rabbitmq::RabbitMq;
+use crate::rabbitmq;
 use crate::setting::{LIVE, Setting};
 
 const LABEL: &str = "test-linux64/opt-mochitest-1";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pause_holds_requests_back_with_its_reason_until_somebody_resumes() {
-    let node = RabbitMq::start();
+    let broker = rabbitmq::shared_vhost();
     let ci = FakeTaskcluster::start().await;
-    let publisher = Publisher::at(node.admin_url());
-    let installation = Installation::new(&Setting::new(node.port(), "paused", &ci).toml(), LIVE);
+    let publisher = Publisher::at(broker.admin_url());
+    let installation = Installation::new(&Setting::new(&broker, "paused", &ci).toml(), LIVE);
     let daemon = installation.start_ready().await;
 
     let paused = installation.json(&["pause", "--reason", "the tree is closed", "--owner", "a sheriff"]);
@@ -44,12 +44,12 @@ async fn a_pause_holds_requests_back_with_its_reason_until_somebody_resumes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_credentials_everything_is_decided_and_nothing_reaches_the_ci() {
-    let node = RabbitMq::start();
+    let broker = rabbitmq::shared_vhost();
     let ci = FakeTaskcluster::start().await;
-    let publisher = Publisher::at(node.admin_url());
+    let publisher = Publisher::at(broker.admin_url());
     let setting = Setting {
         credentials: false,
-        ..Setting::new(node.port(), "watching", &ci)
+        ..Setting::new(&broker, "watching", &ci)
     };
     let installation = Installation::new(&setting.toml(), LIVE);
     let daemon = installation.start_ready().await;

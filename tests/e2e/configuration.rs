@@ -5,7 +5,7 @@ use crate::fake_taskcluster::FakeTaskcluster;
 use crate::installation::Installation;
 use crate::orange::{GREEN, are_asked_for, pushes, turns_orange, wanted};
 use crate::publisher::Publisher;
-use crate::rabbitmq::RabbitMq;
+use crate::rabbitmq;
 use crate::setting::{LIVE, Setting};
 
 const FIRST: &str = "test-linux64/opt-mochitest-1";
@@ -38,10 +38,10 @@ async fn broken_rules_end_the_start_with_file_line_and_column() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rules_that_change_take_effect_unless_they_are_broken() {
-    let node = RabbitMq::start();
+    let broker = rabbitmq::shared_vhost();
     let ci = FakeTaskcluster::start().await;
-    let publisher = Publisher::at(node.admin_url());
-    let installation = Installation::new(&Setting::new(node.port(), "reload", &ci).toml(), LIVE);
+    let publisher = Publisher::at(broker.admin_url());
+    let installation = Installation::new(&Setting::new(&broker, "reload", &ci).toml(), LIVE);
     let daemon = installation.start_ready().await;
     let tree = Tree::new(&ci, "reload", *GREEN.start());
     publisher.publish(&pushes(&tree, &[FIRST, SECOND]));

@@ -10,7 +10,7 @@ use crate::fake_taskcluster::{FakeTaskcluster, Fault};
 use crate::installation::{Daemon, Installation};
 use crate::orange::{GREEN, SKIPPED, are_asked_for, fired, pushes, turns_orange, wanted};
 use crate::publisher::{Message, Publisher};
-use crate::rabbitmq::RabbitMq;
+use crate::rabbitmq;
 use crate::setting::{LIVE, Setting};
 
 const LABELS: [&str; 8] = [
@@ -62,10 +62,10 @@ fn mixed(tree: &Tree<'_>, random: &mut Random) -> Vec<Message> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_at_any_moment_it_loses_no_request_and_makes_none_twice() {
-    let node = RabbitMq::start();
+    let broker = rabbitmq::shared_vhost();
     let ci = FakeTaskcluster::start().await;
-    let publisher = Publisher::at(node.admin_url());
-    let installation = Installation::new(&Setting::new(node.port(), "killed", &ci).toml(), LIVE);
+    let publisher = Publisher::at(broker.admin_url());
+    let installation = Installation::new(&Setting::new(&broker, "killed", &ci).toml(), LIVE);
     let mut random = Random::new(SEED);
     let tree = Tree::new(&ci, "killed", *GREEN.start());
     let wanted = wanted(&tree, &LABELS);
@@ -98,10 +98,10 @@ async fn killed_at_any_moment_it_loses_no_request_and_makes_none_twice() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_between_asking_and_the_answer_it_finds_out_what_became_of_its_request() {
-    let node = RabbitMq::start();
+    let broker = rabbitmq::shared_vhost();
     let ci = FakeTaskcluster::start().await;
-    let publisher = Publisher::at(node.admin_url());
-    let installation = Installation::new(&Setting::new(node.port(), "doubtful", &ci).toml(), LIVE);
+    let publisher = Publisher::at(broker.admin_url());
+    let installation = Installation::new(&Setting::new(&broker, "doubtful", &ci).toml(), LIVE);
     let label = LABELS[0];
     let tree = Tree::new(&ci, "doubtful", *GREEN.start());
     let daemon = installation.start_ready().await;

@@ -8,7 +8,7 @@ use crate::fake_taskcluster::FakeTaskcluster;
 use crate::installation::Installation;
 use crate::orange::{GREEN, SKIPPED, pushes, states, turns_orange};
 use crate::publisher::Publisher;
-use crate::rabbitmq::RabbitMq;
+use crate::rabbitmq;
 use crate::setting::{LIVE, Setting};
 
 const DECIDED: &str = "test-linux64/opt-mochitest-1";
@@ -23,10 +23,10 @@ fn takes_only(ci: &FakeTaskcluster, token: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn credentials_that_expire_hold_requests_back_until_others_are_read_and_nothing_is_lost_or_doubled() {
-    let node = RabbitMq::start();
+    let broker = rabbitmq::shared_vhost();
     let ci = FakeTaskcluster::start().await;
-    let publisher = Publisher::at(node.admin_url());
-    let config = Setting::new(node.port(), "expired", &ci)
+    let publisher = Publisher::at(broker.admin_url());
+    let config = Setting::new(&broker, "expired", &ci)
         .toml()
         .replace("literal:the-access-token", "file:token");
     let installation = Installation::new(&config, LIVE);

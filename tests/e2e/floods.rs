@@ -12,7 +12,7 @@ use crate::fake_taskcluster::FakeTaskcluster;
 use crate::installation::{Daemon, Installation};
 use crate::orange::{GREEN, ORANGE, are_asked_for, pushes, turns_orange, wanted};
 use crate::publisher::{Message, Publisher};
-use crate::rabbitmq::RabbitMq;
+use crate::rabbitmq::{self, Vhost};
 use crate::setting::{LIVE, Setting};
 
 const LABEL: &str = "test-linux64/opt-mochitest-1";
@@ -73,10 +73,10 @@ fn crowd(tree: &Tree<'_>, count: usize) -> Vec<Message> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_thousand_exceptions_at_once_and_a_rule_that_matches_everything() {
-    let node = RabbitMq::start();
+    let broker = rabbitmq::shared_vhost();
     let ci = FakeTaskcluster::start().await;
-    let publisher = Publisher::at(node.admin_url());
-    let config = Setting::new(node.port(), "storm", &ci)
+    let publisher = Publisher::at(broker.admin_url());
+    let config = Setting::new(&broker, "storm", &ci)
         .toml()
         .replace("[limits]\n", &format!("[limits]\njobs_per_hour = {JOBS_PER_HOUR}\n"));
     let installation = Installation::new(&config, EVERYTHING);
@@ -96,7 +96,7 @@ async fn twenty_thousand_exceptions_at_once_and_a_rule_that_matches_everything()
             tree.job(push, &format!("test-linux64/opt-fails-{number}")).fails()
         })
         .collect();
-    let bulk = Bulk::at(&node).await;
+    let bulk = Bulk::at(&broker).await;
     bulk.publish(&exceptions).await;
     bulk.publish(&failures).await;
 
@@ -118,17 +118,17 @@ async fn twenty_thousand_exceptions_at_once_and_a_rule_that_matches_everything()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_queue_that_is_full_at_the_start_is_worked_off_in_bounded_memory() {
-    let node = RabbitMq::start();
+    let broker = rabbitmq::shared_vhost();
     let ci = FakeTaskcluster::start().await;
-    let publisher = Publisher::at(node.admin_url());
-    let setting = Setting::new(node.port(), "backlog", &ci);
+    let publisher = Publisher::at(broker.admin_url());
+    let setting = Setting::new(&broker, "backlog", &ci);
     let installation = Installation::new(&setting.toml(), LIVE);
     // The queue and its bindings come to be, and then the daemon is away.
     let daemon = installation.start_ready().await;
     daemon.kill();
     let tree = Tree::new(&ci, "backlog", *GREEN.start());
     publisher.publish(&pushes(&tree, &[LABEL]));
-    let bulk = Bulk::at(&node).await;
+    let bulk = Bulk::at(&broker).await;
     let messages = std::env::var("SHERIFFD_FLOOD").map_or(WAITING, |number| number.parse().expect("a number"));
     for part in crowd(&tree, messages).chunks(WAITING) {
         bulk.publish(part).await;
@@ -139,7 +139,7 @@ async fn a_queue_that_is_full_at_the_start_is_worked_off_in_bounded_memory() {
     let mut left = u32::MAX;
     while left > 0 {
         eventually("the queue gets shorter", async || {
-            let now = waiting(&node, &setting.queue()).await;
+            let now = waiting(&broker, &setting.queue()).await;
             (now < left).then(|| left = now)
         })
         .await;
@@ -153,8 +153,8 @@ async fn a_queue_that_is_full_at_the_start_is_worked_off_in_bounded_memory() {
 }
 
 /// Messages in a queue that nobody has been given.
-async fn waiting(node: &RabbitMq, queue: &str) -> u32 {
-    let connection = node.admin().await;
+async fn waiting(broker: &Vhost, queue: &str) -> u32 {
+    let connection = broker.admin().await;
     let channel = connection.create_channel().await.expect("a channel");
     let passive = QueueDeclareOptions {
         passive: true,
@@ -169,16 +169,16 @@ async fn waiting(node: &RabbitMq, queue: &str) -> u32 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_of_fifty_megabytes_is_cut_kept_and_counted() {
-    let node = RabbitMq::start();
+    let broker = rabbitmq::shared_vhost();
     let ci = FakeTaskcluster::start().await;
-    let publisher = Publisher::at(node.admin_url());
-    let setting = Setting::new(node.port(), "huge", &ci);
+    let publisher = Publisher::at(broker.admin_url());
+    let setting = Setting::new(&broker, "huge", &ci);
     let installation = Installation::new(&setting.toml(), LIVE);
     let daemon = installation.start_ready().await;
     let tree = Tree::new(&ci, "huge", *GREEN.start());
     publisher.publish(&pushes(&tree, &[LABEL]));
     let sound = tree.job(ORANGE, LABEL).fails();
-    let bulk = Bulk::at(&node).await;
+    let bulk = Bulk::at(&broker).await;
     bulk.publish(&[sound.saying(vec![b'['; 50 * MIB as usize])]).await;
     bulk.publish(&turns_orange(&tree, LABEL)).await;
 

@@ -11,15 +11,15 @@ use crate::fake_taskcluster::FakeTaskcluster;
 use crate::installation::Installation;
 use crate::orange::{GREEN, ORANGE, are_asked_for, pushes, wanted};
 use crate::publisher::{Body, Message, Publisher};
-use crate::rabbitmq::RabbitMq;
+use crate::rabbitmq::{self, Vhost};
 use crate::setting::{LIVE, Setting};
 
 const LABEL: &str = "test-linux64/opt-mochitest-1";
 const FOREIGN: &str = "exchange/other-service/v1/things";
 
 /// Somebody binds the queue to an exchange that sheriffd knows nothing of.
-async fn bind_by_hand(node: &RabbitMq, queue: &str) {
-    let connection = node.admin().await;
+async fn bind_by_hand(broker: &Vhost, queue: &str) {
+    let connection = broker.admin().await;
     let channel = connection.create_channel().await.unwrap();
     let durable = ExchangeDeclareOptions {
         durable: true,
@@ -82,13 +82,13 @@ fn unreadable(sound: &Message) -> Vec<(&'static str, Message)> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_read_is_kept_and_what_repeats_has_no_second_effect() {
-    let node = RabbitMq::start();
+    let broker = rabbitmq::shared_vhost();
     let ci = FakeTaskcluster::start().await;
-    let publisher = Publisher::at(node.admin_url());
-    let setting = Setting::new(node.port(), "hostile", &ci);
+    let publisher = Publisher::at(broker.admin_url());
+    let setting = Setting::new(&broker, "hostile", &ci);
     let installation = Installation::new(&setting.toml(), LIVE);
     let daemon = installation.start_ready().await;
-    bind_by_hand(&node, &setting.queue()).await;
+    bind_by_hand(&broker, &setting.queue()).await;
 
     let tree = Tree::new(&ci, "hostile", *GREEN.start());
     let mut messages = pushes(&tree, &[LABEL]);

@@ -13,7 +13,7 @@ use crate::fake_taskcluster::FakeTaskcluster;
 use crate::installation::Installation;
 use crate::orange::{GREEN, ORANGE, fired, pushes, turns_orange, wanted};
 use crate::publisher::{Message, Publisher};
-use crate::rabbitmq::RabbitMq;
+use crate::rabbitmq;
 use crate::setting::{LIVE, Setting};
 
 /// Labels that turn orange: each leads to requests.
@@ -86,10 +86,10 @@ async fn all_is_there(installation: &Installation, ci: &FakeTaskcluster, jobs: u
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_again_and_again_under_twenty_thousand_messages_it_loses_and_doubles_nothing() {
-    let node = RabbitMq::start();
+    let broker = rabbitmq::shared_vhost();
     let ci = FakeTaskcluster::start().await;
-    let publisher = Publisher::at(node.admin_url());
-    let installation = Installation::new(&Setting::new(node.port(), "kills", &ci).toml(), LIVE);
+    let publisher = Publisher::at(broker.admin_url());
+    let installation = Installation::new(&Setting::new(&broker, "kills", &ci).toml(), LIVE);
     let mut random = Random::new(SEED);
     let tree = Tree::new(&ci, "kills", *GREEN.start());
     let wanted = wanted(&tree, &ORANGES);
@@ -97,7 +97,7 @@ async fn killed_again_and_again_under_twenty_thousand_messages_it_loses_and_doub
     let mut daemon = installation.start_ready().await;
     publisher.publish(&pushes(&tree, &ORANGES));
 
-    let bulk = Bulk::at(&node).await;
+    let bulk = Bulk::at(&broker).await;
     for part in messages.chunks(messages.len().div_ceil(KILLS)) {
         let before = runs(&installation).0;
         bulk.publish(part).await;
@@ -119,10 +119,10 @@ async fn killed_again_and_again_under_twenty_thousand_messages_it_loses_and_doub
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_daemons_on_one_queue_and_one_store_ask_once_together() {
-    let node = RabbitMq::start();
+    let broker = rabbitmq::shared_vhost();
     let ci = FakeTaskcluster::start().await;
-    let publisher = Publisher::at(node.admin_url());
-    let installation = Installation::new(&Setting::new(node.port(), "twins", &ci).toml(), LIVE);
+    let publisher = Publisher::at(broker.admin_url());
+    let installation = Installation::new(&Setting::new(&broker, "twins", &ci).toml(), LIVE);
     let mut random = Random::new(SEED);
     let tree = Tree::new(&ci, "twins", *GREEN.start());
     let wanted = wanted(&tree, &ORANGES);
@@ -131,7 +131,7 @@ async fn two_daemons_on_one_queue_and_one_store_ask_once_together() {
     publisher.publish(&pushes(&tree, &ORANGES));
 
     let (messages, jobs) = everything(&tree, &mut random);
-    Bulk::at(&node).await.publish(&messages).await;
+    Bulk::at(&broker).await.publish(&messages).await;
     all_is_there(&installation, &ci, jobs, &wanted).await;
 
     assert_eq!(fired(&ci), Vec::from_iter(wanted));

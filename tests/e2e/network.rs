@@ -9,7 +9,7 @@ use crate::fake_taskcluster::FakeTaskcluster;
 use crate::installation::Installation;
 use crate::orange::{GREEN, ORANGE, are_asked_for, pushes, turns_orange, wanted};
 use crate::publisher::{Message, Publisher};
-use crate::rabbitmq::RabbitMq;
+use crate::rabbitmq::{self, RabbitMq};
 use crate::setting::{LIVE, Setting};
 use crate::tcp_proxy::TcpProxy;
 
@@ -42,18 +42,18 @@ async fn ended(installation: &Installation, jobs: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_is_cut_again_and_again_loses_and_doubles_nothing() {
-    let node = RabbitMq::start();
-    let cable = TcpProxy::to(node.port()).await;
+    let broker = rabbitmq::shared_vhost();
+    let cable = TcpProxy::to(broker.port()).await;
     let ci = FakeTaskcluster::start().await;
-    let publisher = Publisher::at(node.admin_url());
-    let installation = Installation::new(&Setting::new(cable.port(), "cut", &ci).toml(), LIVE);
+    let publisher = Publisher::at(broker.admin_url());
+    let installation = Installation::new(&Setting::new(&broker.through(cable.port()), "cut", &ci).toml(), LIVE);
     let daemon = installation.start_ready().await;
     let tree = Tree::new(&ci, "cut", *GREEN.start());
     publisher.publish(&pushes(&tree, &[LABEL]));
 
     let mut messages = crowd(&tree);
     messages.extend(turns_orange(&tree, LABEL));
-    let bulk = Bulk::at(&node).await;
+    let bulk = Bulk::at(&broker).await;
     for (cuts, part) in (1..).zip(messages.chunks(messages.len().div_ceil(CUTS))) {
         bulk.publish(part).await;
         cable.cut();
@@ -68,16 +68,17 @@ async fn a_connection_that_is_cut_again_and_again_loses_and_doubles_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_is_restarted_while_messages_wait_is_found_again_with_all_of_them() {
     let mut node = RabbitMq::start();
+    let broker = node.vhost();
     let ci = FakeTaskcluster::start().await;
-    let publisher = Publisher::at(node.admin_url());
-    let installation = Installation::new(&Setting::new(node.port(), "restarted", &ci).toml(), LIVE);
+    let publisher = Publisher::at(broker.admin_url());
+    let installation = Installation::new(&Setting::new(&broker, "restarted", &ci).toml(), LIVE);
     let daemon = installation.start_ready().await;
     let tree = Tree::new(&ci, "restarted", *GREEN.start());
     publisher.publish(&pushes(&tree, &[LABEL]));
 
     let mut messages = crowd(&tree);
     messages.extend(turns_orange(&tree, LABEL));
-    Bulk::at(&node).await.publish(&messages).await;
+    Bulk::at(&broker).await.publish(&messages).await;
     node.stop();
     daemon.misses("bus").await;
     assert_eq!(daemon.get("/healthz").await.0, 200);
@@ -90,9 +91,10 @@ async fn a_broker_that_is_restarted_while_messages_wait_is_found_again_with_all_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_is_short_of_memory_holds_back_publishers_and_not_the_daemon() {
     let node = RabbitMq::start();
+    let broker = node.vhost();
     let ci = FakeTaskcluster::start().await;
-    let publisher = Publisher::at(node.admin_url());
-    let installation = Installation::new(&Setting::new(node.port(), "alarm", &ci).toml(), LIVE);
+    let publisher = Publisher::at(broker.admin_url());
+    let installation = Installation::new(&Setting::new(&broker, "alarm", &ci).toml(), LIVE);
     let daemon = installation.start_ready().await;
     let tree = Tree::new(&ci, "alarm", *GREEN.start());
     let landed = pushes(&tree, &[LABEL]);

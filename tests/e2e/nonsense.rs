@@ -8,7 +8,7 @@ use crate::fake_taskcluster::{FakeTaskcluster, Fault};
 use crate::installation::Installation;
 use crate::orange::{GREEN, SKIPPED, fired, pushes, states, turns_orange, wanted};
 use crate::publisher::Publisher;
-use crate::rabbitmq::RabbitMq;
+use crate::rabbitmq;
 use crate::setting::{LIVE, Setting};
 
 const LABEL: &str = "test-linux64/opt-mochitest-1";
@@ -18,10 +18,10 @@ const PORTAL: &str = "<html><head><title>Please log in</title></head><body>Welco
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_of_nonsense_is_in_doubt_with_its_beginning_and_found_out_before_anything_is_asked_again() {
-    let node = RabbitMq::start();
+    let broker = rabbitmq::shared_vhost();
     let ci = FakeTaskcluster::start().await;
-    let publisher = Publisher::at(node.admin_url());
-    let installation = Installation::new(&Setting::new(node.port(), "nonsense", &ci).toml(), LIVE);
+    let publisher = Publisher::at(broker.admin_url());
+    let installation = Installation::new(&Setting::new(&broker, "nonsense", &ci).toml(), LIVE);
     let daemon = installation.start_ready().await;
     let tree = Tree::new(&ci, "nonsense", *GREEN.start());
     publisher.publish(&pushes(&tree, &[LABEL]));

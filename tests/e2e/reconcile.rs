@@ -8,7 +8,7 @@ use crate::fake_taskcluster::FakeTaskcluster;
 use crate::installation::Installation;
 use crate::orange::{GREEN, ORANGE, SKIPPED, are_asked_for, wanted};
 use crate::publisher::{Message, Publisher};
-use crate::rabbitmq::RabbitMq;
+use crate::rabbitmq::{self, Vhost};
 use crate::setting::{LIVE, Setting};
 
 const FIRST: &str = "test-linux64/opt-mochitest-1";
@@ -18,8 +18,8 @@ const LABELS: [&str; 2] = [FIRST, SECOND];
 const GROUPS: usize = 5;
 
 /// Somebody deletes the daemon's queue.
-async fn is_deleted(node: &RabbitMq, queue: &str) {
-    let admin = node.admin().await;
+async fn is_deleted(broker: &Vhost, queue: &str) {
+    let admin = broker.admin().await;
     let channel = admin.create_channel().await.expect("a channel");
     let deleted = channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await;
     deleted.expect("the queue is deleted");
@@ -35,10 +35,10 @@ fn fails_unheard(tree: &Tree<'_>, label: &str) -> Message {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_lost_with_the_queue_is_fetched_within_bounds_and_has_the_effect_that_messages_have() {
-    let node = RabbitMq::start();
+    let broker = rabbitmq::shared_vhost();
     let ci = FakeTaskcluster::start().await;
-    let publisher = Publisher::at(node.admin_url());
-    let setting = Setting::new(node.port(), "lost", &ci);
+    let publisher = Publisher::at(broker.admin_url());
+    let setting = Setting::new(&broker, "lost", &ci);
     let config = format!(
         "{}[enrich]\npushlog_url = \"{}\"\n[reconcile]\nmax_groups = {GROUPS}\nrequests_per_second = 20.0\n",
         setting.toml(),
@@ -62,7 +62,7 @@ async fn what_was_lost_with_the_queue_is_fetched_within_bounds_and_has_the_effec
         tree.lands(push, &LABELS);
     }
     let lost = fails_unheard(&tree, FIRST);
-    is_deleted(&node, &setting.queue()).await;
+    is_deleted(&broker, &setting.queue()).await;
     daemon.counts("sheriffd_amqp_possible_losses_total", 1.0).await;
     are_asked_for(&ci, wanted(&tree, &[FIRST])).await;
     daemon.says("reconciled with what the CI says").await;
@@ -94,7 +94,7 @@ async fn what_was_lost_with_the_queue_is_fetched_within_bounds_and_has_the_effec
 
     // While the daemon is away for long the queue is deleted again, and another job fails.
     daemon.kill();
-    is_deleted(&node, &setting.queue()).await;
+    is_deleted(&broker, &setting.queue()).await;
     fails_unheard(&tree, SECOND);
     let daemon = installation.start_ready().await;
     are_asked_for(&ci, wanted(&tree, &LABELS)).await;

@@ -1,7 +1,7 @@
 //! The configuration and the rules of the tests' daemons.
 
 use crate::fake_taskcluster::FakeTaskcluster;
-use crate::rabbitmq::SHERIFF;
+use crate::rabbitmq::{SHERIFF, Vhost};
 
 /// Rules under which a failure of a test that used to pass is searched for, at the CI.
 pub const LIVE: &str = r#"
@@ -17,8 +17,8 @@ rules:
 
 /// What a test chooses of a configuration.
 pub struct Setting<'a> {
-    /// The broker's port.
-    pub broker: u16,
+    /// Where it meets the CI's messages.
+    pub broker: Vhost,
     /// The project that is watched: its name is the queue's too, so that no two tests share one.
     pub project: &'a str,
     /// The CI.
@@ -31,9 +31,9 @@ pub struct Setting<'a> {
 
 impl<'a> Setting<'a> {
     /// A daemon of this project that may ask the CI and tells nobody.
-    pub fn new(broker: u16, project: &'a str, ci: &'a FakeTaskcluster) -> Setting<'a> {
+    pub fn new(broker: &Vhost, project: &'a str, ci: &'a FakeTaskcluster) -> Setting<'a> {
         Setting {
-            broker,
+            broker: broker.clone(),
             project,
             ci,
             credentials: true,
@@ -61,6 +61,7 @@ impl<'a> Setting<'a> {
             "backend = \"taskcluster\"\n\
              [broker]\n\
              url = \"amqp://127.0.0.1:{}\"\n\
+             vhost = \"{}\"\n\
              user = \"{}\"\n\
              password = \"literal:{}\"\n\
              environment = \"{}\"\n\
@@ -82,7 +83,8 @@ impl<'a> Setting<'a> {
              timeout = \"1s\"\n\
              find_settle = \"10s\"\n\
              {credentials}{verdicts}",
-            self.broker,
+            self.broker.port(),
+            self.broker.name(),
             SHERIFF.0,
             SHERIFF.1,
             self.project,

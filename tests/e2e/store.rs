@@ -10,7 +10,7 @@ use crate::fake_taskcluster::FakeTaskcluster;
 use crate::installation::Installation;
 use crate::orange::{GREEN, are_asked_for, pushes, turns_orange, wanted};
 use crate::publisher::Publisher;
-use crate::rabbitmq::RabbitMq;
+use crate::rabbitmq::{self, Vhost};
 use crate::setting::{LIVE, Setting};
 
 const LABEL: &str = "test-linux64/opt-mochitest-1";
@@ -35,8 +35,8 @@ impl Lock {
 }
 
 /// Messages that wait in a queue with nobody to take them: those that were taken and not acknowledged are among them.
-async fn left_in(node: &RabbitMq, queue: &str) -> u32 {
-    let connection = node.admin().await;
+async fn left_in(broker: &Vhost, queue: &str) -> u32 {
+    let connection = broker.admin().await;
     let channel = connection.create_channel().await.unwrap();
     let passive = QueueDeclareOptions {
         passive: true,
@@ -54,10 +54,10 @@ async fn left_in(node: &RabbitMq, queue: &str) -> u32 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_the_store_is_locked_nothing_is_acknowledged() {
-    let node = RabbitMq::start();
+    let broker = rabbitmq::shared_vhost();
     let ci = FakeTaskcluster::start().await;
-    let publisher = Publisher::at(node.admin_url());
-    let setting = Setting::new(node.port(), "locked", &ci);
+    let publisher = Publisher::at(broker.admin_url());
+    let setting = Setting::new(&broker, "locked", &ci);
     let installation = Installation::new(&setting.toml(), LIVE);
     let daemon = installation.start_ready().await;
     let tree = Tree::new(&ci, "locked", *GREEN.start());
@@ -84,7 +84,7 @@ async fn while_the_store_is_locked_nothing_is_acknowledged() {
     daemon.misses("store").await;
     daemon.counts(UNACKED, 1.0).await;
     daemon.kill();
-    assert_eq!(left_in(&node, &setting.queue()).await as usize, orange.len());
+    assert_eq!(left_in(&broker, &setting.queue()).await as usize, orange.len());
     lock.release();
     let _daemon = installation.start_ready().await;
     are_asked_for(&ci, wanted(&tree, &[LABEL])).await;
@@ -92,10 +92,10 @@ async fn while_the_store_is_locked_nothing_is_acknowledged() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn told_to_stop_it_commits_and_acknowledges_what_it_has_begun() {
-    let node = RabbitMq::start();
+    let broker = rabbitmq::shared_vhost();
     let ci = FakeTaskcluster::start().await;
-    let publisher = Publisher::at(node.admin_url());
-    let setting = Setting::new(node.port(), "stopping", &ci);
+    let publisher = Publisher::at(broker.admin_url());
+    let setting = Setting::new(&broker, "stopping", &ci);
     let installation = Installation::new(&setting.toml(), LIVE);
     let daemon = installation.start_ready().await;
     let tree = Tree::new(&ci, "stopping", *GREEN.start());
@@ -111,7 +111,7 @@ async fn told_to_stop_it_commits_and_acknowledges_what_it_has_begun() {
     let (status, said) = daemon.ends().await;
 
     assert_eq!(status.code(), Some(0), "{said}");
-    let left = left_in(&node, &setting.queue()).await as usize;
+    let left = left_in(&broker, &setting.queue()).await as usize;
     let committed: usize = Connection::open(installation.path("sheriffd.db"))
         .unwrap()
         .query_row("SELECT COUNT(*) FROM pushes", [], |row| row.get(0))
@@ -126,10 +126,10 @@ async fn told_to_stop_it_commits_and_acknowledges_what_it_has_begun() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_full_disk_nothing_is_acknowledged_until_there_is_room_again() {
-    let node = RabbitMq::start();
+    let broker = rabbitmq::shared_vhost();
     let ci = FakeTaskcluster::start().await;
-    let publisher = Publisher::at(node.admin_url());
-    let setting = Setting::new(node.port(), "full", &ci);
+    let publisher = Publisher::at(broker.admin_url());
+    let setting = Setting::new(&broker, "full", &ci);
     let installation = Installation::new(&setting.toml(), LIVE);
     let daemon = installation.start_ready().await;
     let tree = Tree::new(&ci, "full", *GREEN.start());
@@ -161,7 +161,7 @@ async fn on_a_full_disk_nothing_is_acknowledged_until_there_is_room_again() {
 #[tokio::test]
 async fn a_store_that_is_damaged_ends_the_start_with_its_name() {
     let ci = FakeTaskcluster::start().await;
-    let installation = Installation::new(&Setting::new(1, "damaged", &ci).toml(), LIVE);
+    let installation = Installation::new(&Setting::new(&Vhost::nowhere(), "damaged", &ci).toml(), LIVE);
     installation.write("sheriffd.db", &"this is no database\n".repeat(500));
     let (status, said) = installation.launch().ends().await;
     assert_eq!(status.code(), Some(69), "{said}");
@@ -172,10 +172,10 @@ async fn a_store_that_is_damaged_ends_the_start_with_its_name() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_is_damaged_inside_takes_nothing_and_acknowledges_nothing() {
-    let node = RabbitMq::start();
+    let broker = rabbitmq::shared_vhost();
     let ci = FakeTaskcluster::start().await;
-    let publisher = Publisher::at(node.admin_url());
-    let setting = Setting::new(node.port(), "worm", &ci);
+    let publisher = Publisher::at(broker.admin_url());
+    let setting = Setting::new(&broker, "worm", &ci);
     let installation = Installation::new(&setting.toml(), LIVE);
     let daemon = installation.start_ready().await;
     let tree = Tree::new(&ci, "worm", *GREEN.start());
@@ -200,6 +200,6 @@ async fn a_store_that_is_damaged_inside_takes_nothing_and_acknowledges_nothing()
     let (status, said) = installation.launch().ends().await;
     assert_eq!(status.code(), Some(69), "{said}");
     assert!(said.contains("malformed"), "{said}");
-    assert_eq!(left_in(&node, &setting.queue()).await as usize, orange.len());
+    assert_eq!(left_in(&broker, &setting.queue()).await as usize, orange.len());
     assert_eq!(ci.deeds().len(), 0);
 }

@@ -7,7 +7,7 @@ use crate::eventually::eventually;
 use crate::fake_taskcluster::{FakeTaskcluster, Recorded, check_signature};
 use crate::installation::Installation;
 use crate::publisher::{Message, Publisher};
-use crate::rabbitmq::RabbitMq;
+use crate::rabbitmq;
 use crate::setting::{LIVE, Setting};
 use crate::verdict_sink::VerdictSink;
 
@@ -26,13 +26,13 @@ fn triggers(ci: &FakeTaskcluster) -> Vec<Recorded> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_push_that_broke_a_test_is_found_among_skipped_ones_and_told_once() {
-    let node = RabbitMq::start();
+    let broker = rabbitmq::shared_vhost();
     let ci = FakeTaskcluster::start().await;
     let sink = VerdictSink::start().await;
-    let publisher = Publisher::at(node.admin_url());
+    let publisher = Publisher::at(broker.admin_url());
     let setting = Setting {
         verdicts: Some(sink.url()),
-        ..Setting::new(node.port(), "autoland", &ci)
+        ..Setting::new(&broker, "autoland", &ci)
     };
     let installation = Installation::new(&setting.toml(), LIVE);
     let daemon = installation.start_ready().await;

@@ -1,6 +1,6 @@
 //! What bears on a case, and how cases end.
 
-use sheriffd::event::{CaseId, Duration, Outcome, RunState};
+use sheriffd::event::{CaseId, Duration, Outcome, Reason, RunState};
 
 use crate::tree::{BACKFILL, Tree, run};
 
@@ -209,6 +209,17 @@ fn what_a_person_dropped_is_not_decided_again() {
     tree.see([run("L").on(11).passed(), run("L").on(14).failed()]);
     for _ in 0..20 {
         tree.a_person_drops_everything();
+        tree.wake();
+    }
+    assert!(tree.verdict(CaseId(1)).is_some(), "it ends instead of asking for ever");
+}
+
+#[test]
+fn what_is_more_than_a_case_may_have_is_not_decided_again() {
+    let mut tree = Tree::new(14, BACKFILL);
+    tree.see([run("L").on(11).passed(), run("L").on(14).failed()]);
+    for _ in 0..20 {
+        tree.drop_everything(Reason::MaxJobs);
         tree.wake();
     }
     assert!(tree.verdict(CaseId(1)).is_some(), "it ends instead of asking for ever");

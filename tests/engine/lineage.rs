@@ -1,7 +1,8 @@
 //! Whose run it is decides what it may do.
 
 use sheriffd::engine::Patience;
-use sheriffd::event::{CaseId, CausedBy, Duration};
+use sheriffd::engine::ledger::Lack;
+use sheriffd::event::{CaseId, CausedBy, Duration, RunState};
 
 use crate::tree::{BACKFILL, Tree, run};
 
@@ -27,6 +28,47 @@ fn a_run_of_ours_opens_nothing_after_its_case_is_closed_either() {
     assert!(tree.verdict(CaseId(1)).is_some());
     tree.see([run("L").on(14).made_by("action-C1.1.2").task("late").failed()]);
     assert_eq!(tree.last_decision().as_str(), "lineage");
+}
+
+/// A case that asked for jobs and ended before they came.
+fn ended_too_soon() -> Tree {
+    let mut tree = Tree::new(14, BACKFILL);
+    tree.see([run("L").on(11).passed(), run("L").on(14).failed()]);
+    tree.ci_accepts();
+    tree.withdraw(CaseId(1));
+    tree
+}
+
+#[test]
+fn whose_a_run_is_is_found_out_after_the_case_that_asked_for_it_has_ended_too() {
+    let mut tree = ended_too_soon();
+    let late = || run("L").on(13).task("late");
+    tree.see_fresh([late().of_unknown_cause().state(RunState::Pending)]);
+    assert_eq!(tree.waits(), 1, "its definition is to be fetched");
+    tree.see_with(
+        [late().made_by("action-C1.1.2").state(RunState::Pending)],
+        Patience::Fetched(Lack::Task),
+    );
+    let arrived: Vec<u32> = tree.actions(CaseId(1)).iter().map(|action| action.arrived).collect();
+    assert_eq!(arrived, [0, 1]);
+    tree.see_fresh([late().of_unknown_cause().passed()]);
+    assert_eq!(tree.waits(), 1, "what is known is not fetched again");
+    tree.see_fresh([run("other").on(13).of_unknown_cause().passed()]);
+    assert_eq!(tree.waits(), 1, "nobody asked for this label");
+}
+
+#[test]
+fn a_run_whose_definition_came_when_its_case_had_ended_is_ours_all_the_same() {
+    let mut tree = ended_too_soon();
+    let late = || run("L").on(13).task("late");
+    tree.see([late().of_unknown_cause().passed()]);
+    let arrived = |tree: &mut Tree| tree.actions(CaseId(1)).iter().map(|action| action.arrived).sum::<u32>();
+    assert_eq!(arrived(&mut tree), 0, "the definition is not to be had, yet");
+    tree.see_with(
+        [late().made_by("action-C1.1.2").passed()],
+        Patience::Fetched(Lack::Task),
+    );
+    assert_eq!(arrived(&mut tree), 1);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod envelope;
 mod evidence;
+mod kinship;
 mod lineage;
 mod opening;
 mod signatures;

@@ -338,12 +338,17 @@ impl Tree {
 
     /// Everything that waits is given up because of a pause that drops.
     pub fn a_person_drops_everything(&mut self) {
+        self.drop_everything(Reason::Paused);
+    }
+
+    /// Everything that waits is given up for this reason.
+    pub fn drop_everything(&mut self, reason: Reason) {
         let now = self.now;
         self.store
             .transact(|books| {
                 for due in books.queued(now, 1_000)? {
                     let key = due.request.key;
-                    books.drop_queued(key, Reason::Paused, "a person: enough", now)?;
+                    books.drop_queued(key, reason, "enough", now)?;
                     books.wake_case(key, now)?;
                 }
                 Ok(())

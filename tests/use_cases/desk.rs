@@ -48,6 +48,29 @@ impl Desk {
 
     /// A daemon that asks this tracker for bugs.
     pub fn with_bugs(plan: Plan, tests: Vec<NewTest>, rules: &str, tracker: Option<&str>) -> Desk {
+        let settings = EngineSettings {
+            bugs_fresh_for: tracker.map(|_| Duration::from_secs(24 * 3_600)),
+            ..EngineSettings::default()
+        };
+        Desk::with_settings(plan, tests, rules, tracker, settings)
+    }
+
+    /// A daemon that can ask for the task graphs of pushes.
+    pub fn with_graphs(plan: Plan, tests: Vec<NewTest>, rules: &str) -> Desk {
+        let settings = EngineSettings {
+            has_graphs: true,
+            ..EngineSettings::default()
+        };
+        Desk::with_settings(plan, tests, rules, None, settings)
+    }
+
+    fn with_settings(
+        plan: Plan,
+        tests: Vec<NewTest>,
+        rules: &str,
+        tracker: Option<&str>,
+        settings: EngineSettings,
+    ) -> Desk {
         let ci = SimCi::with_tests(plan, tests);
         let rules = RuleSet::parse(&[("rules.yaml", rules)]).unwrap_or_else(|errors| panic!("{errors}"));
         let rules = Arc::new(rules);
@@ -55,8 +78,7 @@ impl Desk {
         let settings = EngineSettings {
             read_failures: true,
             has_pushlog: true,
-            bugs_fresh_for: tracker.map(|_| Duration::from_secs(24 * 3_600)),
-            ..EngineSettings::default()
+            ..settings
         };
         let bugs: Arc<dyn FactSource> = match tracker {
             Some(url) => {

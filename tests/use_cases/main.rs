@@ -2,5 +2,6 @@
 
 mod desk;
 mod hunt;
+mod shared;
 mod tracker;
 mod validate;

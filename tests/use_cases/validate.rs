@@ -1,7 +1,7 @@
 //! New tests are validated on every platform that runs them.
 
 use sheriffd::event::{Label, PushId};
-use sheriffd::sim::NewTest;
+use sheriffd::sim::{NewTest, Plan};
 
 use crate::desk::{Desk, plan};
 
@@ -72,6 +72,30 @@ async fn a_test_that_never_fails_is_stable_after_sixty_runs_on_all_platforms() {
 }
 
 #[tokio::test]
+async fn the_platforms_of_one_round_go_to_the_ci_with_one_call() {
+    // Nothing of it is there to be run again: it is added to the push.
+    let plan = Plan {
+        skipped: 0.99,
+        ..plan(&LABELS, 8, 7)
+    };
+    let mut desk = Desk::with_graphs(plan, vec![test("good", [0.0; 3])], rules_that_read_nothing());
+    desk.play(None).await;
+    let requests = desk.requests().await;
+    let first: Vec<_> = requests
+        .iter()
+        .filter(|request| request["request"]["key"]["step"] == 1)
+        .collect();
+    assert_eq!(first.len(), 3, "one a platform: {first:#?}");
+    assert!(first[0]["receipt"].is_string());
+    assert!(
+        first.iter().all(|request| request["receipt"] == first[0]["receipt"]),
+        "{first:#?}"
+    );
+    let arrived: u64 = requests.iter().filter_map(|request| request["arrived"].as_u64()).sum();
+    assert_eq!(arrived, desk.ci.jobs().0, "each job is counted for its own request");
+}
+
+#[tokio::test]
 async fn a_test_that_is_flaky_on_one_platform_is_called_so_there() {
     let desk = played(vec![test("shaky", [0.0, 0.0, 0.4])], RULES).await;
     let (kind, why) = verdict(&desk).await;
@@ -97,4 +121,56 @@ async fn a_push_without_tests_opens_nothing() {
     let desk = played(tests, RULES).await;
     assert_eq!(desk.cases().await, []);
     assert_eq!(desk.ci.jobs().0, 0);
+}
+
+/// Nothing reads what ran: the history knows no groups.
+fn rules_that_read_nothing() -> &'static str {
+    RULES.split("  - name: look").next().unwrap()
+}
+
+#[tokio::test]
+async fn where_the_history_does_not_know_who_runs_a_test_the_task_graph_of_the_push_says_it() {
+    let tests = || vec![test("shaky", [0.0, 0.0, 0.4])];
+    let mut blind = Desk::new(plan(&LABELS, 8, 7), tests(), rules_that_read_nothing());
+    blind.play(None).await;
+    assert_eq!(blind.cases().await, [], "neither history nor graph");
+    let mut desk = Desk::with_graphs(plan(&LABELS, 8, 7), tests(), rules_that_read_nothing());
+    desk.play(None).await;
+    let (kind, why) = verdict(&desk).await;
+    assert_eq!(kind, "flaky", "{why}");
+    assert!(why.starts_with("on macosx1470-64: it failed"), "{why}");
+    let requests = desk.requests().await;
+    let labels = requests
+        .iter()
+        .map(|request| request["request"]["label"].as_str().unwrap());
+    let mut labels: Vec<&str> = labels.collect();
+    labels.sort_unstable();
+    labels.dedup();
+    assert!(labels.iter().all(|label| LABELS[..3].contains(label)), "{labels:?}");
+}
+
+#[tokio::test]
+async fn failures_of_a_test_that_is_being_validated_are_not_searched_for_besides() {
+    let rules = format!(
+        "{RULES}  - name: backfill
+    on: job.finished
+    match: {{ outcome: failed }}
+    open: {{ kind: find-culprit, max_depth: 25, parallel: 4, max_jobs: 60 }}
+    mode: live
+"
+    );
+    let (mut searches, mut failures) = (0, 0);
+    for seed in 1..=3 {
+        let plan = Plan {
+            background: 0.0,
+            skipped: 0.5,
+            ..plan(&LABELS, 16, seed)
+        };
+        let mut desk = Desk::with_graphs(plan, vec![test("shaky", [0.0, 0.0, 0.5])], &rules);
+        desk.play(None).await;
+        let cases = desk.cases().await;
+        searches += cases.iter().filter(|case| case.cause.rule_name() == "backfill").count();
+        failures += usize::from(verdict(&desk).await.0 != "stable");
+    }
+    assert_eq!((searches, failures), (0, 3));
 }

@@ -36,6 +36,19 @@ fn name<T: AsRef<str>>(name: &Option<T>) -> Option<&str> {
 }
 
 #[test]
+fn a_definition_tells_which_tasks_it_waits_for() {
+    let needs = |dependencies: Value| {
+        let mut definition = definition();
+        definition["dependencies"] = dependencies;
+        facts(&definition).needs
+    };
+    let build = "ZyNAZZR0SmOcgqC_k_wqsQ";
+    assert_eq!(needs(json!([build])), Some(vec![build.into()]));
+    assert_eq!(needs(json!([])), Some(Vec::new()));
+    assert_eq!(needs(json!({"build": build})), None, "of another form: not known");
+}
+
+#[test]
 fn a_definition_tells_everything_a_rule_asks_for() {
     let facts = facts(&definition());
     assert_eq!(

@@ -21,6 +21,9 @@ pub struct GraphJob {
     /// Whether it was meant to run on the push: what was left out to save machines is among these.
     #[serde(default)]
     pub targeted: bool,
+    /// The test groups (manifests) that it runs, of those that were asked about.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<Arc<str>>,
 }
 
 /// What can run on a push, by label.
@@ -44,6 +47,16 @@ impl Label {
     pub fn names_a_build(&self) -> bool {
         let name = self.as_str();
         name.starts_with("build-") || name.ends_with(" build") || name.ends_with("-build")
+    }
+
+    /// Without the number of its chunk: `test-linux1804-64/opt-mochitest` of `test-linux1804-64/opt-mochitest-1`.
+    pub fn without_number(&self) -> Label {
+        let name = self.as_str();
+        let whole = name.trim_end_matches(|c: char| c.is_ascii_digit());
+        match whole.strip_suffix('-').filter(|_| whole.len() < name.len()) {
+            Some(whole) => Label::from(whole),
+            None => self.clone(),
+        }
     }
 
     /// Platform and option as the label has them, and the rest: `linux1804-64/opt` and `mochitest-1` of

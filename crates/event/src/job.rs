@@ -206,6 +206,9 @@ pub struct JobFacts {
     /// The bugs that a tracker names for what failed, by test. `None`: it was not asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bugs: Option<Vec<(Arc<str>, Vec<Bug>)>>,
+    /// The tasks that had to end before it could run (`dependencies`): its build is one of them. `None`: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needs: Option<Vec<TaskId>>,
 }
 
 impl JobFacts {
@@ -234,7 +237,8 @@ impl JobFacts {
             groups,
             values,
             classification,
-            bugs
+            bugs,
+            needs
         );
         if self.caused_by == CausedBy::Unknown {
             self.caused_by = other.caused_by;

@@ -58,7 +58,7 @@ pub enum Reason {
     TreeClosed,
     /// Most runs on the platform end by infrastructure, or most requests to the CI fail.
     Breaker,
-    /// Too many jobs wait for a machine on the platform.
+    /// Too many jobs wait for a machine on the platform, or in the worker pool.
     Backlog,
     /// Our own runs have failed too often today: people have enough to look at.
     Attention,
@@ -66,6 +66,8 @@ pub enum Reason {
     NotAppeared,
     /// Many labels fail on one push: one case looks for the cause, for a few of them.
     Storm,
+    /// An open search looks for this signature on another label: what it finds counts for this one too.
+    SameSignature,
     /// The rule acted on the same key too short a while ago.
     Throttled,
     /// Everything that was wanted ran, runs, waits or is asked for.
@@ -90,7 +92,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Reason; 39] = [
+    pub const ALL: [Reason; 40] = [
         Reason::ConditionFalse,
         Reason::ConditionUnknown,
         Reason::Lineage,
@@ -120,6 +122,7 @@ impl Reason {
         Reason::Attention,
         Reason::NotAppeared,
         Reason::Storm,
+        Reason::SameSignature,
         Reason::Throttled,
         Reason::NothingMissing,
         Reason::QuietHours,
@@ -164,6 +167,7 @@ impl Reason {
             Reason::Attention => "attention",
             Reason::NotAppeared => "not-appeared",
             Reason::Storm => "storm",
+            Reason::SameSignature => "same-signature",
             Reason::Throttled => "throttled",
             Reason::NothingMissing => "nothing-missing",
             Reason::QuietHours => "quiet-hours",
@@ -205,10 +209,11 @@ impl Reason {
             Reason::InDoubt => "the answer to the request was lost",
             Reason::TreeClosed => "the project's tree is closed",
             Reason::Breaker => "most runs on the platform, or most requests to the CI, fail by infrastructure",
-            Reason::Backlog => "too many jobs wait for machines on the platform",
+            Reason::Backlog => "too many jobs wait for machines on the platform, or in the worker pool",
             Reason::Attention => "our own runs have made people look at enough failures today",
             Reason::NotAppeared => "the CI took the request, and its jobs did not appear",
             Reason::Storm => "many labels fail on one push: one case looks for the cause",
+            Reason::SameSignature => "an open search looks for the same failure on another label",
             Reason::Throttled => "the rule acted on the same key a short while ago",
             Reason::NothingMissing => "everything that was wanted ran, runs, waits or is asked for",
             Reason::QuietHours => "it is one of the hours in which the rule opens nothing",

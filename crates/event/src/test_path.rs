@@ -89,6 +89,29 @@ pub fn web_platform_groups(path: &str) -> Vec<String> {
     groups
 }
 
+/// The folder that the manifest of a group lies in. Of a manifest that another one includes (`a.toml:b.toml`), the last
+/// name is the manifest's own.
+pub fn folder_of_group(group: &str) -> &str {
+    folder(group.rsplit_once(':').map_or(group, |(_, own)| own))
+}
+
+/// Where the group of the test at this path may be: groups of web-platform tests, else the folder of its manifest.
+pub fn places(path: &str) -> Vec<String> {
+    match web_platform_groups(path) {
+        groups if groups.is_empty() => vec![folder(path).to_owned()],
+        groups => groups,
+    }
+}
+
+/// Whether a group is one of these, or its manifest lies in one of these folders itself. Groups of web-platform tests are
+/// folders, and have no manifest.
+pub fn is_at<T: AsRef<str>>(group: &str, places: &[T]) -> bool {
+    let folder = Some(folder_of_group(group)).filter(|_| !group.starts_with('/'));
+    places
+        .iter()
+        .any(|place| place.as_ref() == group || Some(place.as_ref()) == folder)
+}
+
 /// How well a manifest's name fits the kind of the test at this path: 2 when it is the harness's usual one, 1 when
 /// nothing speaks against it, 0 when it is another harness's.
 pub fn fit(manifest: &str, path: &str) -> u8 {
@@ -170,6 +193,17 @@ mod tests {
             ["/css/foo", "/css", "/"]
         );
         assert!(web_platform_groups("dom/test_a.html").is_empty());
+    }
+
+    #[test]
+    fn a_group_is_looked_for_beside_its_test_or_among_the_folders_of_web_platform_tests() {
+        let places = places("dom/test/test_a.html");
+        assert!(is_at("dom/test/mochitest.toml", &places));
+        assert!(is_at("dom/mochitest-common.toml:dom/test/mochitest.toml", &places));
+        assert!(!is_at("dom/test/deep/mochitest.toml", &places));
+        let places = super::places("testing/web-platform/tests/css/foo/bar.html");
+        assert!(is_at("/css/foo", &places) && is_at("/css", &places));
+        assert!(!is_at("/css/foo/deep", &places));
     }
 
     #[test]

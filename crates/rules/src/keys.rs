@@ -296,6 +296,11 @@ pub(super) static GUARD_KEYS: Keys = Keys {
             "`off`: many labels failing on one push open a case each.",
         ),
         key(
+            "same-signature",
+            Shape::Word(&["off"]),
+            "`off`: one failure (test and group) on several labels has a search on each.",
+        ),
+        key(
             "one-open-case",
             Shape::Word(&["off"]),
             "`off`: a subject with an open case may get another.",

@@ -558,6 +558,7 @@ fn relaxed(node: Option<&Node>) -> Vec<Guard> {
     let entries = node.map(Node::entries).unwrap_or_default();
     let guard = |name: &str| match name {
         "storm" => Some(Guard::Storm),
+        "same-signature" => Some(Guard::SameSignature),
         "one-open-case" => Some(Guard::OneOpenCase),
         "in-flight" => Some(Guard::InFlight),
         _ => None,

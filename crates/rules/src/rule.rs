@@ -219,6 +219,8 @@ pub struct Notify {
 pub enum Guard {
     /// Many labels failing on one push are one case.
     Storm,
+    /// One failure on several labels is one search.
+    SameSignature,
     /// A subject has one open case.
     OneOpenCase,
     /// Runs that are pending or running count as done.

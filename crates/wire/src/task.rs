@@ -36,6 +36,8 @@ pub(super) struct Definition<'a> {
     pub(super) extra: Extra<'a>,
     #[serde(borrow)]
     payload: Option<&'a RawValue>,
+    #[serde(borrow)]
+    dependencies: Option<&'a RawValue>,
 }
 
 /// `metadata`, which every definition has.
@@ -252,6 +254,12 @@ impl<'a> Definition<'a> {
         self.tags.action.as_deref().map(str::to_owned).or_else(own)
     }
 
+    /// The tasks that have to end before it can run.
+    fn needs(&self) -> Option<Vec<TaskId>> {
+        let needs: Vec<Text> = serde_json::from_str(self.dependencies?.get()).ok()?;
+        Some(needs.iter().map(|need| TaskId::from(&**need)).collect())
+    }
+
     /// The head revision and the project that the task's environment names, by `<NAME>_HEAD_REV` and
     /// `<NAME>_HEAD_REPOSITORY`. Only when it is sure which repository is meant: gecko's, or the only one besides
     /// taskgraph's own.
@@ -324,6 +332,7 @@ impl<'a> Definition<'a> {
         facts.parent = self.extra.parent.as_deref().map(TaskId::from);
         facts.action = self.action().map(Into::into);
         facts.caused_by = self.caused_by(facts.action.as_deref());
+        facts.needs = self.needs();
         facts
     }
 }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::DecodeError;
 use super::json::{Text, object, read};
-use sheriffd_event::{GraphJob, Label, TaskGraph, TaskId};
+use sheriffd_event::{GraphJob, Label, TaskGraph, TaskId, test_path};
 
 /// A task of a graph.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -102,6 +102,8 @@ pub struct GraphReader {
     escaped: bool,
     taken: u64,
     max: u64,
+    /// Groups, or folders of their manifests, that are kept.
+    places: Vec<Arc<str>>,
 }
 
 impl GraphReader {
@@ -115,6 +117,16 @@ impl GraphReader {
             escaped: false,
             taken: 0,
             max,
+            places: Vec::new(),
+        }
+    }
+
+    /// Keeps of each task the manifests that are, or lie in the folder of, one of these; without this it keeps none:
+    /// gecko's tasks name hundreds each.
+    pub fn keeping(self, places: &[Arc<str>]) -> GraphReader {
+        GraphReader {
+            places: places.to_vec(),
+            ..self
         }
     }
 
@@ -179,12 +191,16 @@ impl GraphReader {
         }
         let text = String::from_utf8([b"{", member.as_slice(), b"}"].concat()).map_err(io::Error::other)?;
         let entries = full_task_graph(&text).map_err(|error| io::Error::other(error.to_string()))?;
+        let places = &self.places;
         self.graph.jobs.extend(entries.into_iter().map(|(label, node)| {
+            let mut groups = node.manifests;
+            groups.retain(|group| test_path::is_at(group, places));
             let job = GraphJob {
                 kind: node.kind,
                 platform: node.test_platform.or(node.build_platform),
                 needs: node.dependencies,
                 targeted: false,
+                groups,
             };
             (label, job)
         }));

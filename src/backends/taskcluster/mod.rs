@@ -453,6 +453,18 @@ impl Backend for TaskclusterBackend {
         }
     }
 
+    async fn pending(&self, pool: &str) -> Result<Option<u64>, RequestError> {
+        match self.services.pending_tasks(pool).await {
+            Ok(bytes) => {
+                let counts: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+                Ok(counts.get("pendingTasks").and_then(Value::as_u64))
+            }
+            // No service of that name: an older deployment still, or no such pool.
+            Err(AskError::Absent { .. }) => Ok(None),
+            Err(error) => Err(busy(error)),
+        }
+    }
+
     async fn check(&self) -> Vec<Finding> {
         let what = format!("Taskcluster at {}", self.services.host());
         let mut findings = vec![match self.services.ping().await {

@@ -157,6 +157,14 @@ fn write_case(case: &CaseRow, answer: &Value, out: &mut dyn Write) -> std::io::R
             .collect();
         writeln!(out, "joined by   {} events: {}", joined.len(), events.join(", "))?;
     }
+    for sharer in &case.shared_by {
+        let (label, push, fate) = (&sharer.label, sharer.push, sharer.fate.as_str());
+        writeln!(
+            out,
+            "shared by   {label}, seen on push {push} in run {}: {fate}",
+            sharer.run
+        )?;
+    }
     writeln!(
         out,
         "evidence    {} pushes looked at; before them {} passed, {} failed",
@@ -221,6 +229,13 @@ fn write_action(action: &Value, indent: &str, out: &mut dyn Write) -> std::io::R
         if let Some(text) = action[key].as_str().filter(|text| !text.is_empty()) {
             line.push_str(&format!(", {name} {text}"));
         }
+    }
+    let builds: Vec<String> = action["builds"].as_array().into_iter().flatten().map(shown).collect();
+    if !builds.is_empty() {
+        line.push_str(&format!(
+            ", charged for the builds that it needs: {}",
+            builds.join(", ")
+        ));
     }
     writeln!(out, "{line}")?;
     for run in action["runs"].as_array().into_iter().flatten() {

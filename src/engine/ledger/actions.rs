@@ -74,7 +74,9 @@ pub struct ActionRow {
     pub label: Label,
     /// Jobs it asks for.
     pub times: u32,
-    /// Jobs of it that have been seen, in whatever state.
+    /// Builds that it needs and that were not there when it was sent: the CI makes them along.
+    pub builds: u32,
+    /// Jobs of it that have been seen, in whatever state; these builds are not among them.
     pub arrived: u32,
     /// Whether the CI named the task that makes its jobs; without that, which jobs are its can only be inferred.
     pub has_receipt: bool,
@@ -124,6 +126,10 @@ pub trait Actions {
 
     /// Whether a run of this label on this push, made by an action that is in no receipt, may be ours.
     fn may_be_ours(&mut self, project: &Project, label: &Label, push: PushId) -> Result<MayBeOurs, LedgerError>;
+
+    /// Whether a request for this label on this push went out, ever, or one for which it has to be built: what became of
+    /// it does not matter.
+    fn is_asked_for(&mut self, project: &Project, label: &Label, push: PushId) -> Result<bool, LedgerError>;
 
     /// Puts aside, to be cancelled at the CI, what a case has asked for and nobody needs any longer: its jobs that wait or
     /// run, and the tasks of the CI that have not made all of its jobs yet. Nothing that the case did not cause.

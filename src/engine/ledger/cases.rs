@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::LedgerError;
 use crate::engine::storm::Span;
 use crate::event::{
-    CaseId, CaseKind, CaseParams, Cause, Found, Label, Project, PushId, RunKey, Subject, Target, Timestamp, Unable,
-    Verdict, VerdictKind,
+    CaseId, CaseKind, CaseParams, Cause, Found, Label, Project, PushId, RunKey, Signature, Subject, Target, Timestamp,
+    Unable, Verdict, VerdictKind,
 };
 use crate::rules::{Estimate, Mode};
 
@@ -71,6 +71,52 @@ pub struct CaseRow {
     /// The case of the storm that it stands for or was closed with; its own number if it is that case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storm: Option<CaseId>,
+    /// Labels that fail in the same way, and for which no search of their own was opened.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shared_by: Vec<Sharer>,
+}
+
+/// A label that fails in the same way as that of a search, and shares it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sharer {
+    /// The label; where it has chunks, without them.
+    pub label: Label,
+    /// The job's platform.
+    pub platform: Arc<str>,
+    /// The push on which its failure was seen last.
+    pub push: PushId,
+    /// The run that failed there.
+    pub run: RunKey,
+    /// The rule that would have opened a search about it.
+    pub rule: String,
+    /// What the search's end means for it.
+    pub fate: Fate,
+}
+
+/// What the end of a search means for a label that shares it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fate {
+    /// The search is open.
+    Waits,
+    /// What the search found explains its failure too.
+    Covered,
+    /// The search did not explain it: the rule looked at its failure again, by itself.
+    OnItsOwn,
+    /// Nothing follows: its next failure is looked at as any other.
+    LetGo,
+}
+
+impl Fate {
+    /// The words used in commands and on pages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Fate::Waits => "waits for it",
+            Fate::Covered => "explained by it",
+            Fate::OnItsOwn => "looked at on its own",
+            Fate::LetGo => "let go",
+        }
+    }
 }
 
 /// That a person must approve a case before it asks for anything.
@@ -140,6 +186,19 @@ pub trait Cases {
     /// newest.
     fn recent_searches(&mut self, project: &Project, since: Timestamp, limit: u32)
     -> Result<Vec<CaseRow>, LedgerError>;
+
+    /// The searches for a culprit of this failure on whatever label of a project, and the validations of its test, oldest
+    /// first, at most `limit` of the newest: those that are open, and those that ended after `since`.
+    fn cases_of_failure(
+        &mut self,
+        project: &Project,
+        signature: &Signature,
+        since: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<CaseRow>, LedgerError>;
+
+    /// From now on, runs of this label bear on an open case too.
+    fn watch_label(&mut self, case: CaseId, project: &Project, label: &Label) -> Result<(), LedgerError>;
 
     /// Cases that a rule opened since a moment with this throttle key, at most `limit`.
     fn cases_opened(&mut self, rule: &str, key: &str, since: Timestamp, limit: u32) -> Result<u32, LedgerError>;

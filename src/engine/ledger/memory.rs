@@ -125,6 +125,9 @@ pub trait Memory {
     /// Holds an event back; replaces what is held under its rule and key.
     fn hold_event(&mut self, held: &Held) -> Result<(), LedgerError>;
 
+    /// Forgets what is held under a rule and key.
+    fn forget_held(&mut self, rule: &str, key: &str) -> Result<(), LedgerError>;
+
     /// Takes out what is due, the most overdue first, at most `limit`.
     fn take_held(&mut self, now: Timestamp, limit: u32) -> Result<Vec<Held>, LedgerError>;
 

@@ -14,7 +14,7 @@ mod pushes;
 mod runs;
 
 pub use actions::{ActionRow, ActionState, Actions, MayBeOurs, NewAction};
-pub use cases::{CaseApproval, CaseRow, Cases};
+pub use cases::{CaseApproval, CaseRow, Cases, Fate, Sharer};
 pub use facts::{Facts, Lack};
 pub use labels::{Groups, KnownLabel, Labels, PlatformLabel, Runner, TestFailure};
 pub use memory::{Decision, DecisionResult, Held, Memory};

@@ -7,7 +7,9 @@ use super::Draft;
 use crate::engine::ledger::{Groups, Ledger, LedgerError, Runner};
 use crate::engine::settings::globs;
 use crate::event::test_path;
-use crate::event::{CaseParams, Label, Project, PushId, Signature, Subject, Target, Timestamp, Unable, ValidateParams};
+use crate::event::{
+    CaseParams, Label, Project, PushId, Signature, Subject, Target, TaskGraph, Timestamp, Unable, ValidateParams,
+};
 
 /// Tests of one push that are validated: a push that adds more imports them from elsewhere, where they are not new.
 pub const MOST_TESTS: usize = 50;
@@ -27,22 +29,61 @@ pub struct NewTest<'a> {
     pub touched: &'a [Arc<str>],
 }
 
-/// Labels that the history knows to run the group of the test: of the one that was named, else of the one that the
-/// test's path, its name and the push tell.
+/// Labels that the history knows to run the group of the test, or, where it knows none, those that the task graph of the
+/// push names, if that was fetched: of the group that was named, else of the one that the test's path, its name and the
+/// push tell.
 ///
 /// # Errors
 /// The books are busy or damaged.
 pub fn runners(ledger: &mut dyn Ledger, test: &NewTest<'_>, since: Timestamp) -> Result<Vec<Runner>, LedgerError> {
+    let known = choose(test, |groups| ledger.runners(test.project, groups, since))?;
+    if !known.is_empty() {
+        return Ok(known);
+    }
+    let Some(graph) = ledger.graph_of(test.project, test.push)? else {
+        return Ok(Vec::new());
+    };
+    choose(test, |groups| Ok(in_graph(&graph, groups, test.push)))
+}
+
+/// The jobs of a task graph that run one of these groups.
+fn in_graph(graph: &TaskGraph, groups: Groups<'_>, push: PushId) -> Vec<Runner> {
+    let is_meant = |group: &&Arc<str>| match groups {
+        Groups::Named(name) => ***group == *name,
+        Groups::In(folder) => test_path::folder_of_group(group) == folder,
+    };
+    let runners = graph.jobs.iter().flat_map(|(label, job)| {
+        let place = job
+            .platform
+            .as_deref()
+            .or(label.place_and_rest().map(|(place, _)| place));
+        let platform = place.and_then(|place| place.split('/').next()).unwrap_or("unknown");
+        job.groups.iter().filter(is_meant).map(move |group| Runner {
+            label: label.clone(),
+            series: label.without_number(),
+            platform: platform.into(),
+            group: Arc::clone(group),
+            push,
+        })
+    });
+    runners.collect()
+}
+
+/// The runners of the group that the test is in, as far as it can be told.
+fn choose(
+    test: &NewTest<'_>,
+    mut find: impl FnMut(Groups<'_>) -> Result<Vec<Runner>, LedgerError>,
+) -> Result<Vec<Runner>, LedgerError> {
     if let Some(group) = test.group {
-        return ledger.runners(test.project, Groups::Named(group), since);
+        return find(Groups::Named(group));
     }
     for group in test_path::web_platform_groups(test.path) {
-        let found = ledger.runners(test.project, Groups::Named(&group), since)?;
+        let found = find(Groups::Named(&group))?;
         if !found.is_empty() {
             return Ok(found);
         }
     }
-    let mut found = ledger.runners(test.project, Groups::In(test_path::folder(test.path)), since)?;
+    let mut found = find(Groups::In(test_path::folder(test.path)))?;
     let rank = |group: &str| {
         let touched = test
             .touched
@@ -166,8 +207,8 @@ fn subject(test: &NewTest<'_>, group: &str) -> Subject {
 
 fn what(test: &NewTest<'_>) -> String {
     match test.group {
-        Some(group) => format!("{group}, as far as the history tells"),
-        None => format!("a manifest beside {}, as far as the history tells", test.path),
+        Some(group) => format!("{group}, as far as history and task graph tell"),
+        None => format!("a manifest beside {}, as far as history and task graph tell", test.path),
     }
 }
 

@@ -9,7 +9,7 @@ use super::chance::lock;
 use super::ci::{Ci, Deed, NAME, Runs};
 use super::plan::{Fault, Scenario};
 use crate::engine::ledger::{ActionState, Actions as _, CaseRow, LedgerError, Pushes as _, Runs as _};
-use crate::event::{BackendName, CaseId, CausedBy, Duration, Event, JobEvent, RunKey, TaskId};
+use crate::event::{ActionKey, BackendName, CaseId, CausedBy, Duration, Event, JobEvent, RunKey, TaskId};
 use crate::sim::world::{Job, SHORTEST_RUN};
 use crate::store::sqlite::{Books, CaseFilter, SqliteStore};
 
@@ -253,12 +253,16 @@ pub(super) fn at_rest(books: &mut Books<'_>, scenario: &Scenario, ci: &Ci) -> Re
         let wrong = match row.caused_by {
             CausedBy::Sheriffd => !is_ours,
             CausedBy::Push | CausedBy::Person => is_ours,
-            CausedBy::Unknown => false,
+            // Where no receipt names the task that made it nobody knows whose it is.
+            CausedBy::Unknown => is_ours && books.is_receipt(&job.parent)?,
         };
         if wrong {
             let whose = if is_ours { "ours" } else { "not ours" };
             breaches.push(format!(
-                "run {key} is {whose}, and caused by {} in the books",
+                "run {key} of {} is {whose} ({:?}, scheduled after {:?}), and caused by {} in the books",
+                job.label,
+                ci.ours.get(&job.parent).map(ActionKey::to_string),
+                job.scheduled.since(scenario.world.start),
                 row.caused_by.as_str()
             ));
         }

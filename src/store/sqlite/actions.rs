@@ -3,6 +3,7 @@
 use rusqlite::{Row, params};
 
 use super::books::strange;
+use super::builds::ARRIVED;
 use super::codec::TaskColumn;
 use super::{Books, json, sql};
 use crate::engine::ledger::{ActionRow, ActionState, Actions, LedgerError, MayBeOurs, NewAction};
@@ -11,12 +12,11 @@ use crate::event::{ActionKey, CaseId, Label, Project, PushId, TaskId, Timestamp}
 impl Actions for Books<'_> {
     fn actions_of(&mut self, case: CaseId) -> Result<Vec<ActionRow>, LedgerError> {
         self.tx
-            .prepare_cached(
-                "SELECT case_id, step, slot, state, reason, push, times,
-                        (SELECT COUNT(*) FROM runs WHERE runs.action = actions.id AND runs.run = 0), created_at, sent_at,
-                        receipt IS NOT NULL, label, detail
-                 FROM actions WHERE case_id = ?1 ORDER BY step, slot",
-            )
+            .prepare_cached(&format!(
+                "SELECT case_id, step, slot, state, reason, push, times, {ARRIVED}, created_at, sent_at,
+                        receipt IS NOT NULL, label, detail, json_array_length(COALESCE(builds, '[]'))
+                 FROM actions WHERE case_id = ?1 ORDER BY step, slot"
+            ))
             .and_then(|mut statement| {
                 statement
                     .query_map([case.0], action_row)?
@@ -85,10 +85,22 @@ impl Actions for Books<'_> {
         })
     }
 
+    fn is_asked_for(&mut self, project: &Project, label: &Label, push: PushId) -> Result<bool, LedgerError> {
+        self.tx
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM actions WHERE project = ?1 AND push = ?3 AND sent_at IS NOT NULL
+                    AND (label = ?2 OR EXISTS (SELECT 1 FROM json_each(builds) WHERE value = ?2)))",
+            )
+            .and_then(|mut statement| {
+                statement.query_row(params![project.as_str(), label.as_str(), push.0], |row| row.get(0))
+            })
+            .map_err(sql)
+    }
+
     fn cancel_rest(&mut self, case: CaseId, now: Timestamp) -> Result<u32, LedgerError> {
         let queued = self
             .tx
-            .prepare_cached(
+            .prepare_cached(&format!(
                 "INSERT OR IGNORE INTO cancellations (case_id, project, task, state, next_try)
                  SELECT actions.case_id, actions.project, runs.task, 'queued', ?2
                  FROM actions JOIN runs ON runs.action = actions.id
@@ -96,8 +108,8 @@ impl Actions for Books<'_> {
                  UNION
                  SELECT case_id, project, receipt, 'queued', ?2 FROM actions
                  WHERE case_id = ?1 AND state = 'accepted' AND receipt IS NOT NULL
-                 AND times > (SELECT COUNT(*) FROM runs WHERE runs.action = actions.id AND runs.run = 0)",
-            )
+                 AND times > {ARRIVED}"
+            ))
             .and_then(|mut statement| statement.execute(params![case.0, now.0]))
             .map_err(sql)?;
         Ok(u32::try_from(queued).unwrap_or(u32::MAX))
@@ -105,11 +117,11 @@ impl Actions for Books<'_> {
 
     fn mark_overdue(&mut self, case: CaseId, before: Timestamp) -> Result<u32, LedgerError> {
         self.tx
-            .prepare_cached(
+            .prepare_cached(&format!(
                 "UPDATE actions SET state = 'overdue', reason = 'in-doubt' WHERE case_id = ?1 AND state = 'in-doubt'
                  AND sent_at < ?2
-                 AND times > (SELECT COUNT(*) FROM runs WHERE runs.action = actions.id AND runs.run = 0)",
-            )
+                 AND times > {ARRIVED}"
+            ))
             .and_then(|mut statement| statement.execute(params![case.0, before.0]))
             .map(|changed| changed as u32)
             .map_err(sql)
@@ -136,6 +148,7 @@ fn action_row(row: &Row<'_>) -> rusqlite::Result<ActionRow> {
         push: PushId(row.get(5)?),
         label: Label::from(row.get::<_, String>(11)?),
         times: row.get(6)?,
+        builds: row.get(13)?,
         arrived: row.get(7)?,
         has_receipt: row.get(10)?,
         created_at: Timestamp(row.get(8)?),

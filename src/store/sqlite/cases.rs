@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::{Books, json, sql};
 use crate::engine::ledger::{CaseRow, Cases, LedgerError};
-use crate::event::{CaseId, CaseKind, Label, Project, PushId, Subject, Timestamp};
+use crate::event::{CaseId, CaseKind, Label, Project, PushId, Signature, Subject, Timestamp};
 
 impl Cases for Books<'_> {
     fn case(&mut self, id: CaseId) -> Result<Option<CaseRow>, LedgerError> {
@@ -79,12 +79,7 @@ impl Cases for Books<'_> {
             })
             .map_err(sql)?;
         for target in &case.targets {
-            self.tx
-                .prepare_cached("INSERT OR IGNORE INTO case_targets (case_id, project, label) VALUES (?1, ?2, ?3)")
-                .and_then(|mut statement| {
-                    statement.execute(params![id.0, case.subject.project.as_str(), target.label.as_str()])
-                })
-                .map_err(sql)?;
+            self.watch_label(id, &case.subject.project, &target.label)?;
         }
         Ok(id)
     }
@@ -166,23 +161,36 @@ impl Cases for Books<'_> {
         since: Timestamp,
         limit: u32,
     ) -> Result<Vec<CaseRow>, LedgerError> {
-        let mut cases = self
-            .tx
-            .prepare_cached(
-                "SELECT id, body FROM cases WHERE project = ?1 AND opened_at > ?2 AND kind = ?3
-                 ORDER BY opened_at DESC, id DESC LIMIT ?4",
-            )
-            .and_then(|mut statement| {
-                let kind = CaseKind::FindCulprit.as_str();
-                statement
-                    .query_map(params![project.as_str(), since.0, kind, limit], |row| {
-                        Ok((row.get(0)?, row.get(1)?))
-                    })?
-                    .collect::<rusqlite::Result<Vec<(u64, String)>>>()
-            })
-            .map_err(sql)?;
-        cases.reverse();
-        cases.into_iter().map(|(id, body)| case_of(id, &body)).collect()
+        let kind = CaseKind::FindCulprit.as_str();
+        self.newest_first(
+            "SELECT id, body FROM cases WHERE project = ?1 AND opened_at > ?2 AND kind = ?3
+             ORDER BY opened_at DESC, id DESC LIMIT ?4",
+            params![project.as_str(), since.0, kind, limit],
+        )
+    }
+
+    fn cases_of_failure(
+        &mut self,
+        project: &Project,
+        signature: &Signature,
+        since: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<CaseRow>, LedgerError> {
+        let (search, validation) = (CaseKind::FindCulprit.as_str(), CaseKind::Validate.as_str());
+        let signature = serde_json::to_string(signature).map_err(json)?;
+        self.newest_first(
+            "SELECT id, body FROM cases WHERE project = ?1 AND signature = ?2 AND kind IN (?3, ?6)
+             AND (closed_at IS NULL OR closed_at > ?4) ORDER BY id DESC LIMIT ?5",
+            params![project.as_str(), signature, search, since.0, limit, validation],
+        )
+    }
+
+    fn watch_label(&mut self, case: CaseId, project: &Project, label: &Label) -> Result<(), LedgerError> {
+        self.tx
+            .prepare_cached("INSERT OR IGNORE INTO case_targets (case_id, project, label) VALUES (?1, ?2, ?3)")
+            .and_then(|mut statement| statement.execute(params![case.0, project.as_str(), label.as_str()]))
+            .map(drop)
+            .map_err(sql)
     }
 
     fn cases_opened(&mut self, rule: &str, key: &str, since: Timestamp, limit: u32) -> Result<u32, LedgerError> {
@@ -237,6 +245,23 @@ impl Cases for Books<'_> {
             .and_then(|mut statement| statement.execute(params![case.0, now.0]))
             .map(drop)
             .map_err(sql)
+    }
+}
+
+impl Books<'_> {
+    /// Cases that a query gives newest first, turned round: oldest first.
+    fn newest_first(&mut self, query: &str, values: &[&dyn rusqlite::ToSql]) -> Result<Vec<CaseRow>, LedgerError> {
+        let mut cases = self
+            .tx
+            .prepare_cached(query)
+            .and_then(|mut statement| {
+                statement
+                    .query_map(values, |row| Ok((row.get(0)?, row.get(1)?)))?
+                    .collect::<rusqlite::Result<Vec<(u64, String)>>>()
+            })
+            .map_err(sql)?;
+        cases.reverse();
+        cases.into_iter().map(|(id, body)| case_of(id, &body)).collect()
     }
 }
 

@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::{Books, sql};
 use crate::engine::ledger::{Groups, KnownLabel, Labels, LedgerError, PlatformLabel, Runner, TestFailure};
-use crate::event::test_path::folder;
+use crate::event::test_path::folder_of_group;
 use crate::event::{JobEvent, Label, Project, PushId, Signature, Timestamp};
 
 /// Labels of a project that are read at most. gecko has about 50,000.
@@ -106,13 +106,7 @@ impl Labels for Books<'_> {
             })
             .map_err(sql)?;
         if let Groups::In(wanted) = groups {
-            // Of a manifest that another one includes, the last name is the manifest's own.
-            let own = |group: &str| {
-                group
-                    .rsplit_once(':')
-                    .map_or_else(|| group.to_owned(), |(_, own)| own.to_owned())
-            };
-            runners.retain(|runner| folder(&own(&runner.group)) == wanted);
+            runners.retain(|runner| folder_of_group(&runner.group) == wanted);
         }
         Ok(runners)
     }

@@ -59,6 +59,14 @@ impl Memory for Books<'_> {
             .map_err(sql)
     }
 
+    fn forget_held(&mut self, rule: &str, key: &str) -> Result<(), LedgerError> {
+        self.tx
+            .prepare_cached("DELETE FROM held WHERE rule = ?1 AND key = ?2")
+            .and_then(|mut statement| statement.execute([rule, key]))
+            .map(drop)
+            .map_err(sql)
+    }
+
     fn take_held(&mut self, now: Timestamp, limit: u32) -> Result<Vec<Held>, LedgerError> {
         let due: Vec<(String, String)> = self
             .tx
@@ -72,10 +80,7 @@ impl Memory for Books<'_> {
         let mut taken = Vec::with_capacity(due.len());
         for (rule, key) in due {
             taken.extend(self.held(&rule, &key)?);
-            self.tx
-                .prepare_cached("DELETE FROM held WHERE rule = ?1 AND key = ?2")
-                .and_then(|mut statement| statement.execute([&rule, &key]))
-                .map_err(sql)?;
+            self.forget_held(&rule, &key)?;
         }
         Ok(taken)
     }

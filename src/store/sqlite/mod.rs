@@ -7,6 +7,7 @@ mod accounts;
 mod actions;
 mod admin;
 mod books;
+mod builds;
 mod cancel;
 mod cases;
 mod codec;
@@ -18,9 +19,11 @@ mod memory;
 mod missed;
 mod numbers;
 mod outbox;
+mod pools;
 mod prune;
 mod pushes;
 mod runs;
+mod settle;
 mod spending;
 mod traces;
 
@@ -48,7 +51,7 @@ use crate::engine::ledger::LedgerError;
 use crate::event::Label;
 
 /// Migrations in order, never edited once landed: a store of version `n` has had the first `n` of them.
-const MIGRATIONS: [&str; 12] = [
+const MIGRATIONS: [&str; 15] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_runs_by_arrival.sql"),
     include_str!("migrations/0003_case_targets.sql"),
@@ -61,6 +64,9 @@ const MIGRATIONS: [&str; 12] = [
     include_str!("migrations/0010_measurements.sql"),
     include_str!("migrations/0011_tests.sql"),
     include_str!("migrations/0012_jobs_of_pushes.sql"),
+    include_str!("migrations/0013_pools.sql"),
+    include_str!("migrations/0014_cases_by_signature.sql"),
+    include_str!("migrations/0015_builds.sql"),
 ];
 
 /// Pages in the write-ahead log (4 KiB each) after which they are moved into the database: the more there are, the
@@ -95,13 +101,15 @@ struct Names {
     kept: usize,
 }
 
-/// The number of a label, and whether its series and its platform are written down beside it.
+/// The number of a label, and what is written down beside it: whether its series and its platform are, and its pool.
 #[derive(Clone, Copy)]
 struct LabelNumber {
     id: i64,
     has_series: bool,
     /// Whether its platform is written down, and with it what else messages tell.
     has_platform: bool,
+    /// The number of the worker pool that runs it.
+    pool: Option<i64>,
 }
 
 impl Names {
@@ -381,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_are_found_by_an_index_whether_by_identity_or_by_label() {
+    fn runs_and_searches_are_found_by_an_index() {
         let store = SqliteStore::in_memory().unwrap();
         let plan = |query: &str| -> String {
             store
@@ -398,6 +406,12 @@ mod tests {
         assert!(
             by_label.contains("runs_by_label (label=? AND push>? AND push<?)"),
             "{by_label}"
+        );
+        let by_signature =
+            plan("SELECT body FROM cases WHERE project = 'p' AND signature = 's' ORDER BY id DESC LIMIT 9");
+        assert!(
+            by_signature.contains("cases_by_signature (project=? AND signature=?)"),
+            "{by_signature}"
         );
     }
 }

@@ -2,7 +2,9 @@
 
 use rusqlite::{OptionalExtension, Row, params};
 
+use super::builds::ARRIVED;
 use super::codec::{StoredTask, TaskColumn};
+use super::settle::settle_account;
 use super::{Books, json, sql};
 use crate::engine::ledger::{CaseRow, LedgerError};
 use crate::event::{ActionKey, CaseId, CaseKind, Cause, Duration, JobRequest, Label, Reason, TaskId, Timestamp};
@@ -49,9 +51,6 @@ pub struct Missing {
 const DUE: &str = "actions.request, actions.rule, actions.budget, actions.platform, actions.reason, actions.created_at,
     actions.sent_at, actions.attempts, actions.repeat_of IS NOT NULL, cases.body";
 const DUE_TABLES: &str = "actions JOIN cases ON cases.id = actions.case_id";
-
-/// Jobs of a request that were seen, of the label that was asked for or not: a CI may have to make builds as well.
-const ARRIVED: &str = "(SELECT COUNT(*) FROM runs WHERE runs.action = actions.id AND runs.run = 0)";
 
 /// How much later than it was decided a request counts as decided, for each step that its case is less urgent.
 const A_STEP: Duration = Duration::from_secs(30 * 60);
@@ -254,7 +253,8 @@ impl Books<'_> {
         self.tx
             .prepare_cached(
                 "UPDATE actions SET state = 'sending', reason = NULL, detail = NULL, backend = ?4, sent_at = ?5,
-                    lease = ?6, attempts = attempts + 1, charged = times, job_ms = ?7, machine_ms = times * ?7
+                    lease = ?6, attempts = attempts + 1, charged = times, job_ms = ?7, machine_ms = times * ?7,
+                    builds = NULL, build_ms = 0
                  WHERE case_id = ?1 AND step = ?2 AND slot = ?3 AND state = 'queued'",
             )
             .and_then(|mut statement| {
@@ -264,18 +264,32 @@ impl Books<'_> {
             .map_err(sql)
     }
 
-    /// Holds a queued request back: the reason is shown, and it is not looked at before `not_before`.
+    /// Holds a queued request back: the reason is shown, and the detail where there is one, and it is not looked at before
+    /// `not_before`.
     ///
     /// # Errors
     /// The store is busy or damaged.
-    pub fn hold(&mut self, key: ActionKey, reason: Reason, not_before: Timestamp) -> Result<(), LedgerError> {
+    pub fn hold(
+        &mut self,
+        key: ActionKey,
+        reason: Reason,
+        detail: Option<&str>,
+        not_before: Timestamp,
+    ) -> Result<(), LedgerError> {
         self.tx
             .prepare_cached(
-                "UPDATE actions SET reason = ?4, not_before = ?5
+                "UPDATE actions SET reason = ?4, not_before = ?5, detail = COALESCE(?6, detail)
                  WHERE case_id = ?1 AND step = ?2 AND slot = ?3 AND state = 'queued'",
             )
             .and_then(|mut statement| {
-                statement.execute(params![key.case.0, key.step, key.slot, reason.as_str(), not_before.0])
+                statement.execute(params![
+                    key.case.0,
+                    key.step,
+                    key.slot,
+                    reason.as_str(),
+                    not_before.0,
+                    detail
+                ])
             })
             .map(drop)
             .map_err(sql)
@@ -420,10 +434,13 @@ impl Books<'_> {
     }
 
     /// The row of the request behind a run: of those whose receipt names the task that made it the one for its label, else
-    /// the first, for a build that was made along.
+    /// the one that is charged for it as a build, else the first.
     pub(super) fn request_behind(&mut self, receipt: &TaskId, label: &Label) -> Result<Option<i64>, LedgerError> {
         self.tx
-            .prepare_cached("SELECT id FROM actions WHERE receipt = ?1 ORDER BY label <> ?2, id LIMIT 1")
+            .prepare_cached(
+                "SELECT id FROM actions WHERE receipt = ?1 ORDER BY label <> ?2,
+                    NOT EXISTS (SELECT 1 FROM json_each(builds) WHERE value = ?2), id LIMIT 1",
+            )
             .and_then(|mut statement| {
                 statement
                     .query_row(params![TaskColumn::of(receipt), label.as_str()], |row| row.get(0))
@@ -476,17 +493,25 @@ impl Books<'_> {
     /// # Errors
     /// The store is busy or damaged.
     pub fn overdue(&mut self, key: ActionKey, detail: &str, now: Timestamp) -> Result<(), LedgerError> {
-        self.tx
-            .prepare_cached(&format!(
-                "UPDATE actions SET state = 'overdue', reason = 'not-appeared', detail = ?4, settled_at = ?5,
-                    charged = CASE WHEN receipt IS NULL THEN charged ELSE {ARRIVED} END,
-                    machine_ms = CASE WHEN receipt IS NULL THEN machine_ms
-                        ELSE MAX(machine_ms - job_ms * MAX(times - {ARRIVED}, 0), 0) END
-                 WHERE case_id = ?1 AND step = ?2 AND slot = ?3 AND state = 'accepted'"
-            ))
-            .and_then(|mut statement| statement.execute(params![key.case.0, key.step, key.slot, detail, now.0]))
-            .map(drop)
-            .map_err(sql)
+        let given_up: Option<(i64, bool)> = self
+            .tx
+            .prepare_cached(
+                "UPDATE actions SET state = 'overdue', reason = 'not-appeared', detail = ?4, settled_at = ?5
+                 WHERE case_id = ?1 AND step = ?2 AND slot = ?3 AND state = 'accepted'
+                 RETURNING id, receipt IS NOT NULL",
+            )
+            .and_then(|mut statement| {
+                statement
+                    .query_row(params![key.case.0, key.step, key.slot, detail, now.0], |row| {
+                        Ok((row.get(0)?, row.get(1)?))
+                    })
+                    .optional()
+            })
+            .map_err(sql)?;
+        match given_up {
+            Some((action, true)) => settle_account(self.tx, action),
+            Some((_, false)) | None => Ok(()),
+        }
     }
 
     /// Puts a request into the outbox once more, in a new slot of its step and marked as a repeat. `None` when it is a
@@ -570,23 +595,26 @@ impl Books<'_> {
     pub fn case_requests(&mut self, case: u64) -> Result<Vec<serde_json::Value>, LedgerError> {
         let rows = self
             .tx
-            .prepare_cached(
-                "SELECT state, reason, detail, request, sent_at, receipt, created_at, backend,
-                    (SELECT COUNT(*) FROM runs WHERE runs.action = actions.id AND runs.run = 0), charged
-                 FROM actions WHERE case_id = ?1 ORDER BY step, slot",
-            )
+            .prepare_cached(&format!(
+                "SELECT state, reason, detail, request, sent_at, receipt, created_at, backend, {ARRIVED}, charged,
+                    COALESCE(builds, '[]')
+                 FROM actions WHERE case_id = ?1 ORDER BY step, slot"
+            ))
             .and_then(|mut statement| {
                 statement
                     .query_map([case], |row| {
                         let request: String = row.get(3)?;
                         let sent_at = row.get::<_, Option<i64>>(4)?.map(Timestamp);
                         let receipt = row.get::<_, Option<StoredTask>>(5)?.map(|task| task.0);
+                        let builds: String = row.get(10)?;
+                        let builds: serde_json::Value = serde_json::from_str(&builds).unwrap_or_default();
                         Ok((
                             serde_json::json!({
                                 "state": row.get::<_, String>(0)?, "reason": row.get::<_, Option<String>>(1)?,
                                 "detail": row.get::<_, Option<String>>(2)?, "sentAt": sent_at, "receipt": receipt,
                                 "createdAt": Timestamp(row.get(6)?), "backend": row.get::<_, String>(7)?,
                                 "arrived": row.get::<_, u32>(8)?, "charged": row.get::<_, u32>(9)?,
+                                "builds": builds,
                             }),
                             request,
                         ))

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rusqlite::{OptionalExtension, Row, Transaction, params};
+use rusqlite::{OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 
 use super::books::strange;
+use super::builds::ARRIVED;
 use super::cases::case_of;
 use super::codec::{StoredTask, TaskColumn, cause_number, cause_of, state_number, state_of};
+use super::settle::settle_account;
 use super::{Books, LabelNumber, json, sql};
 use crate::engine::ledger::{Actions as _, CaseRow, Counts, JobsOn, LedgerError, RunRow, Runs, View, ViewQuery};
 use crate::event::{
@@ -48,7 +50,8 @@ impl Runs for Books<'_> {
                     duration = COALESCE(duration, excluded.duration),
                     detail = COALESCE(excluded.detail, detail)
                  WHERE (state < 2 AND excluded.state > state) OR (caused_by = 0 AND excluded.caused_by <> 0)
-                    OR excluded.detail IS NOT NULL",
+                    OR excluded.detail IS NOT NULL
+                 RETURNING action",
             )
             .map_err(sql)?;
         for job in jobs {
@@ -58,27 +61,37 @@ impl Runs for Books<'_> {
             };
             let backend = self.name("backend", job.run.backend.as_str())?;
             let project = self.name("project", project.as_str())?;
-            let label = self.label(project, label, facts)?;
+            let pool = match &job.pool {
+                Some(pool) => Some(self.name("pool", pool)?),
+                None => None,
+            };
+            let label = self.label(project, label, facts, pool)?;
             let duration = match (job.started, job.resolved) {
                 (Some(started), Some(resolved)) => i64::try_from(resolved.since(started).as_millis()).ok(),
                 _ => None,
             };
             let task = TaskColumn::of(&job.run.task);
-            write
-                .execute(params![
-                    backend,
-                    task,
-                    job.run.run,
-                    label,
-                    push.0,
-                    state_number(job.state),
-                    cause_number(facts.caused_by),
-                    job.at.0,
-                    duration,
-                    detail_of(facts)?,
-                ])
-                .map_err(sql)?;
+            let behind: Option<i64> = write
+                .query_row(
+                    params![
+                        backend,
+                        task,
+                        job.run.run,
+                        label,
+                        push.0,
+                        state_number(job.state),
+                        cause_number(facts.caused_by),
+                        job.at.0,
+                        duration,
+                        detail_of(facts)?,
+                    ],
+                    |row| row.get(0),
+                )
+                .optional()
+                .map_err(sql)?
+                .flatten();
             self.note_tests(project, label, push, job)?;
+            self.note_builds(label, job)?;
             if let Some(values) = &facts.values {
                 self.record_measurements(&job.run, backend, values)?;
             }
@@ -90,6 +103,9 @@ impl Runs for Books<'_> {
                 tx.prepare_cached("UPDATE runs SET action = ?1 WHERE task = ?2 AND run = ?3 AND backend = ?4")
                     .and_then(|mut statement| statement.execute(params![action, task, job.run.run, backend]))
                     .map_err(sql)?;
+                settle_account(tx, action)?;
+            } else if let Some(action) = behind {
+                // An earlier message told whose run it is; this one tells how it goes on.
                 settle_account(tx, action)?;
             }
         }
@@ -185,13 +201,12 @@ impl Runs for Books<'_> {
             .map_err(sql)?;
         let asked: Vec<((Label, PushId), u32)> = self
             .tx
-            .prepare_cached(
-                "SELECT label, push, SUM(MAX(times - (SELECT COUNT(*) FROM runs
-                        WHERE runs.action = actions.id AND runs.run = 0), 0))
+            .prepare_cached(&format!(
+                "SELECT label, push, SUM(MAX(times - {ARRIVED}, 0))
                  FROM actions WHERE project = ?1 AND push BETWEEN ?2 AND ?3
                     AND state IN ('queued', 'sending', 'accepted', 'in-doubt')
-                 GROUP BY label, push",
-            )
+                 GROUP BY label, push"
+            ))
             .and_then(|mut statement| {
                 statement
                     .query_map(params![project.as_str(), first.0, last.0], |row| {
@@ -387,26 +402,28 @@ impl Books<'_> {
         Ok(Counts::new(failed, passed))
     }
 
-    fn label(&mut self, project: i64, label: &Label, facts: &JobFacts) -> Result<i64, LedgerError> {
+    fn label(&mut self, project: i64, label: &Label, facts: &JobFacts, pool: Option<i64>) -> Result<i64, LedgerError> {
         // Only the chunk tells the series, and only the definition the platform; most messages do not carry them.
         let tells_series = facts.chunk.is_some();
         let tells_platform = facts.platform.is_some();
         if let Some(known) = self.names.label(project, label)
             && (known.has_series || !tells_series)
             && (known.has_platform || !tells_platform)
+            && (known.pool == pool || pool.is_none())
         {
             return Ok(known.id);
         }
         // A series that is known replaces one that was only assumed to be the whole label.
-        let (id, has_series, has_platform): (i64, bool, bool) = self
+        let (id, has_series, has_platform, pool): (i64, bool, bool, Option<i64>) = self
             .tx
             .prepare_cached(
-                "INSERT INTO labels (project, label, series, platform, kind, suite) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                "INSERT INTO labels (project, label, series, platform, kind, suite, pool) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
                  ON CONFLICT (project, label) DO UPDATE
                  SET series = CASE WHEN excluded.series <> excluded.label THEN excluded.series ELSE labels.series END,
                     platform = COALESCE(excluded.platform, labels.platform),
-                    kind = COALESCE(excluded.kind, labels.kind), suite = COALESCE(excluded.suite, labels.suite)
-                 RETURNING id, series <> label, platform IS NOT NULL",
+                    kind = COALESCE(excluded.kind, labels.kind), suite = COALESCE(excluded.suite, labels.suite),
+                    pool = COALESCE(excluded.pool, labels.pool)
+                 RETURNING id, series <> label, platform IS NOT NULL, pool",
             )
             .and_then(|mut statement| {
                 let series = facts.series().unwrap_or_else(|| label.clone());
@@ -417,9 +434,10 @@ impl Books<'_> {
                         series.as_str(),
                         facts.platform.as_deref(),
                         facts.kind.as_deref(),
-                        facts.suite.as_deref()
+                        facts.suite.as_deref(),
+                        pool
                     ],
-                    |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+                    |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
                 )
             })
             .map_err(sql)?;
@@ -428,6 +446,7 @@ impl Books<'_> {
             // A chunk that the label does not end in leaves the label its own series, for good.
             has_series: has_series || tells_series,
             has_platform,
+            pool,
         };
         self.names.keep_label(project, label, number);
         Ok(id)
@@ -473,21 +492,4 @@ fn detail_of(facts: &JobFacts) -> Result<Option<String>, LedgerError> {
         groups: facts.groups.clone(),
     };
     serde_json::to_string(&detail).map(Some).map_err(json)
-}
-
-/// Sets what a request is charged by its runs: jobs that came although nobody waited for them any longer, or that the CI
-/// had to make besides (builds), are charged too; machine time is that of the runs that have ended, and the estimate for
-/// the others.
-fn settle_account(tx: &Transaction<'_>, action: i64) -> Result<(), LedgerError> {
-    tx.prepare_cached(
-        "UPDATE actions SET
-            charged = MAX(charged, (SELECT COUNT(*) FROM runs WHERE action = ?1 AND run = 0)),
-            machine_ms = (SELECT COALESCE(SUM(duration), 0) FROM runs WHERE action = ?1)
-                + job_ms * MAX(CASE state WHEN 'overdue' THEN 0 ELSE times END
-                    - (SELECT COUNT(DISTINCT task) FROM runs WHERE action = ?1 AND state >= 2), 0)
-         WHERE id = ?1 AND sent_at IS NOT NULL",
-    )
-    .and_then(|mut statement| statement.execute([action]))
-    .map(drop)
-    .map_err(sql)
 }

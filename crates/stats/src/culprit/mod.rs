@@ -299,6 +299,16 @@ pub enum Verdict {
     },
 }
 
+/// What the evidence says, without a decision.
+///
+/// # Errors
+///
+/// The problem breaks one of the ranges that its fields state.
+pub fn belief(problem: &Problem) -> Result<Belief, ProblemError> {
+    problem.check()?;
+    Ok(Posterior::new(problem, &problem.by_candidate()).belief())
+}
+
 /// Decides the next step. `seed` settles which of equally telling futures are looked at in large rounds; the same
 /// problem and seed always give the same step.
 ///
