@@ -10,6 +10,7 @@
 
 mod blocks;
 mod choice;
+mod fading;
 #[cfg(test)]
 mod laws;
 mod posterior;
