@@ -10,9 +10,6 @@ use super::math::{beta_cdf, beta_quantile, ln_beta};
 /// Cells of the continuous part of a prior. More do not change a decision measurably; fewer do.
 const CELLS: usize = 60;
 
-/// Cells of a coarse prior, for what matters less.
-const COARSE_CELLS: usize = 16;
-
 /// Rates are kept this far from 0 and 1.
 const MARGIN: f64 = 1e-9;
 
@@ -71,17 +68,13 @@ impl Grid {
 
     /// An atom at `atom` with mass `atom_mass`, the rest Beta(a, b) cut to low..high, by the medians of cells of equal
     /// probability.
-    pub fn atom_and_beta(atom: f64, atom_mass: f64, shape: (f64, f64), range: (f64, f64)) -> Grid {
-        Grid::atom_and_cells(atom, atom_mass, shape, range, CELLS)
-    }
-
-    fn atom_and_cells(atom: f64, atom_mass: f64, (a, b): (f64, f64), (low, high): (f64, f64), count: usize) -> Grid {
+    pub fn atom_and_beta(atom: f64, atom_mass: f64, (a, b): (f64, f64), (low, high): (f64, f64)) -> Grid {
         let (below, above) = (beta_cdf(low, a, b), beta_cdf(high, a, b));
-        let cells = (0..count).map(|i| {
-            let share = (i as f64 + 0.5) / count as f64;
+        let cells = (0..CELLS).map(|i| {
+            let share = (i as f64 + 0.5) / CELLS as f64;
             (
                 beta_quantile(below + share * (above - below), a, b),
-                (1.0 - atom_mass) / count as f64,
+                (1.0 - atom_mass) / CELLS as f64,
             )
         });
         Grid::weighted(std::iter::once((atom, atom_mass)).chain(cells))
@@ -115,13 +108,6 @@ impl Grid {
     pub fn after() -> &'static Grid {
         static AFTER: LazyLock<Grid> = LazyLock::new(|| Grid::atom_and_beta(0.999, 0.25, (0.7, 1.3), (0.03, 0.995)));
         &AFTER
-    }
-
-    /// [`Grid::after`] on a quarter of the points.
-    pub fn after_coarse() -> &'static Grid {
-        static COARSE: LazyLock<Grid> =
-            LazyLock::new(|| Grid::atom_and_cells(0.999, 0.25, (0.7, 1.3), (0.03, 0.995), COARSE_CELLS));
-        &COARSE
     }
 
     /// The prior of a background failure rate before a culprit: 0.3 never, 0.7 Beta(0.5, 60) on 0..0.15.

@@ -5,7 +5,7 @@
 
 use super::super::rates::Counts;
 use super::Evidence;
-use super::posterior::{Expectation, Fades, Posterior};
+use super::posterior::{Expectation, Posterior};
 
 /// Mass from which a block is not made larger.
 const FINE: f64 = 1.0 / 64.0;
@@ -34,8 +34,6 @@ impl Blocks {
                 mass: vec![posterior.mass[0]],
                 before: empty(&posterior.before),
                 after: empty(&posterior.after),
-                fades: vec![posterior.fades[0]],
-                near: vec![posterior.near[0]],
                 seen: Vec::new(),
                 strays: posterior.strays,
             },
@@ -56,8 +54,6 @@ impl Blocks {
         blocks.posterior.mass.push(posterior.mass[n + 1]);
         blocks.posterior.before.push(posterior.before[n + 1]);
         blocks.posterior.after.push(posterior.after[n + 1]);
-        blocks.posterior.fades.push(posterior.fades[n + 1]);
-        blocks.posterior.near.push(posterior.near[n + 1]);
         blocks
     }
 
@@ -72,8 +68,6 @@ impl Blocks {
         own.before
             .push(average(&posterior.before, &posterior.mass, first, last));
         own.after.push(average(&posterior.after, &posterior.mass, first, last));
-        own.fades.push(fades(posterior, first, last));
-        own.near.push(posterior.near[last]);
         own.seen.push(if runnable {
             posterior.seen[last - 1]
         } else {
@@ -105,28 +99,5 @@ fn average(side: &[Expectation], mass: &[f64], first: usize, last: usize) -> Exp
     Expectation {
         mean: weighted(|e| e.mean),
         precision: weighted(|e| e.precision),
-    }
-}
-
-/// Whether the culprit of a block fades, as seen from its last candidate.
-fn fades(posterior: &Posterior, first: usize, last: usize) -> Fades {
-    let (mut whole, mut fading, mut weighted) = (0.0, 0.0, 0.0);
-    for c in first..=last {
-        let Fades { share, own } = posterior.fades[c];
-        let mass = posterior.mass[c] * share;
-        whole += posterior.mass[c];
-        fading += mass;
-        weighted += mass * own.mean * posterior.near[last] / posterior.near[c];
-    }
-    if fading <= 0.0 {
-        return posterior.fades[last];
-    }
-    let precision = posterior.fades[last].own.precision;
-    Fades {
-        share: fading / whole,
-        own: Expectation {
-            mean: weighted / fading,
-            precision,
-        },
     }
 }

@@ -8,7 +8,7 @@ use super::super::math::{channel_capacity, quick_entropy};
 use super::super::random::Random;
 use super::super::rates::{Counts, Place};
 use super::blocks::Blocks;
-use super::posterior::{Expectation, Fades, Posterior};
+use super::posterior::{Expectation, Posterior};
 use super::{Evidence, NO_GAIN};
 
 /// Futures looked at together. Twice as many change the runs of a search by less than its standard error.
@@ -30,12 +30,6 @@ const MAX_AVERAGED: u32 = 200;
 
 /// A future less likely than this is dropped.
 const NEGLIGIBLE_LEAF: f64 = 1e-3;
-
-/// Mass of fading culprits under which a candidate is taken for steady in a choice.
-const NEGLIGIBLE_FADING: f64 = 1e-4;
-
-/// Lighter hypotheses together move a gain by less than the gains of neighbours differ.
-const NEGLIGIBLE: f64 = 1e-7;
 
 /// The runs of a round.
 #[derive(Debug, Clone, PartialEq)]
@@ -259,9 +253,7 @@ impl Posterior {
         let mut chance = 0.0;
         for c in 0..self.mass.len() {
             let (side, mean, regular) = if c <= push {
-                let mean = self.late(c, push);
-                next.fades[c] = self.fades[c].after(failed, mean, self.near[push] / self.near[c]);
-                (&mut next.after[c], mean, 1.0)
+                (&mut next.after[c], self.after[c].mean, 1.0)
             } else {
                 let shared = self.before[c].mean;
                 if differs(shared, stretch.0) {
@@ -284,17 +276,15 @@ impl Posterior {
 /// h(P_x) − Σ_c w_c h(q(c)). The two hypotheses without a culprit count as one: telling them apart is worth nothing.
 ///
 /// Prefix sums make this O(N) where a run at x is expected to go as at any other candidate; where x failed before, it
-/// may be a stray, and the hypotheses after it are summed for it alone. So are those before x that may have faded.
+/// may be a stray, and the hypotheses after it are summed for it alone.
 fn add_gains(posterior: &Posterior, weight: f64, gains: &mut [f64]) {
     let n = gains.len();
     let Posterior {
         mass,
         before,
         after,
-        near,
         seen,
         strays,
-        ..
     } = posterior;
     let fresh = strays.place(Counts::default());
     let early: Vec<(f64, f64)> = stretches(before, |rate| fresh.mean(rate));
@@ -318,65 +308,29 @@ fn add_gains(posterior: &Posterior, weight: f64, gains: &mut [f64]) {
         failing += mass[c] * early[c].0;
         noise += mass[c] * early[c].1;
     }
-    let fading = MayFade::all(posterior, &late);
     let (mut late_failing, mut late_noise) = (0.0, 0.0);
     for x in 1..=n {
         failing += mass[x] * (late[x].0 - early[x].0);
         noise += mass[x] * (late[x].1 - early[x].1);
         late_failing += mass[x] * late[x].0;
         late_noise += mass[x] * late[x].1;
-        let (mut faded_failing, mut faded_noise) = (0.0, 0.0);
-        for one in fading.iter().take_while(|one| one.culprit <= x) {
-            let mean = one.level + one.slope * near[x];
-            faded_failing += one.mass * (mean - one.steady.0);
-            faded_noise += one.mass * (quick_entropy(mean) - one.steady.1);
-        }
         let gain = if strays.share > 0.0 && seen[x - 1].failed > 0 {
             let place = strays.place(seen[x - 1]);
             let (rest_failing, rest_noise) = beyond(posterior, x, &place);
             let (none_failing, none_noise) = no_culprit(place.mean(before[n + 1].mean));
-            let chance = late_failing + faded_failing + rest_failing + none_failing;
-            quick_entropy(chance) - late_noise - faded_noise - rest_noise - none_noise
+            let chance = late_failing + rest_failing + none_failing;
+            quick_entropy(chance) - late_noise - rest_noise - none_noise
         } else {
-            quick_entropy(failing + faded_failing) - noise - faded_noise
+            quick_entropy(failing) - noise
         };
         gains[x - 1] += weight * gain.max(0.0);
     }
 }
 
-/// A culprit that may fade: it expects level + slope·near(x) at x, where a steady one expects the same everywhere.
-#[derive(Debug)]
-struct MayFade {
-    culprit: usize,
-    mass: f64,
-    /// Of the steady one: (P(fails), its entropy).
-    steady: (f64, f64),
-    level: f64,
-    slope: f64,
-}
-
-impl MayFade {
-    /// Those of some mass, in order; `late` is what they expect if steady.
-    fn all(posterior: &Posterior, late: &[(f64, f64)]) -> Vec<MayFade> {
-        let may_fade = |culprit: usize| {
-            let Fades { share, own } = posterior.fades[culprit];
-            MayFade {
-                culprit,
-                mass: posterior.mass[culprit],
-                steady: late[culprit],
-                level: (1.0 - share) * late[culprit].0,
-                slope: share * own.mean / posterior.near[culprit],
-            }
-        };
-        (1..posterior.mass.len() - 1)
-            .filter(|c| posterior.mass[*c] * posterior.fades[*c].share > NEGLIGIBLE_FADING)
-            .map(may_fade)
-            .collect()
-    }
-}
-
 /// Σ over culprits after x of (w q, w h(q)) for one more run at x, which may be a stray.
 fn beyond(posterior: &Posterior, x: usize, place: &Place) -> (f64, f64) {
+    // Lighter hypotheses together move a gain by less than the gains of neighbours differ.
+    const NEGLIGIBLE: f64 = 1e-7;
     let mut stretch = (-1.0, 0.0, 0.0);
     let (mut failing, mut noise) = (0.0, 0.0);
     for c in x + 1..posterior.mass.len() - 1 {

@@ -29,9 +29,9 @@ prop_compose! {
     }
 }
 
-/// Any problem with up to 40 candidates, so that some are long enough to fade in, and counts up to `most`.
+/// Any problem with up to 24 candidates and counts up to `most`.
 fn problems(most: u32) -> impl Strategy<Value = Problem> {
-    (1usize..=40).prop_flat_map(move |n| {
+    (1usize..=24).prop_flat_map(move |n| {
         (
             proptest::option::of(proptest::collection::vec(1..=n, 0..=n)),
             proptest::option::of(proptest::collection::vec(0.001f64..1.0, n)),
@@ -106,7 +106,7 @@ proptest! {
 
     #[test]
     fn with_known_rates_a_failure_never_speaks_against_a_culprit_up_to_it(
-        problem in problems(20), p0 in 0.0f64..0.5, more in 0.0f64..0.5, at in 0usize..40,
+        problem in problems(20), p0 in 0.0f64..0.5, more in 0.0f64..0.5, at in 0usize..24,
     ) {
         let x = 1 + at % problem.candidates;
         let rates = Some(Rates { p0, p1: p0 + more });
@@ -203,51 +203,6 @@ fn a_job_that_fails_as_often_everywhere_has_no_culprit_before_the_budget_is_spen
         matches!(verdict, Verdict::NoCulprit { .. }),
         "{verdict:?} after {runs} runs"
     );
-}
-
-/// Searches where the culprit is the 8th of 128 and its rate, 0.7, falls by e over 48 pushes: how many said that there
-/// is none, and the runs of all.
-fn fading_searches(searches: u64) -> (u32, u32) {
-    let (mut none, mut runs) = (0, 0);
-    for search in 0..searches {
-        let mut random = crate::random::Random::new(search);
-        let mut fails = |push: usize| match push {
-            ..8 => random.chance(0.002),
-            _ => random.chance(0.7 * (-(push as f64 - 8.0) / 48.0).exp()),
-        };
-        let mut problem = Problem::new(128);
-        problem.history = Counts::new(0, 200);
-        for _ in 0..20 {
-            let failed = u32::from(fails(129));
-            problem.tail = problem.tail.plus(Counts::new(failed, 1 - failed));
-        }
-        problem.params.parallel = 1;
-        let verdict = loop {
-            let step = plan(&problem, 1).unwrap();
-            if let Some(verdict) = step.verdict {
-                break verdict;
-            }
-            for (push, _) in step.run {
-                runs += 1;
-                let failed = u32::from(fails(push));
-                problem.evidence.push(Evidence {
-                    push,
-                    failed,
-                    passed: 1 - failed,
-                    pending: 0,
-                });
-            }
-        };
-        none += u32::from(matches!(verdict, Verdict::NoCulprit { .. }));
-    }
-    (none, runs)
-}
-
-#[test]
-fn a_failure_that_has_all_but_gone_by_the_end_of_the_range_is_still_found() {
-    let (none, runs) = fading_searches(60);
-    assert!(none <= 4, "{none} of 60 said that there is no culprit");
-    assert!(runs < 60 * 80, "{runs} runs");
 }
 
 #[test]

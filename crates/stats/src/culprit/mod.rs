@@ -10,7 +10,6 @@
 
 mod blocks;
 mod choice;
-mod fading;
 #[cfg(test)]
 mod laws;
 mod posterior;

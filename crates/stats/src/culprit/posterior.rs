@@ -2,7 +2,6 @@
 
 use super::super::math::ln_sum_exp;
 use super::super::rates::{Counts, Grid, Strays, Summary, Weights};
-use super::fading::{Fading, nearness};
 use super::rise::{Low, Overlap};
 use super::{Belief, Evidence, Problem};
 
@@ -18,7 +17,7 @@ pub(super) struct Expectation {
 
 impl Expectation {
     /// The Beta distribution with the mean and variance of a belief.
-    pub fn of(summary: &Summary) -> Expectation {
+    fn of(summary: &Summary) -> Expectation {
         // A variance under this is a rate known to ten digits: a thousand more runs would not move it.
         const KNOWN: f64 = 1e-12;
         let spread = summary.mean * (1.0 - summary.mean);
@@ -40,42 +39,6 @@ impl Expectation {
     }
 }
 
-/// Whether a culprit fades, and what it expects if it does.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Fades {
-    /// P(it fades), given that it is the culprit.
-    pub share: f64,
-    /// A run on the culprit itself, if it fades.
-    pub own: Expectation,
-}
-
-impl Fades {
-    /// It does not.
-    pub const NEVER: Fades = Fades {
-        share: 0.0,
-        own: Expectation {
-            mean: 0.0,
-            precision: 1.0,
-        },
-    };
-
-    /// After one more run that was expected to fail with probability `mean`, at a candidate where the rate has fallen to
-    /// `left` of itself if it fades.
-    pub fn after(self, failed: bool, mean: f64, left: f64) -> Fades {
-        let faded = self.own.mean * left;
-        let share = match failed {
-            true => self.share * faded / mean,
-            false => self.share * (1.0 - faded) / (1.0 - mean),
-        };
-        // 0/0 where the outcome had no chance.
-        let share = if share.is_finite() { share.min(1.0) } else { self.share };
-        Fades {
-            share,
-            own: self.own.after(failed, left),
-        }
-    }
-}
-
 /// The hypotheses 0..=N+1 with their masses and expectations.
 #[derive(Debug, Clone)]
 pub(super) struct Posterior {
@@ -83,12 +46,8 @@ pub(super) struct Posterior {
     pub mass: Vec<f64>,
     /// By hypothesis: a run on a candidate before the culprit that is no stray.
     pub before: Vec<Expectation>,
-    /// By hypothesis: a run on the culprit or after it, if it is steady.
+    /// By hypothesis: a run on the culprit or after it.
     pub after: Vec<Expectation>,
-    /// By hypothesis: whether it fades.
-    pub fades: Vec<Fades>,
-    /// By hypothesis: how near it is to the start of the range ([`nearness`]).
-    pub near: Vec<f64>,
     /// What was seen on each candidate: index 0 is candidate 1.
     pub seen: Vec<Counts>,
     /// Candidates before the culprit that fail at a rate of their own.
@@ -151,8 +110,6 @@ impl Posterior {
         let mut latest = belief.weigh(&mut weights);
         let mut low = Low::new();
         overlap.low(&weights, p1, &mut low);
-        // ln P(what ran before c), of a culprit that may also raise the rate by little.
-        let ln_early: Vec<f64> = before.iter().map(|summary| summary.ln_likelihood).collect();
         for (index, counts) in seen.iter().enumerate().rev() {
             if counts.total() > 0 {
                 belief.see(*counts);
@@ -168,23 +125,6 @@ impl Posterior {
         after.push(belief.summary());
         after.reverse();
 
-        let mut fades = vec![Fades::NEVER; n + 2];
-        let fading = match given {
-            Some(_) => None,
-            None => Fading::new(n, p0, &overlap, problem.min_rate, problem.tail),
-        };
-        if let Some(mut fading) = fading {
-            let ln_steady = |c: usize, after: &[Summary]| before[c].ln_likelihood + after[c].ln_likelihood;
-            let top = (1..=n).map(|c| ln_steady(c, &after)).fold(f64::NEG_INFINITY, f64::max);
-            for c in (1..=n).rev() {
-                fading.step_back(seen[c - 1]);
-                let own_high = &high[high_of[c - 1]..high_of[c - 1] + overlap.len()];
-                let (ln_both, own) = fading.beside(ln_steady(c, &after), ln_early[c], own_high, top);
-                after[c].ln_likelihood = ln_both - before[c].ln_likelihood;
-                fades[c] = own;
-            }
-        }
-
         let prior = ln_prior(problem);
         let ln: Vec<f64> = (0..=n + 1)
             .map(|c| prior[c] + before[c].ln_likelihood + after[c].ln_likelihood)
@@ -194,34 +134,26 @@ impl Posterior {
             mass: ln.iter().map(|ln| (ln - whole).exp()).collect(),
             before: before.iter().map(Expectation::of).collect(),
             after: after.iter().map(Expectation::of).collect(),
-            fades,
-            near: (0..=n + 1).map(nearness).collect(),
             seen,
             strays,
         }
     }
 
-    /// P(the next run on candidate x fails), x being culprit `c` or after it.
-    pub fn late(&self, c: usize, x: usize) -> f64 {
-        let (steady, Fades { share, own }) = (self.after[c].mean, self.fades[c]);
-        steady + share * (own.mean * self.near[x] / self.near[c] - steady)
-    }
-
     /// The summary that is reported. A rate is averaged over the hypotheses under which it holds anywhere.
     pub fn belief(&self) -> Belief {
         let n = self.mass.len() - 2;
-        let average = |range: std::ops::RangeInclusive<usize>, mean: &dyn Fn(usize) -> f64| {
+        let average = |range: std::ops::RangeInclusive<usize>, expectations: &[Expectation]| {
             let (mut sum, mut weighted) = (f64::MIN_POSITIVE, 0.0);
             for c in range {
                 sum += self.mass[c];
-                weighted += self.mass[c] * mean(c);
+                weighted += self.mass[c] * expectations[c].mean;
             }
             weighted / sum
         };
         Belief {
             no_culprit: self.mass[0] + self.mass[n + 1],
-            p0: average(1..=n + 1, &|c| self.before[c].mean),
-            p1: average(0..=n, &|c| self.late(c, c)),
+            p0: average(1..=n + 1, &self.before),
+            p1: average(0..=n, &self.after),
             pushes: self.mass[1..=n].to_vec(),
         }
     }

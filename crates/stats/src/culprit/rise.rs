@@ -37,20 +37,9 @@ impl Overlap {
                 .map(|rate| (rate, p1.rates().take_while(|after| *after < LEAST * rate).count()))
         };
         let first = rates().take_while(|(_, below)| *below == 0).count();
-        Overlap::of(p0, p1, first, rates().skip(first).collect())
-    }
-
-    /// That of the same p0 grid with another p1 grid; it has the same high points.
-    pub fn beside(&self, p0: &Grid, p1: &Grid) -> Overlap {
-        let no_rise = |rate: f64| p1.rates().take_while(|after| *after < LEAST * rate).count();
-        let high = self.high.iter().map(|(rate, _)| (*rate, no_rise(*rate))).collect();
-        Overlap::of(p0, p1, self.first, high)
-    }
-
-    fn of(p0: &Grid, p1: &Grid, first: usize, high: Vec<(f64, usize)>) -> Overlap {
         let mut overlap = Overlap {
             first,
-            high,
+            high: rates().skip(first).collect(),
             ln_prior: 0.0,
         };
         let (mut weights, mut high, mut low) = (Weights::default(), Vec::new(), Low::new());

@@ -24,7 +24,7 @@ impl Posterior {
         let (Some(first), Some(last), None) = (class.first(), class.last(), problem.rates) else {
             return false;
         };
-        let (p0, p1) = (self.before[*first].mean, self.late(*first, *first));
+        let (p0, p1) = (self.before[*first].mean, self.after[*first].mean);
         // A run before the class passes if the class is right, a run at its end fails. Nothing can be run before
         // candidate 1 that would tell it from a failure that was there before.
         let earlier: f64 = self.mass[1..*first].iter().sum();
