@@ -19,6 +19,7 @@ use sheriffd::engine::Engine;
 use sheriffd::engine::settings::EngineSettings;
 use sheriffd::enrich::{
     FactError, FactSource, GroupSource, PushQuery, QueueSettings, QueueSource, RecordedSource, Sources,
+    TreeherderSource,
 };
 use sheriffd::event::{BackendName, Delivery, Duration, Event, Project, PushEvent, PushId, Revision, Timestamp};
 use sheriffd::net::system_clock;
@@ -176,6 +177,11 @@ impl Site {
     }
 
     async fn reconcile(&self) -> Reconciled {
+        self.reconcile_with(None).await
+    }
+
+    /// Where task groups are gone, a Treeherder may know what ran.
+    async fn reconcile_with(&self, treeherder: Option<TreeherderSource>) -> Reconciled {
         let queue = QueueSettings {
             root_url: self.ci.root_url(),
             ..QueueSettings::default()
@@ -184,6 +190,7 @@ impl Site {
         let reconciler = Reconciler {
             pushes: Arc::new(Pushlog { last: 15 }),
             groups: Some(GroupSource::new(queue, routes, system_clock()).unwrap()),
+            treeherder,
             projects: vec![Project::from("autoland")],
             settings: self.settings.clone(),
         };
@@ -203,6 +210,20 @@ impl Site {
             .with(|store| store.transact(|books| books.summary()))
             .await
             .unwrap()
+    }
+
+    /// What there are cases about: label and push.
+    async fn cases(&self) -> Vec<(String, u64)> {
+        let filter = CaseFilter {
+            limit: 9,
+            ..CaseFilter::default()
+        };
+        let store = self.pipeline.store();
+        let cases = store
+            .with(move |store| store.transact(|books| books.cases(&filter)))
+            .await
+            .unwrap();
+        cases.iter().map(|case| (case.label.to_string(), case.push.0)).collect()
     }
 
     async fn is_due(&self) -> bool {
@@ -240,18 +261,8 @@ async fn pushes_and_runs_that_were_missed_are_fetched_and_have_the_effect_that_m
     let summary = site.summary().await;
     assert_eq!(summary.pushes, 15);
     assert_eq!(summary.runs, 7);
-    let filter = CaseFilter {
-        limit: 9,
-        ..CaseFilter::default()
-    };
-    let store = site.pipeline.store();
-    let cases = store
-        .with(move |store| store.transact(|books| books.cases(&filter)))
-        .await
-        .unwrap();
-    let about: Vec<(String, u64)> = cases.iter().map(|case| (case.label.to_string(), case.push.0)).collect();
     assert_eq!(
-        about,
+        site.cases().await,
         [(LABEL.to_owned(), 15)],
         "the failure that nobody told of opens its case"
     );
@@ -314,6 +325,86 @@ async fn a_source_that_asks_for_patience_is_asked_again_and_one_that_has_nothing
         "three pages, one of them twice"
     );
     assert_eq!(found.left_out, 3, "the groups of pushes 11, 12 and 14 have expired");
+}
+
+/// A job as Treeherder lists it.
+fn row(task: &str, label: &str, result: &str) -> Value {
+    json!([
+        task,
+        0,
+        label,
+        "M",
+        "linux",
+        "opt",
+        914,
+        "completed",
+        result,
+        "2026-05-28T20:30:00"
+    ])
+}
+
+#[tokio::test]
+async fn where_the_task_group_of_a_push_is_gone_a_treeherder_knows_what_ran() {
+    let site = Site::new().await;
+    let names = json!([
+        "task_id",
+        "retry_id",
+        "job_type_name",
+        "job_type_symbol",
+        "platform",
+        "platform_option",
+        "push_id",
+        "state",
+        "result",
+        "last_modified"
+    ]);
+    let answer = |body: Value| Fault::Answer {
+        status: 200,
+        headers: Default::default(),
+        body: body.to_string(),
+    };
+    // The groups of pushes 15, 14, 12 and 11 have expired; of these the Treeherder knows push 14, by a number of its own.
+    for push in (1..=15).rev().filter(|push| *push != 13) {
+        let known = (push == 14).then(|| json!({"id": 914, "revision": revision(14)}));
+        let pushes = json!({"meta": {}, "results": Vec::from_iter(known)});
+        site.ci.fail("GET", "/api/project/autoland/push/", answer(pushes));
+    }
+    let crowd: Vec<Value> = (0..1_000)
+        .map(|number| {
+            row(
+                &format!("crowd-{number}"),
+                &format!("test-linux/opt-crowd-{number}"),
+                "success",
+            )
+        })
+        .collect();
+    for rows in [crowd, vec![row("failed-on-14", LABEL, "testfailed")]] {
+        let page = answer(json!({"job_property_names": names, "results": rows}));
+        site.ci.fail("GET", "/api/project/autoland/jobs/", page);
+    }
+    site.ci.change(|world| {
+        world.groups.remove("decision-15");
+        world.tasks.insert("failed-on-14".into(), definition(14));
+    });
+    let treeherder = TreeherderSource::new(&site.ci.root_url(), std::time::Duration::from_secs(5), system_clock());
+
+    let found = site.reconcile_with(Some(treeherder.unwrap())).await;
+
+    assert_eq!((found.groups, found.lists, found.runs), (1, 1, 1 + 1_001), "{found:?}");
+    assert_eq!(found.left_out, 3, "pushes 15, 12 and 11, each once");
+    assert_eq!(site.summary().await.runs, 1 + 1 + 1_001);
+    let cases = site.cases().await;
+    assert_eq!(cases, [(LABEL.to_owned(), 14)], "the failure opens its case");
+    let requests = site.ci.requests();
+    let asked = requests.iter().map(|request| request.target.as_str());
+    let listed: Vec<&str> = asked.filter(|target| target.contains("/jobs/")).collect();
+    assert_eq!(
+        listed,
+        [
+            "/api/project/autoland/jobs/?push_id=914&count=1000&offset=0",
+            "/api/project/autoland/jobs/?push_id=914&count=1000&offset=1000",
+        ]
+    );
 }
 
 #[tokio::test]

@@ -188,8 +188,9 @@ section! {
         pushlog_timeout: Duration [SECOND, LONGEST_EXCHANGE] = MINUTE;
         /// The largest pushlog that is read, in bytes.
         max_pushlog_bytes: usize [1_024, 1024 * MIB] = 64 * MIB;
-        /// A Treeherder-compatible service that knows jobs by the numbers that people's requests give them, as
-        /// `https://treeherder.mozilla.org`; not set: a request that names a job by its number alone is refused.
+        /// A Treeherder-compatible service, as `https://treeherder.mozilla.org`. It knows jobs by the numbers that people's
+        /// requests give them (not set: a request that names a job by its number alone is refused), and after a loss of
+        /// messages what ran on pushes whose task groups are gone.
         treeherder_url: Option<HttpUrl> = None;
         /// Answers kept in memory.
         cache_entries: usize [1, 10_000_000] = 10_000;

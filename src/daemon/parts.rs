@@ -108,12 +108,8 @@ pub fn facts(config: &Config, clock: &Arc<dyn Clock>) -> Result<Arc<dyn FactSour
         }
         None => Arc::new(RecordedSource::default()),
     };
-    let jobs: Arc<dyn FactSource> = match &config.enrich.treeherder_url {
-        Some(url) => {
-            let timeout = config.enrich.pushlog_timeout;
-            let treeherder = TreeherderSource::new(url.as_str(), timeout, net_clock(clock)).map_err(wrong("enrich"))?;
-            Arc::new(CachedSource::new(Arc::new(treeherder), config.enrich.cache()))
-        }
+    let jobs: Arc<dyn FactSource> = match treeherder(config, clock)? {
+        Some(treeherder) => Arc::new(CachedSource::new(Arc::new(treeherder), config.enrich.cache())),
         None => Arc::new(RecordedSource::default()),
     };
     Ok(Arc::new(Sources {
@@ -122,6 +118,16 @@ pub fn facts(config: &Config, clock: &Arc<dyn Clock>) -> Result<Arc<dyn FactSour
         bugs,
         jobs,
     }))
+}
+
+/// Who lists jobs, where a Treeherder is configured.
+fn treeherder(config: &Config, clock: &Arc<dyn Clock>) -> Result<Option<TreeherderSource>, PartError> {
+    let Some(url) = &config.enrich.treeherder_url else {
+        return Ok(None);
+    };
+    TreeherderSource::new(url.as_str(), config.enrich.pushlog_timeout, net_clock(clock))
+        .map(Some)
+        .map_err(wrong("enrich"))
 }
 
 /// What fetches what was missed. `facts` is where pushes come from.
@@ -143,6 +149,7 @@ pub fn reconciler(
     Ok(Reconciler {
         pushes: facts,
         groups,
+        treeherder: treeherder(config, clock)?,
         projects: config.watched_projects(),
         settings: config.reconcile.clone(),
     })

@@ -151,6 +151,11 @@ impl Pipeline {
         }
     }
 
+    /// How messages are read.
+    pub fn wire(&self) -> &WireSettings {
+        &self.settings.wire
+    }
+
     /// The store.
     pub fn store(&self) -> &Handle {
         &self.store

@@ -1,8 +1,9 @@
 //! After messages may have been lost: what they said is fetched from where it is known for certain.
 //!
-//! In: since when messages may be missing. Out: pushes from the pushlog, and the latest run of every task of the pushes
-//! of that time, taken through the very same path as messages. Never: a second effect of what is known already; more
-//! questions a second, pushes or groups than configured; the engine's work held up: everything goes in small batches.
+//! In: since when messages may be missing. Out: pushes from the pushlog, and the runs of the pushes of that time, taken
+//! through the very same path as messages: the latest of every task of a push's task group, or, where that is not to be
+//! had, all that a Treeherder-compatible service lists. Never: a second effect of what is known already; more questions a
+//! second or pushes than configured; the engine's work held up: everything goes in small batches.
 //!
 //! That a reconciliation is due is written into the store before it begins and taken out when it is done: a restart in
 //! the middle begins it anew.
@@ -18,11 +19,12 @@ use crate::clock::Clock;
 use crate::config::ReconcileSection;
 use crate::current::Current;
 use crate::engine::ledger::LedgerError;
-use crate::enrich::{FactError, FactSource, GroupSource, PushQuery};
-use crate::event::{Duration, Event, Project, PushId, TaskId, Timestamp};
+use crate::enrich::{FactError, FactSource, GroupSource, PushQuery, TreeherderSource};
+use crate::event::{Duration, Event, Project, PushId, Timestamp};
 use crate::store::Handle;
 use crate::store::sqlite::KnownPush;
 use crate::telemetry::metric;
+use crate::wire::JobRow;
 
 /// The setting under which the store keeps since when messages may be missing.
 const DUE_SINCE: &str = "reconcile_since";
@@ -32,6 +34,10 @@ const PUSHES_TOGETHER: u64 = 50;
 const PUSHES_BACK: u64 = 20;
 /// Pages of one group, at most: 200 tasks each.
 const PAGES_OF_A_GROUP: u32 = 100;
+/// Pages of jobs of one push, at most: 1,000 jobs each.
+const PAGES_OF_A_PUSH: u32 = 50;
+/// Runs that are taken together.
+const RUNS_TOGETHER: usize = 200;
 /// How long to wait before a source that did not answer is asked again, unless it says so itself.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Times one question is asked.
@@ -44,6 +50,8 @@ pub struct Reconciled {
     pub pushes: u64,
     /// Task groups that were looked through.
     pub groups: u64,
+    /// Pushes whose jobs a Treeherder listed, for want of their task groups.
+    pub lists: u64,
     /// Runs that they named.
     pub runs: u64,
     /// Pushes and groups that were left out, because of the bounds or because nobody answered.
@@ -65,8 +73,10 @@ pub enum ReconcileError {
 pub struct Reconciler {
     /// Where pushes come from.
     pub pushes: Arc<dyn FactSource>,
-    /// Where runs come from; `None`: they cannot be had.
+    /// Where runs come from; `None`: there are no task groups.
     pub groups: Option<GroupSource>,
+    /// Where runs of pushes come from whose task groups are not to be had; `None`: nowhere.
+    pub treeherder: Option<TreeherderSource>,
     /// The projects that are watched by name; empty: all that the store knows.
     pub projects: Vec<Project>,
     /// The bounds.
@@ -128,10 +138,18 @@ pub(super) async fn watch(
                 let Reconciled {
                     pushes,
                     groups,
+                    lists,
                     runs,
                     left_out,
                 } = found;
-                tracing::info!(pushes, groups, runs, left_out, "reconciled with what the CI says");
+                tracing::info!(
+                    pushes,
+                    groups,
+                    lists,
+                    runs,
+                    left_out,
+                    "reconciled with what the CI says"
+                );
             }
             Err(ReconcileError::Stopped) => return,
             Err(error) => tracing::error!(%error, "not reconciled; tried again at the next start or loss"),
@@ -175,10 +193,10 @@ impl Reconciler {
         for project in &projects {
             pass.fetch_pushes(project).await?;
         }
-        if self.groups.is_some() {
+        if self.groups.is_some() || self.treeherder.is_some() {
             let landed_since = since.minus(self.settings.look_back);
-            for group in pass.groups_of(&projects, landed_since, clock.now()).await? {
-                pass.look_through(&group).await?;
+            for push in pass.landed(&projects, landed_since, clock.now()).await? {
+                pass.fetch_runs(&push).await?;
             }
         }
         let found = pass.found;
@@ -275,13 +293,13 @@ impl Pass<'_> {
         }
     }
 
-    /// The task groups of the pushes of a time, the newest first.
-    async fn groups_of(
+    /// The pushes of a time, the newest first.
+    async fn landed(
         &mut self,
         projects: &[Project],
         landed_since: Timestamp,
         now: Timestamp,
-    ) -> Result<Vec<TaskId>, ReconcileError> {
+    ) -> Result<Vec<KnownPush>, ReconcileError> {
         let names = projects.to_vec();
         let max = self.reconciler.settings.max_groups;
         let mut pushes = self
@@ -294,57 +312,112 @@ impl Pass<'_> {
             self.found.left_out += 1;
             pushes.truncate(max as usize);
         }
-        let Some(source) = &self.reconciler.groups else {
-            return Ok(Vec::new());
-        };
-        let mut groups = Vec::new();
-        for KnownPush {
-            project,
-            push,
-            revision,
-            group,
-        } in pushes
-        {
-            let group = match (group, revision) {
-                (Some(group), _) => Some(group),
-                (None, Some(revision)) => self
-                    .ask("decision task", || Box::pin(source.of_push(&project, push, &revision)))
-                    .await?
-                    .flatten(),
-                (None, None) => None,
-            };
-            groups.extend(group);
-        }
-        Ok(groups)
+        Ok(pushes)
     }
 
-    async fn look_through(&mut self, group: &TaskId) -> Result<(), ReconcileError> {
-        let Some(source) = &self.reconciler.groups else {
+    /// Takes the runs of a push: those of its task group, or else those that a Treeherder lists.
+    async fn fetch_runs(&mut self, push: &KnownPush) -> Result<(), ReconcileError> {
+        let left_out = self.found.left_out;
+        if let Some(source) = &self.reconciler.groups
+            && self.look_through_group(source, push).await?
+        {
             return Ok(());
+        }
+        if let Some(source) = &self.reconciler.treeherder {
+            let had_it = self.look_through_list(source, push).await?;
+            // It is one push, however many sources lack it, and none if one of them has it.
+            let most = left_out + u64::from(!had_it);
+            self.found.left_out = self.found.left_out.min(most);
+        }
+        Ok(())
+    }
+
+    /// Takes the runs of a push's task group; whether they were to be had.
+    async fn look_through_group(&mut self, source: &GroupSource, push: &KnownPush) -> Result<bool, ReconcileError> {
+        let group = match (&push.group, &push.revision) {
+            (Some(group), _) => Some(group.clone()),
+            (None, Some(revision)) => self
+                .ask("decision task", || {
+                    Box::pin(source.of_push(&push.project, push.push, revision))
+                })
+                .await?
+                .flatten(),
+            (None, None) => None,
         };
+        let Some(group) = group else { return Ok(false) };
         let mut next: Option<String> = None;
         for _ in 0..PAGES_OF_A_GROUP {
             let page = self
-                .ask("task group", || Box::pin(source.page(group, next.as_deref())))
+                .ask("task group", || Box::pin(source.page(&group, next.as_deref())))
                 .await?;
-            let Some(page) = page else { return Ok(()) };
-            let runs = page.messages.len() as u64;
-            if runs > 0 {
+            let Some(page) = page else { return Ok(false) };
+            if !page.messages.is_empty() {
                 let taken = self.pipeline.take(&page.messages).await?;
                 observe_notes(&taken.notes);
             }
-            self.found.runs += runs;
-            metric::RECONCILED.counter(&["run"]).increment(runs);
+            self.count_runs(page.messages.len());
             match page.next {
                 Some(token) => next = Some(token),
                 None => {
                     self.found.groups += 1;
                     metric::RECONCILED.counter(&["group"]).increment(1);
-                    return Ok(());
+                    return Ok(true);
                 }
             }
         }
         self.found.left_out += 1;
-        Ok(())
+        Ok(true)
     }
+
+    /// Takes the runs of a push that a Treeherder lists; whether they were to be had.
+    async fn look_through_list(&mut self, source: &TreeherderSource, push: &KnownPush) -> Result<bool, ReconcileError> {
+        let Some(revision) = &push.revision else {
+            return Ok(false);
+        };
+        let project = &push.project;
+        let number = self
+            .ask("the push's number", || Box::pin(source.push(project, revision)))
+            .await?
+            .flatten();
+        let Some(number) = number else { return Ok(false) };
+        let wire = self.pipeline.wire();
+        for page in 0..PAGES_OF_A_PUSH {
+            let answer = self
+                .ask("the push's jobs", || Box::pin(source.jobs(project, number, page, wire)))
+                .await?;
+            let Some((list, has_more)) = answer else {
+                return Ok(false);
+            };
+            if list.unreadable > 0 {
+                tracing::warn!(%project, push = push.push.0, unreadable = list.unreadable, "listed jobs cannot be read");
+            }
+            for rows in list.rows.chunks(RUNS_TOGETHER) {
+                let events = rows.iter().map(|row| listed_job(row, push)).collect();
+                let taken = self.pipeline.apply(Reading::of(events)).await?;
+                observe_notes(&taken.notes);
+            }
+            self.count_runs(list.rows.len());
+            if !has_more {
+                self.found.lists += 1;
+                metric::RECONCILED.counter(&["list"]).increment(1);
+                return Ok(true);
+            }
+        }
+        self.found.left_out += 1;
+        Ok(false)
+    }
+
+    fn count_runs(&mut self, runs: usize) {
+        self.found.runs += runs as u64;
+        metric::RECONCILED.counter(&["run"]).increment(runs as u64);
+    }
+}
+
+/// What a listed job says, on the push as the pushlog has it: a Treeherder numbers pushes in its own way.
+fn listed_job(row: &JobRow, push: &KnownPush) -> Event {
+    let mut job = row.job.clone();
+    job.facts.project = Some(push.project.clone());
+    job.facts.push = Some(push.push);
+    job.facts.revision.clone_from(&push.revision);
+    Event::Job(Box::new(job))
 }

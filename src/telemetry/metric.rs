@@ -244,7 +244,7 @@ metrics_table! {
     /// `what`: `push`, `group` or `run`.
     RECONCILED = counter(
         "sheriffd_reconciled_total", &["what"],
-        "What was fetched because messages may have been lost: pushes, task groups, runs.");
+        "What was fetched because messages may have been lost: pushes, task groups, lists of a Treeherder, runs.");
     /// Includes waiting for the lock.
     STORE_TRANSACTION = seconds(
         "sheriffd_store_transaction_duration_seconds", &[], TRANSACTION_BUCKETS,

@@ -2,7 +2,8 @@
 
 use sheriffd::event::{BackendName, Delivery, Project};
 use sheriffd::wire::{
-    DEFAULT_MAX_BODY, WireSettings, decode, error_summary, job_row, pushlog, recorded, task, task_graph,
+    DEFAULT_MAX_BODY, WireSettings, decode, error_summary, job_list, job_row, number_of_push, numbered_job,
+    numbered_push, pushlog, recorded, task, task_graph,
 };
 
 use crate::mutate::{mutated, pick};
@@ -121,7 +122,16 @@ fn routing_keys_and_routes() {
 fn definitions_pushlogs_tables_graphs_and_recordings() {
     let mut all = lines("tests/data/taskcluster", "tasks.jsonl");
     all.extend(lines("tests/data/hg", ".jsonl"));
-    all.extend(lines("tests/data/treeherder", ".jsonl").into_iter().step_by(20));
+    let rows: Vec<Vec<u8>> = lines("tests/data/treeherder", ".jsonl")
+        .into_iter()
+        .step_by(20)
+        .collect();
+    all.extend(
+        rows.iter()
+            .step_by(5)
+            .map(|row| [b"{\"results\": [", &row[..], b"]}"].concat()),
+    );
+    all.extend(rows);
     all.extend(lines("tests/data/pulse", ".jsonl"));
     all.extend(crate::corpus("tests/data/taskcluster/add-new-jobs-chain", ".json"));
     all.retain(|line| line.len() < 100_000);
@@ -142,6 +152,10 @@ fn definitions_pushlogs_tables_graphs_and_recordings() {
                 refusals.extend(pushlog::pushes(text, &project).err());
                 refusals.extend(recorded::delivery(text, 1, None).err());
                 refusals.extend(job_row(text, None, &settings).err());
+                refusals.extend(job_list(text, &project, &settings).err());
+                refusals.extend(number_of_push(text, "0123456789ab").err());
+                refusals.extend(numbered_job(text).err());
+                refusals.extend(numbered_push(text).err());
                 refusals.extend(task_graph::full_task_graph(text).err());
                 refusals.extend(task_graph::label_to_task_id(text).err());
             }

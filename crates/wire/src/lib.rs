@@ -37,6 +37,7 @@ pub mod task;
 pub mod task_graph;
 mod taskcluster_queue;
 mod treeherder_jobs;
+mod treeherder_lists;
 mod treeherder_numbers;
 mod treeherder_reading;
 mod treeherder_requests;
@@ -45,6 +46,7 @@ pub use errorsummary::{ErrorSummary, MAX_GROUPS, MAX_SIGNATURES, error_summary};
 pub use jobs_table::{JobRow, job_row};
 pub use perf_alerts::{AlertPage, perf_alerts};
 pub use perfherder::{MAX_MEASUREMENTS, PERFHERDER_PREFIX, is_perfherder_artifact, perfherder_data};
+pub use treeherder_lists::{JobList, job_list, number_of_push};
 pub use treeherder_numbers::{NumberedJob, numbered_job, numbered_push};
 pub use treeherder_reading::{TreeherderReading, treeherder_reading};
 
