@@ -121,3 +121,8 @@ pub fn deliveries(path: &Path) -> Result<Vec<Delivery>, String> {
     }
     Ok(deliveries)
 }
+
+/// A number of things, by the word for one of them that takes an s.
+pub(super) fn count(number: u64, word: &str) -> String {
+    format!("{number} {word}{}", if number == 1 { "" } else { "s" })
+}

@@ -11,6 +11,7 @@ use std::sync::{Arc, RwLock};
 use clap::Args;
 
 use super::CliError;
+use super::common::count;
 use crate::bus::{Batch, Bus};
 use crate::clock::Clock;
 use crate::daemon::pipeline::Pipeline;
@@ -401,11 +402,11 @@ impl<'a> Story<'a> {
         )?;
         writeln!(
             self.out,
-            "  {} oranges, {} performance alerts and {} new tests opened {} cases; the others opened none, because:",
-            self.oranges,
-            self.alerts,
-            u64::from(self.test.push.0 <= self.plan.pushes),
-            self.opened
+            "  {}, {} and {} opened {}; the others opened none, because:",
+            count(self.oranges, "orange"),
+            count(self.alerts, "performance alert"),
+            count(u64::from(self.test.push.0 <= self.plan.pushes), "new test"),
+            count(self.opened, "case")
         )?;
         let silent: Vec<(Reason, u64)> = self.silent.iter().map(|(reason, count)| (*reason, *count)).collect();
         for (reason, count) in silent {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::judge::Difference;
 use super::stage::{Moment, Played};
+use crate::cli::common::count;
 use crate::cli::trace::write_clauses;
 use crate::engine::ledger::DecisionResult;
 use crate::rules::{RuleTest, TestExpectation};
@@ -115,10 +116,6 @@ fn write_moment(moment: &Moment, rules: &[&str], out: &mut dyn Write) -> io::Res
     Ok(())
 }
 
-fn count(n: usize, word: &str) -> String {
-    format!("{n} {word}{}", if n == 1 { "" } else { "s" })
-}
-
 /// For people: a line a test, and under each that failed what is wrong and what happened.
 pub(super) fn pretty(told: &[Told<'_>], untested: &[&str], out: &mut dyn Write) -> io::Result<()> {
     for one in told {
@@ -133,7 +130,7 @@ pub(super) fn pretty(told: &[Told<'_>], untested: &[&str], out: &mut dyn Write) 
     writeln!(
         out,
         "{}: {} passed, {failed} failed",
-        count(told.len(), "test"),
+        count(told.len() as u64, "test"),
         told.len() - failed
     )
 }
