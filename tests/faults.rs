@@ -8,7 +8,7 @@ use sheriffd::sim::faults::{self, Scenario};
 const SEEDS: u64 = 200;
 
 /// Stories in which something was broken once: a job of ours whose definition came when its case had ended cost nothing.
-const BROKEN_ONCE: [u64; 3] = [100_153, 100_490, 201_031];
+const BROKEN_ONCE: [u64; 4] = [100_153, 100_490, 201_031, 1_001_655];
 
 #[test]
 fn what_was_broken_once_holds() {

@@ -596,8 +596,8 @@ impl Books<'_> {
         let rows = self
             .tx
             .prepare_cached(&format!(
-                "SELECT state, reason, detail, request, sent_at, receipt, created_at, backend, {ARRIVED}, charged,
-                    COALESCE(builds, '[]')
+                "SELECT state, reason, detail, request, sent_at, receipt, created_at, backend, {ARRIVED},
+                    CASE WHEN sent_at IS NULL THEN 0 ELSE charged END, COALESCE(builds, '[]')
                  FROM actions WHERE case_id = ?1 ORDER BY step, slot"
             ))
             .and_then(|mut statement| {
