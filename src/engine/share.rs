@@ -92,12 +92,13 @@ impl Engine {
     }
 }
 
-/// Notes a label that shares a search: each once, with its last failure.
+/// Notes a label that shares a search: each once, with its last failure. Only of those that the search explained after
+/// its end there may be more than are noted: a search that has no room is not shared.
 fn note(case: &mut CaseRow, sharer: Sharer) {
-    let room = kinship::MOST.saturating_sub(case.shared_by.len());
-    match case.shared_by.iter_mut().find(|known| known.label == sharer.label) {
-        Some(known) => *known = sharer,
-        None => case.shared_by.extend(Some(sharer).filter(|_| room > 0)),
+    match case.shared_by.iter().position(|known| known.label == sharer.label) {
+        Some(known) => case.shared_by[known] = sharer,
+        None if case.shared_by.len() < kinship::MOST => case.shared_by.push(sharer),
+        None => {}
     }
 }
 

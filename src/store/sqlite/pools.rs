@@ -37,6 +37,7 @@ impl Books<'_> {
         now: Timestamp,
         limit: u32,
     ) -> Result<Vec<String>, LedgerError> {
+        // That the state is one of three is what the index `actions_due` is made for: SQLite does not see it by itself.
         self.tx
             .prepare_cached(
                 "SELECT pools.name, MIN(COALESCE(pool_counts.at, 0)) AS asked FROM actions
