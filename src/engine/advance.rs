@@ -47,8 +47,7 @@ impl Engine {
         let Some(mut case) = ledger.case(id)?.filter(|case| case.verdict.is_none()) else {
             return Ok(None);
         };
-        close(&mut case, withdrawn(why), now);
-        let_go(ledger, &mut case, now)?;
+        close(ledger, &mut case, withdrawn(why), now)?;
         ledger.save_case(&case)?;
         Ok(Some(case))
     }
@@ -66,8 +65,7 @@ impl Engine {
         };
         if let Some(approval) = case.awaits_approval().filter(|approval| approval.expires <= now) {
             let why = format!("nobody of {} approved it by {}", approval.by, approval.expires);
-            close(&mut case, withdrawn(&why), now);
-            let_go(ledger, &mut case, now)?;
+            close(ledger, &mut case, withdrawn(&why), now)?;
             ledger.save_case(&case)?;
             notes.push(Note::HeldBack(Box::new(case.clone()), Reason::ApprovalExpired));
             notes.push(Note::Closed(Box::new(case)));
@@ -108,8 +106,7 @@ impl Engine {
         case.wake_at = Some(approval.map_or(wake_at, |approval| wake_at.min(approval.expires)));
         if let Some(mut verdict) = step.verdict {
             verdict.why += &did_not_run(verdict.kind, &actions);
-            close(&mut case, verdict, now);
-            let_go(ledger, &mut case, now)?;
+            close(ledger, &mut case, verdict, now)?;
         }
         ledger.save_case(&case)?;
         if case
@@ -156,8 +153,7 @@ impl Engine {
         for mut case in ledger.recent_searches(&head.subject.project, since, SEARCHES_LOOKED_AT)? {
             if case.storm == Some(head.id) && case.id != head.id && case.verdict.is_none() {
                 let why = format!("{} of the same storm named push {}", head.id, pushes.join(", "));
-                supersede(&mut case, why, now);
-                let_go(ledger, &mut case, now)?;
+                supersede(ledger, &mut case, why, now)?;
                 ledger.save_case(&case)?;
                 notes.push(Note::Closed(Box::new(case)));
             }
@@ -276,11 +272,12 @@ fn newly_established(before: &Found, now: &Found) -> Vec<Level> {
     now.levels.iter().filter(is_new).cloned().collect()
 }
 
-fn close(case: &mut CaseRow, verdict: Verdict, now: Timestamp) {
+fn close(ledger: &mut dyn Ledger, case: &mut CaseRow, verdict: Verdict, now: Timestamp) -> Result<(), LedgerError> {
     case.why.clone_from(&verdict.why);
     case.verdict = Some(verdict);
     case.closed_at = Some(now);
     case.wake_at = None;
+    let_go(ledger, case, now)
 }
 
 /// What a case that ends without an answer has to say of jobs that the CI took and did not run.
@@ -299,14 +296,19 @@ fn did_not_run(kind: VerdictKind, actions: &[ActionRow]) -> String {
 }
 
 /// Closes a case because another one has made it moot.
-pub(super) fn supersede(case: &mut CaseRow, why: String, now: Timestamp) {
+pub(super) fn supersede(
+    ledger: &mut dyn Ledger,
+    case: &mut CaseRow,
+    why: String,
+    now: Timestamp,
+) -> Result<(), LedgerError> {
     let verdict = Verdict {
         kind: VerdictKind::Superseded,
         pushes: Vec::new(),
         probability: None,
         why,
     };
-    close(case, verdict, now);
+    close(ledger, case, verdict, now)
 }
 
 /// The requests of a step, numbered by round and slot.

@@ -6,7 +6,6 @@ use super::apply::{Engine, Note};
 use super::batch::Batch;
 use super::ledger::{CaseRow, Ledger, LedgerError};
 use super::opening::Draft;
-use super::share::let_go;
 use super::storm::{self, Breaking, Newcomer, Weather};
 use crate::event::{CaseId, PushId, Reason, Timestamp};
 
@@ -71,8 +70,7 @@ fn break_storm(
                 "{} labels fail newly on push {first_bad}: {head} looks for the cause of all",
                 breaking.labels
             );
-            supersede(&mut case, why, now);
-            let_go(ledger, &mut case, now)?;
+            supersede(ledger, &mut case, why, now)?;
         }
         ledger.save_case(&case)?;
         if is_closed {
