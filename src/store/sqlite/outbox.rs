@@ -264,8 +264,8 @@ impl Books<'_> {
             .map_err(sql)
     }
 
-    /// Holds a queued request back: the reason is shown, and the detail where there is one, and it is not looked at before
-    /// `not_before`.
+    /// Holds a queued request back: the reason is shown, and the detail where there is one (that of another reason would
+    /// mislead), and it is not looked at before `not_before`.
     ///
     /// # Errors
     /// The store is busy or damaged.
@@ -278,7 +278,8 @@ impl Books<'_> {
     ) -> Result<(), LedgerError> {
         self.tx
             .prepare_cached(
-                "UPDATE actions SET reason = ?4, not_before = ?5, detail = COALESCE(?6, detail)
+                "UPDATE actions SET reason = ?4, not_before = ?5,
+                    detail = COALESCE(?6, CASE WHEN reason = ?4 THEN detail END)
                  WHERE case_id = ?1 AND step = ?2 AND slot = ?3 AND state = 'queued'",
             )
             .and_then(|mut statement| {
