@@ -205,6 +205,25 @@ async fn nothing_is_added_to_the_backlog_of_a_pool_by_the_cis_own_count() {
 }
 
 #[tokio::test]
+async fn what_was_said_of_a_backlog_is_not_said_of_the_limit_that_holds_a_request_back_afterwards() {
+    let mut desk = Desk::new().await;
+    desk.brakes.limits.pending_jobs_per_pool = Some(300);
+    runs_in(&desk, "t/linux", 1, RunState::Pending).await;
+    let case = desk.asks("r", "linux", &[1], 1).await;
+    desk.ci.will_count(Ok(Some(301)));
+    desk.round().await;
+    assert!(said(&desk, case).await.contains("301 jobs wait"));
+
+    desk.wait(3 * MINUTE);
+    desk.ci.will_count(Ok(Some(0)));
+    desk.brakes.limits.jobs_per_hour = Some(0);
+    desk.round().await;
+    assert_eq!(desk.states(case).await, [("queued", Some(Reason::Limit))]);
+    let words = said(&desk, case).await;
+    assert!(!words.contains("jobs wait"), "{words}");
+}
+
+#[tokio::test]
 async fn where_the_ci_does_not_tell_what_waits_in_a_pool_what_messages_told_counts() {
     let busy = RequestError::Busy {
         retry_after: None,
