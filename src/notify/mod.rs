@@ -180,3 +180,29 @@ fn fields(case: &CaseRow, instance: &str) -> Fields {
     ];
     FIELDS.iter().map(|name| (*name).to_owned()).zip(values).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_labels_that_share_a_search_are_told_with_its_verdict() {
+        let sharer = |label: &str| {
+            json!({
+                "label": label, "platform": "mac", "push": 15, "rule": "backfill", "fate": "covered",
+                "run": { "backend": "tc", "task": "fail", "run": 0 },
+            })
+        };
+        let search: CaseRow = serde_json::from_value(json!({
+            "id": 7, "cause": { "rule": { "name": "backfill", "version": "0" } }, "mode": "live", "budget": null,
+            "subject": { "project": "autoland", "label": "A" }, "label": "A", "platform": "linux",
+            "params": { "kind": "find-culprit" }, "push": 14, "opened_by": null, "opened_at": "2026-06-01T10:00:00Z",
+            "wake_at": null, "verdict": null, "closed_at": null, "why": "", "throttle_key": "",
+            "shared_by": [sharer("B"), sharer("C")],
+        }))
+        .unwrap();
+        let told = fields(&search, "sheriffd");
+        assert_eq!(told["sharedBy"], json!(["B", "C"]));
+        assert_eq!(told.len(), FIELDS.len());
+    }
+}
