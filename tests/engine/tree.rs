@@ -236,17 +236,26 @@ impl Tree {
 
     /// A push lands, with a commit message.
     pub fn land(&mut self, push: u64, project: &str, message: &str) {
+        self.land_at(push, project, message, Some(self.now));
+    }
+
+    /// A push lands, and its message may not say when: those on the bus do not.
+    pub fn land_at(&mut self, push: u64, project: &str, message: &str, at: Option<Timestamp>) {
         self.see([Event::Push(Box::new(PushEvent {
             project: Project::from(project),
             push: Some(PushId(push)),
             revision: Tree::revision(push),
-            at: Some(self.now),
+            at,
             user: None,
             changesets: vec![Changeset {
                 description: message.into(),
                 ..Changeset::default()
             }],
         }))]);
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.now
     }
 
     pub fn wait(&mut self, span: Duration) {
