@@ -6,6 +6,7 @@
 
 mod bounds;
 mod culprit;
+mod near;
 mod optimum;
 mod others;
 mod rivals;
@@ -27,6 +28,8 @@ pub enum Table {
     Rounds,
     /// find-culprit over worlds drawn from the prior, and over worlds that are not (marks 3 and 6).
     Mixed,
+    /// find-culprit: with and without looking at what pushes touch.
+    Near,
     /// until-hit: growing batches against fixed ones (mark 8).
     UntilHit,
     /// validate: the sequential test against its bound and fixed numbers (mark 8).
@@ -39,11 +42,12 @@ pub enum Table {
 
 impl Table {
     /// All tables, in the order they are printed.
-    pub const ALL: [Table; 8] = [
+    pub const ALL: [Table; 9] = [
         Table::Policies,
         Table::Optimum,
         Table::Rounds,
         Table::Mixed,
+        Table::Near,
         Table::UntilHit,
         Table::Validate,
         Table::Perf,
@@ -57,6 +61,7 @@ impl Table {
             Table::Optimum => "optimum",
             Table::Rounds => "rounds",
             Table::Mixed => "mixed",
+            Table::Near => "near",
             Table::UntilHit => "until-hit",
             Table::Validate => "validate",
             Table::Perf => "perf",
@@ -78,7 +83,7 @@ impl std::str::FromStr for Table {
 
 /// A table that there is not.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no table `{0}`; there are policies, optimum, rounds, mixed, until-hit, validate, perf and baseline")]
+#[error("there is no table `{0}`; there are policies, optimum, rounds, mixed, near, until-hit, validate, perf and baseline")]
 pub struct UnknownTable(String);
 
 /// How tables are printed.
@@ -143,6 +148,7 @@ pub fn report(table: Table, seed: u64, trials: u32) -> Report {
         Table::Optimum => optimum::table(),
         Table::Rounds => culprit::rounds(seed, trials),
         Table::Mixed => culprit::mixed(seed, trials.saturating_mul(5)),
+        Table::Near => near::near(seed, trials),
         Table::UntilHit => others::until_hit(seed, trials.saturating_mul(10)),
         Table::Validate => others::validate(seed, trials.saturating_mul(10)),
         Table::Perf => others::perf(seed, trials),

@@ -45,6 +45,11 @@ impl Search {
 
 /// Our decisions, run by run, after this tail: `known` gives them the rates, `params` prices and limits.
 pub(super) fn ours(world: &World, tail: Counts, known: bool, params: Params) -> Search {
+    search(world, problem(world, tail, known, params))
+}
+
+/// What a world looks like before the first run.
+pub(super) fn problem(world: &World, tail: Counts, known: bool, params: Params) -> Problem {
     let mut problem = Problem::new(world.pushes);
     problem.history = world.history();
     problem.tail = tail;
@@ -59,6 +64,11 @@ pub(super) fn ours(world: &World, tail: Counts, known: bool, params: Params) -> 
             ..Evidence::default()
         })
         .collect();
+    problem
+}
+
+/// Our decisions about a problem, run by run.
+pub(super) fn search(world: &World, mut problem: Problem) -> Search {
     let (mut runs, mut rounds) = (0, 0);
     let ended = |said, stated, runs, rounds| Search {
         said,
