@@ -28,6 +28,10 @@ const FETCHED_TOGETHER: u32 = 64;
 const FETCH_LEASE: Duration = Duration::from_secs(120);
 /// How long an event is kept that was applied without its facts, in case they come.
 const KEPT_WAITING: Duration = Duration::from_secs(24 * 3600);
+/// Times that a search asks where pushes touch files before it does without: three pauses, about half a minute.
+const PLACES_ATTEMPTS: u32 = 4;
+/// The longest rest that a source may ask for and the search still waits for that.
+const PLACES_REST: Duration = Duration::from_secs(60);
 /// Cases that are woken in one transaction.
 const WOKEN_TOGETHER: u32 = 50;
 /// The reason kept with a message that was read and that the store does not take.
@@ -452,6 +456,12 @@ fn apply_waiting(
     let patience = match answer {
         Ok(_) if waiting.lack == Lack::Lineage => Patience::Fetched(Lack::Failures),
         Ok(_) => Patience::Fetched(waiting.lack),
+        Err(FactError::Later { retry_after, .. })
+            if waiting.lack == Lack::Places && is_not_worth_it(waiting.attempts, *retry_after) =>
+        {
+            tracing::debug!(event = %waiting.event.id(), "a search opens without knowing where pushes touch files");
+            Patience::Fetched(Lack::Places)
+        }
         Err(FactError::Later { retry_after, detail }) => {
             let again = again.max(now.plus(retry_after.unwrap_or_default()));
             if waited >= KEPT_WAITING {
@@ -480,6 +490,14 @@ fn apply_waiting(
         books.record_graph(project, push, graph, now)?;
     }
     let mut events = answer.clone().unwrap_or_default();
+    if waiting.lack == Lack::Places {
+        // These pushes were heard of, and rules have had their turn on them: only where they touch files is news.
+        for push in events.drain(..) {
+            if let Event::Push(push) = push {
+                books.record_push(&push)?;
+            }
+        }
+    }
     events.push(waiting.event.clone());
     let notes = engine.apply(books, events, patience, now)?;
     let still_waits = notes.iter().any(|note| matches!(note, Note::Waits(_)));
@@ -495,6 +513,12 @@ fn apply_waiting(
         }
     }
     Ok(notes)
+}
+
+/// Whether a search is better opened at once than after another question about where pushes touch files: knowing it saves
+/// some of its runs, and waiting for it costs minutes.
+fn is_not_worth_it(attempts: u32, retry_after: Option<Duration>) -> bool {
+    attempts >= PLACES_ATTEMPTS || retry_after.is_some_and(|rest| rest > PLACES_REST)
 }
 
 /// The pause before facts are asked for again: 5 seconds, doubled each time, ten minutes at most.
