@@ -212,7 +212,7 @@ fn problem(params: &FindCulpritParams, around: &Around<'_>, asked: u32) -> culpr
 }
 
 /// The posterior: of every push that is not ruled out, of none, and the failure rates before and after; and what pushes near
-/// the test were given beforehand.
+/// the test were given of the prior.
 pub(super) fn numbers(params: &FindCulpritParams, evidence: &Evidence) -> Vec<Number> {
     let problem = problem(params, &Around::of(evidence), evidence.asked);
     let Ok(belief) = culprit::belief(&problem) else {
@@ -236,11 +236,11 @@ pub(super) fn numbers(params: &FindCulpritParams, evidence: &Evidence) -> Vec<Nu
             .filter(|(_, (_, push))| push.near)
             .map(|(mass, _)| *mass)
             .collect();
-        let are = match near.len() {
+        let these = match near.len() {
             1 => "the push that touches".to_owned(),
-            several => format!("one of the {several} pushes that touch"),
+            several => format!("the {several} pushes that touch"),
         };
-        let what = format!("P(culprit is {are} files near the test), given that there is one, before any run");
+        let what = format!("prior share of {these} files near the test");
         numbers.push(number(what, near.iter().sum()));
     }
     numbers.push(number("P(no culprit in the range)".to_owned(), belief.no_culprit));

@@ -93,8 +93,11 @@ fn the_numbers_of_a_case_say_which_push_is_near_the_test_and_what_it_was_given_f
     assert_eq!(of_push.0, "P(culprit is push 23, which touches files near the test)");
     let other = told.iter().find(|(what, _)| what == "P(culprit is push 24)").unwrap();
     assert!(of_push.1 > 4.0 * other.1, "{told:?}");
-    let given = "P(culprit is the push that touches files near the test, given that there is one, before any run)";
-    let given = told.iter().find(|(what, _)| what == given).unwrap_or_else(|| panic!("{told:?}"));
+    let given = "prior share of the push that touches files near the test";
+    let given = told
+        .iter()
+        .find(|(what, _)| what == given)
+        .unwrap_or_else(|| panic!("{told:?}"));
     assert!((given.1 - (0.25 + 0.75 / 21.0)).abs() < 1e-9, "{told:?}");
     let silent = numbers(&without(ONE_BY_ONE));
     assert!(

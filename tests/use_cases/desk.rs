@@ -52,7 +52,17 @@ impl Desk {
             bugs_fresh_for: tracker.map(|_| Duration::from_secs(24 * 3_600)),
             ..EngineSettings::default()
         };
-        Desk::with_settings(plan, tests, rules, tracker, settings)
+        Desk::with_settings(plan, tests, rules, (tracker, |pushes| pushes), settings)
+    }
+
+    /// A daemon with another pushlog, made from the simulated one.
+    pub fn with_pushlog(
+        plan: Plan,
+        tests: Vec<NewTest>,
+        rules: &str,
+        pushlog: impl FnOnce(Arc<dyn FactSource>) -> Arc<dyn FactSource>,
+    ) -> Desk {
+        Desk::with_settings(plan, tests, rules, (None, pushlog), EngineSettings::default())
     }
 
     /// A daemon that can ask for the task graphs of pushes.
@@ -61,14 +71,14 @@ impl Desk {
             has_graphs: true,
             ..EngineSettings::default()
         };
-        Desk::with_settings(plan, tests, rules, None, settings)
+        Desk::with_settings(plan, tests, rules, (None, |pushes| pushes), settings)
     }
 
     fn with_settings(
         plan: Plan,
         tests: Vec<NewTest>,
         rules: &str,
-        tracker: Option<&str>,
+        (tracker, pushlog): (Option<&str>, impl FnOnce(Arc<dyn FactSource>) -> Arc<dyn FactSource>),
         settings: EngineSettings,
     ) -> Desk {
         let ci = SimCi::with_tests(plan, tests);
@@ -89,7 +99,7 @@ impl Desk {
         };
         let facts = Sources {
             tasks: Arc::new(ci.facts()),
-            pushes: Arc::new(ci.facts()),
+            pushes: pushlog(Arc::new(ci.facts())),
             bugs,
             jobs: Arc::new(RecordedSource::default()),
         };

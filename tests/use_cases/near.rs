@@ -1,0 +1,116 @@
+//! Messages of pushes do not say which files they touch: a search for what broke a test asks the pushlog first, once.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use sheriffd::engine::ledger::CaseRow;
+use sheriffd::enrich::{FactError, FactSource, PushQuery};
+use sheriffd::event::{Label, Project, PushEvent, PushId};
+use sheriffd::sim::{NewTest, Plan};
+
+use crate::desk::{Desk, plan};
+
+const RULES: &str = "
+version: 1
+rules:
+  - name: backfill
+    on: job.finished
+    match: { outcome: failed }
+    when: history.passed_before(event)
+    open: { kind: find-culprit, max_depth: 25, parallel: 2, max_jobs: 60 }
+    mode: live
+";
+
+const LABEL: &str = "test-linux2404-64/opt-mochitest-plain";
+
+/// What a pushlog was asked.
+type Asked = Arc<Mutex<Vec<PushQuery>>>;
+
+/// A pushlog that remembers what it was asked.
+struct Pushlog {
+    pushes: Arc<dyn FactSource>,
+    asked: Asked,
+    /// What it says to everything, if it has no answer.
+    trouble: Option<FactError>,
+}
+
+#[async_trait]
+impl FactSource for Pushlog {
+    async fn pushes(&self, project: &Project, query: &PushQuery) -> Result<Vec<PushEvent>, FactError> {
+        self.asked.lock().unwrap().push(query.clone());
+        match &self.trouble {
+            Some(trouble) => Err(trouble.clone()),
+            None => self.pushes.pushes(project, query).await,
+        }
+    }
+}
+
+/// A tree that skips most jobs, and in which push 12 adds a test that fails from there on.
+async fn played(rules: &str, trouble: Option<FactError>) -> (Vec<CaseRow>, Vec<PushQuery>) {
+    let broken = NewTest {
+        path: "dom/a/test_a.html".to_owned(),
+        group: "dom/a/mochitest.toml".to_owned(),
+        push: PushId(12),
+        rates: vec![(Label::from(LABEL), 1.0)],
+    };
+    let plan = Plan {
+        skipped: 0.8,
+        background: 0.0,
+        ..plan(&[LABEL], 24, 4)
+    };
+    let asked = Asked::default();
+    let pushlog = |pushes| {
+        let asked = Arc::clone(&asked);
+        Arc::new(Pushlog { pushes, asked, trouble }) as Arc<dyn FactSource>
+    };
+    let mut desk = Desk::with_pushlog(plan, vec![broken], rules, pushlog);
+    desk.play(None).await;
+    let asked = asked.lock().unwrap().clone();
+    (desk.cases().await, asked)
+}
+
+fn culprit(cases: &[CaseRow]) -> &str {
+    let [only] = cases else { panic!("{cases:#?}") };
+    let verdict = only.verdict.as_ref().expect("it ended");
+    assert_eq!(verdict.kind.as_str(), "culprit", "{verdict:?}");
+    assert_eq!(verdict.pushes[0].push, PushId(12));
+    &verdict.why
+}
+
+#[tokio::test]
+async fn the_pushlog_is_asked_once_for_a_search_and_its_answer_counts() {
+    let (cases, asked) = played(RULES, None).await;
+    let why = culprit(&cases);
+    assert!(why.ends_with("it touches files near the test"), "{why}");
+    let [PushQuery::Range { from, to }] = asked.as_slice() else {
+        panic!("{asked:?}")
+    };
+    assert_eq!(
+        (*from, *to),
+        (PushId(1), cases[0].push),
+        "all that it looks at, and nothing after it"
+    );
+}
+
+#[tokio::test]
+async fn a_search_that_does_not_look_at_files_asks_nobody() {
+    let rules = RULES.replace("max_jobs: 60", "max_jobs: 60, near_prior: 0");
+    let (cases, asked) = played(&rules, None).await;
+    assert!(!culprit(&cases).contains("near"));
+    assert_eq!(asked, []);
+}
+
+#[tokio::test]
+async fn a_search_opens_all_the_same_where_the_pushlog_does_not_answer() {
+    let later = |retry_after| FactError::Later {
+        retry_after,
+        detail: "the pushlog is down".to_owned(),
+    };
+    let hour = std::time::Duration::from_secs(3_600);
+    let absent = FactError::Absent("pushes of autoland".to_owned());
+    for (trouble, most) in [(later(None), 4), (later(Some(hour)), 1), (absent, 1)] {
+        let (cases, asked) = played(RULES, Some(trouble.clone())).await;
+        assert!(!culprit(&cases).contains("near"), "nobody has told");
+        assert_eq!(asked.len(), most, "{trouble:?}: {asked:?}");
+    }
+}
