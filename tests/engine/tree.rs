@@ -239,11 +239,16 @@ impl Tree {
 
     /// A push lands, with a commit message.
     pub fn land(&mut self, push: u64, project: &str, message: &str) {
+        self.land_at(push, project, message, Some(self.now));
+    }
+
+    /// A push lands, and its message may not say when: those on the bus do not.
+    pub fn land_at(&mut self, push: u64, project: &str, message: &str, at: Option<Timestamp>) {
         let changeset = Changeset {
             description: message.into(),
             ..Changeset::default()
         };
-        self.land_changesets(push, project, vec![changeset]);
+        self.land_changesets(push, project, at, vec![changeset]);
     }
 
     /// A push lands, and touches these files.
@@ -252,20 +257,20 @@ impl Tree {
             files: files.iter().map(|file| Arc::from(*file)).collect(),
             ..Changeset::default()
         };
-        self.land_changesets(push, "autoland", vec![changeset]);
+        self.land_changesets(push, "autoland", Some(self.now), vec![changeset]);
     }
 
     /// A push lands, and its message does not say what it holds.
     pub fn land_unknown(&mut self, push: u64) {
-        self.land_changesets(push, "autoland", Vec::new());
+        self.land_changesets(push, "autoland", Some(self.now), Vec::new());
     }
 
-    fn land_changesets(&mut self, push: u64, project: &str, changesets: Vec<Changeset>) {
+    fn land_changesets(&mut self, push: u64, project: &str, at: Option<Timestamp>, changesets: Vec<Changeset>) {
         self.see([Event::Push(Box::new(PushEvent {
             project: Project::from(project),
             push: Some(PushId(push)),
             revision: Tree::revision(push),
-            at: Some(self.now),
+            at,
             user: None,
             changesets,
         }))]);
@@ -293,6 +298,10 @@ impl Tree {
             .into_iter()
             .map(|number| (number.what, number.value))
             .collect()
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.now
     }
 
     pub fn wait(&mut self, span: Duration) {

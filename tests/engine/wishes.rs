@@ -413,9 +413,8 @@ fn a_backfill_may_be_a_search_where_the_rule_says_so() {
     assert_eq!(pushes, [3, 4]);
 }
 
-#[test]
-fn a_rule_fills_the_newest_push_whose_jobs_have_come_and_that_one_once() {
-    let rules = r#"
+/// What is missing on two pushes in a row.
+const FILL_GAPS: &str = r#"
 version: 1
 rules:
   - name: fill-gaps
@@ -423,15 +422,32 @@ rules:
     open: { kind: fill, gap: 2, max_jobs: 10 }
     mode: live
 "#;
-    let mut tree = Tree::new(0, rules);
+
+/// Four pushes, an hour between them; from the second on a job is missing. Messages may not say when pushes landed.
+fn four_pushes_with_a_gap(are_timed: bool) -> Tree {
+    let mut tree = Tree::new(0, FILL_GAPS);
     for push in 1..=4 {
-        tree.land(push, "autoland", "");
-        tree.see([run(MOCHITEST).on(push).passed()]);
+        let now = tree.now();
+        tree.land_at(push, "autoland", "", are_timed.then_some(now));
+        tree.see([run(MOCHITEST).on(push).at(now).passed()]);
         if push < 2 {
-            tree.see([run(XPCSHELL).on(push).passed()]);
+            tree.see([run(XPCSHELL).on(push).at(now).passed()]);
         }
         tree.wait(Duration::from_secs(3_600));
     }
+    tree
+}
+
+#[test]
+fn a_push_has_all_its_jobs_when_the_first_is_old_even_where_nobody_says_when_it_landed() {
+    let mut tree = four_pushes_with_a_gap(false);
+    tree.land_at(5, "autoland", "", None);
+    assert_eq!(asked(&mut tree), [(XPCSHELL.to_owned(), 3, 1)]);
+}
+
+#[test]
+fn a_rule_fills_the_newest_push_whose_jobs_have_come_and_that_one_once() {
+    let mut tree = four_pushes_with_a_gap(true);
     // It is four hours since push 1, two since push 3.
     let from = tree.notes.len();
     tree.land(5, "autoland", "");

@@ -44,6 +44,8 @@ pub struct JobsOn {
     pub cancelled: u32,
     /// Runs that the machinery lost.
     pub infra: u32,
+    /// When the first of the runs came into the state that it is in.
+    pub since: Option<Timestamp>,
 }
 
 impl JobsOn {

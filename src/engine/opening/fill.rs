@@ -1,6 +1,6 @@
 //! `fill`: what was meant to run on a push, or ran on its neighbours, and is missing there. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::field::{Field, Patterns, Wanted};
 use crate::engine::ledger::PushRow;
@@ -109,9 +109,18 @@ fn missing_builds<'a>(field: &'a Field, label: &Label, push: PushId) -> Vec<&'a 
         .collect()
 }
 
-/// The newest push that landed before a moment and has jobs: what it lacks, it lacks for good.
+/// The newest push that landed before a moment and has jobs: what it lacks, it lacks for good. When a push landed the
+/// messages on the bus do not say: a job that has been there since before that moment shows it too.
 pub fn settled(field: &Field, before: Timestamp) -> Option<PushId> {
-    let has_jobs: BTreeSet<PushId> = field.jobs.keys().map(|(_, push)| *push).collect();
-    let is_settled = |row: &&PushRow| row.at.is_some_and(|at| at <= before) && has_jobs.contains(&row.push);
+    let mut since: BTreeMap<PushId, Option<Timestamp>> = BTreeMap::new();
+    for ((_, push), jobs) in &field.jobs {
+        let first = since.entry(*push).or_default();
+        *first = [*first, jobs.since].into_iter().flatten().min();
+    }
+    let is_before = |at: Option<Timestamp>| at.is_some_and(|at| at <= before);
+    let is_settled = |row: &&PushRow| {
+        let jobs = since.get(&row.push);
+        jobs.is_some_and(|first| is_before(row.at) || is_before(*first))
+    };
     field.pushes.iter().rev().find(is_settled).map(|row| row.push)
 }

@@ -178,7 +178,7 @@ impl Runs for Books<'_> {
             .tx
             .prepare_cached(
                 "SELECT labels.label, runs.push, SUM(state = 3), SUM(state = 2), SUM(state < 2 AND at >= ?4),
-                        SUM(state = 5), SUM(state = 4)
+                        SUM(state = 5), SUM(state = 4), MIN(at)
                  FROM labels JOIN runs ON runs.label = labels.id
                  WHERE labels.project = ?1 AND runs.push BETWEEN ?2 AND ?3 GROUP BY labels.id, runs.push",
             )
@@ -190,6 +190,7 @@ impl Runs for Books<'_> {
                             pending: row.get(4)?,
                             cancelled: row.get(5)?,
                             infra: row.get(6)?,
+                            since: row.get::<_, Option<i64>>(7)?.map(Timestamp),
                             ..JobsOn::default()
                         };
                         jobs.counts.failed = row.get(2)?;
