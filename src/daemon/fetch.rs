@@ -62,7 +62,9 @@ pub(super) async fn fetch(
             let query = match job.facts.push {
                 None => PushQuery::Revision(revision.clone()),
                 Some(to) => PushQuery::Range {
-                    from: PushId(to.0.saturating_sub(PUSHES_FETCHED).max(1)),
+                    from: waiting
+                        .untold
+                        .unwrap_or(PushId(to.0.saturating_sub(PUSHES_FETCHED).max(1))),
                     to,
                 },
             };

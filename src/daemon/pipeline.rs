@@ -15,9 +15,10 @@ use crate::current::Current;
 use crate::dispatch::limits::Brakes;
 use crate::dispatch::{Dispatcher, Round};
 use crate::engine::ledger::{Lack, LedgerError, Pushes as _};
+use crate::engine::opening::PUSHES_FETCHED;
 use crate::engine::{Engine, Note, Patience};
 use crate::enrich::{FactError, FactSource};
-use crate::event::{Delivery, Duration, Event, Timestamp};
+use crate::event::{Delivery, Duration, Event, PushId, Timestamp};
 use crate::store::Handle;
 use crate::store::sqlite::{Books, Waiting};
 use crate::wire::{self, DecodeError, Decoded, WireSettings};
@@ -303,7 +304,15 @@ impl Pipeline {
         let now = self.clock.now();
         let waiting = self
             .store
-            .with(move |store| store.transact(|books| books.take_waiting(now, now.plus(FETCH_LEASE), FETCHED_TOGETHER)))
+            .with(move |store| {
+                store.transact(|books| {
+                    let mut all = books.take_waiting(now, now.plus(FETCH_LEASE), FETCHED_TOGETHER)?;
+                    for waiting in all.iter_mut().filter(|waiting| waiting.lack == Lack::Places) {
+                        waiting.untold = oldest_untold(books, &waiting.event)?;
+                    }
+                    Ok(all)
+                })
+            })
             .await?;
         if waiting.is_empty() {
             return Ok(false);
@@ -513,6 +522,17 @@ fn apply_waiting(
         }
     }
     Ok(notes)
+}
+
+/// The oldest of the pushes up to an event's, as far back as is asked for, of which nobody has told where they touch files.
+/// A merge that is known is then not fetched again, with thousands of changesets.
+fn oldest_untold(books: &mut Books<'_>, event: &Event) -> Result<Option<PushId>, LedgerError> {
+    let (Some(project), Some(to)) = (event.project(), event.push()) else {
+        return Ok(None);
+    };
+    let first = PushId(to.0.saturating_sub(PUSHES_FETCHED));
+    let touched = books.touched_between(project, first, to)?;
+    Ok(touched.iter().find(|row| row.folders.is_none()).map(|row| row.push))
 }
 
 /// Whether a search is better opened at once than after another question about where pushes touch files: knowing it saves

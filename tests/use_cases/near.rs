@@ -45,25 +45,38 @@ impl FactSource for Pushlog {
     }
 }
 
+/// A test that push `push` adds, and that fails on a label from there on.
+fn broken(name: &str, push: u64, label: &str) -> NewTest {
+    NewTest {
+        path: format!("dom/{name}/test_{name}.html"),
+        group: format!("dom/{name}/mochitest.toml"),
+        push: PushId(push),
+        rates: vec![(Label::from(label), 1.0)],
+    }
+}
+
 /// A tree that skips most jobs, and in which push 12 adds a test that fails from there on.
 async fn played(rules: &str, trouble: Option<FactError>) -> (Vec<CaseRow>, Vec<PushQuery>) {
-    let broken = NewTest {
-        path: "dom/a/test_a.html".to_owned(),
-        group: "dom/a/mochitest.toml".to_owned(),
-        push: PushId(12),
-        rates: vec![(Label::from(LABEL), 1.0)],
-    };
+    played_with(&[LABEL], vec![broken("a", 12, LABEL)], rules, trouble).await
+}
+
+async fn played_with(
+    labels: &[&str],
+    tests: Vec<NewTest>,
+    rules: &str,
+    trouble: Option<FactError>,
+) -> (Vec<CaseRow>, Vec<PushQuery>) {
     let plan = Plan {
         skipped: 0.8,
         background: 0.0,
-        ..plan(&[LABEL], 24, 4)
+        ..plan(labels, 24, 4)
     };
     let asked = Asked::default();
     let pushlog = |pushes| {
         let asked = Arc::clone(&asked);
         Arc::new(Pushlog { pushes, asked, trouble }) as Arc<dyn FactSource>
     };
-    let mut desk = Desk::with_pushlog(plan, vec![broken], rules, pushlog);
+    let mut desk = Desk::with_pushlog(plan, tests, rules, pushlog);
     desk.play(None).await;
     let asked = asked.lock().unwrap().clone();
     (desk.cases().await, asked)
@@ -113,4 +126,17 @@ async fn a_search_opens_all_the_same_where_the_pushlog_does_not_answer() {
         assert!(!culprit(&cases).contains("near"), "nobody has told");
         assert_eq!(asked.len(), most, "{trouble:?}: {asked:?}");
     }
+}
+
+#[tokio::test]
+async fn a_later_search_asks_only_about_pushes_of_which_nobody_has_told() {
+    let other = "test-linux2404-64/opt-xpcshell";
+    let tests = vec![broken("a", 8, LABEL), broken("b", 16, other)];
+    let (cases, asked) = played_with(&[LABEL, other], tests, RULES, None).await;
+    let seen_on: Vec<PushId> = cases.iter().map(|case| case.push).collect();
+    let [first, second] = seen_on.as_slice() else {
+        panic!("{cases:#?}")
+    };
+    let range = |from: u64, to: PushId| PushQuery::Range { from: PushId(from), to };
+    assert_eq!(asked, [range(1, *first), range(first.0 + 1, *second)]);
 }
