@@ -55,20 +55,26 @@ pub(super) async fn fetch(
             job.facts.bugs = Some(tests.iter().map(about).collect());
             Ok(Vec::new())
         }
-        Lack::Push | Lack::Pushes | Lack::Places => {
+        Lack::Push | Lack::Pushes => {
             let (Some(project), Some(revision)) = (&job.facts.project, &job.facts.revision) else {
                 return Err(FactError::Absent(format!("revision of run {}", job.run)));
             };
             let query = match job.facts.push {
                 None => PushQuery::Revision(revision.clone()),
                 Some(to) => PushQuery::Range {
-                    from: waiting
-                        .untold
-                        .unwrap_or(PushId(to.0.saturating_sub(PUSHES_FETCHED).max(1))),
+                    from: PushId(to.0.saturating_sub(PUSHES_FETCHED).max(1)),
                     to,
                 },
             };
             let pushes = facts.pushes(project, &query).await?;
+            Ok(pushes.into_iter().map(|push| Event::Push(Box::new(push))).collect())
+        }
+        Lack::Places => {
+            // All that was lacking may have been told meanwhile, in the answer to another search.
+            let (Some(project), Some(to), Some(from)) = (&job.facts.project, job.facts.push, waiting.untold) else {
+                return Ok(Vec::new());
+            };
+            let pushes = facts.pushes(project, &PushQuery::Range { from, to }).await?;
             Ok(pushes.into_iter().map(|push| Event::Push(Box::new(push))).collect())
         }
         Lack::Task => {

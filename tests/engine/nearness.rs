@@ -5,7 +5,7 @@ use sheriffd::engine::ledger::Lack;
 use sheriffd::engine::settings::EngineSettings;
 use sheriffd::event::{CaseId, CaseParams, Event};
 
-use crate::tree::{Tree, run};
+use crate::tree::{BACKFILL, Tree, run};
 
 const TEST: &str = "dom/base/test/test_a.html";
 const GROUP: &str = "dom/base/test/mochitest.toml";
@@ -13,19 +13,13 @@ const GROUP: &str = "dom/base/test/mochitest.toml";
 const NEAR: u64 = 23;
 
 /// One job a round, so that the first one shows whom the search suspects.
-const ONE_BY_ONE: &str = "
-version: 1
-rules:
-  - name: backfill
-    description: Find the push that broke a test.
-    on: job.finished
-    match: { outcome: failed }
-    open: { kind: find-culprit, max_depth: 20, parallel: 1, max_jobs: 40 }
-    mode: live
-";
+fn one_by_one() -> String {
+    BACKFILL.replace("parallel: 8", "parallel: 1")
+}
 
-fn without(rules: &str) -> String {
-    rules.replace("max_jobs: 40", "max_jobs: 40, near_prior: 0")
+/// The same, with nobody looking at where pushes touch files.
+fn without() -> String {
+    one_by_one().replace("max_jobs: 40", "max_jobs: 40, near_prior: 0")
 }
 
 /// A tree of 40 pushes on which the test was green on push 19, and in which push 23 touches `dom/base`.
@@ -58,9 +52,9 @@ fn first_asked(rules: &str) -> u64 {
 
 #[test]
 fn the_first_run_goes_to_the_border_of_the_push_that_touches_files_near_the_test() {
-    let near = first_asked(ONE_BY_ONE);
+    let near = first_asked(&one_by_one());
     assert!([NEAR - 1, NEAR].contains(&near), "push {near}");
-    let halved = first_asked(&without(ONE_BY_ONE));
+    let halved = first_asked(&without());
     assert!(
         halved.abs_diff(NEAR) > 2,
         "push {halved}: as if nobody knew where pushes touch files"
@@ -75,7 +69,7 @@ fn a_search_about_a_job_as_a_whole_suspects_all_pushes_alike() {
         assert_eq!(tree.only_case().subject.signature, None);
         tree.asked()
     };
-    assert_eq!(search(ONE_BY_ONE), search(&without(ONE_BY_ONE)));
+    assert_eq!(search(&one_by_one()), search(&without()));
 }
 
 #[test]
@@ -85,7 +79,7 @@ fn the_numbers_of_a_case_say_which_push_is_near_the_test_and_what_it_was_given_f
         tree.see([fails(38)]);
         tree.numbers(CaseId(1))
     };
-    let told = numbers(ONE_BY_ONE);
+    let told = numbers(&one_by_one());
     let of_push = told
         .iter()
         .find(|(what, _)| what.starts_with("P(culprit is push 23"))
@@ -99,7 +93,7 @@ fn the_numbers_of_a_case_say_which_push_is_near_the_test_and_what_it_was_given_f
         .find(|(what, _)| what == given)
         .unwrap_or_else(|| panic!("{told:?}"));
     assert!((given.1 - (0.25 + 0.75 / 21.0)).abs() < 1e-9, "{told:?}");
-    let silent = numbers(&without(ONE_BY_ONE));
+    let silent = numbers(&without());
     assert!(
         silent.iter().all(|(what, _)| !what.contains("near the test")),
         "{silent:?}"
@@ -108,7 +102,7 @@ fn the_numbers_of_a_case_say_which_push_is_near_the_test_and_what_it_was_given_f
 
 #[test]
 fn a_verdict_says_that_the_push_it_names_touches_files_near_the_test() {
-    let mut tree = tree(ONE_BY_ONE, EngineSettings::default());
+    let mut tree = tree(&one_by_one(), EngineSettings::default());
     tree.see([fails(38)]);
     let on = |push: u64, fails: bool, name: &str| {
         let run = run("L").on(push).task(name);
@@ -138,7 +132,7 @@ fn a_verdict_says_that_the_push_it_names_touches_files_near_the_test() {
 
 #[test]
 fn where_pushes_touch_files_is_kept_and_never_overwritten_by_less() {
-    let mut tree = Tree::new(0, ONE_BY_ONE);
+    let mut tree = Tree::new(0, &one_by_one());
     tree.land_unknown(1);
     assert_eq!(
         tree.touched(),
@@ -169,7 +163,7 @@ fn untold(rules: &str) -> Tree {
 
 #[test]
 fn a_search_waits_for_where_its_pushes_touch_files_once() {
-    let mut tree = untold(ONE_BY_ONE);
+    let mut tree = untold(&one_by_one());
     tree.see_with([fails(38)], Patience::Fetched(Lack::Pushes));
     assert_eq!((tree.waits(), tree.cases().len()), (1, 0));
     // The answer has come, and said nothing: it is not asked for again.
@@ -179,7 +173,7 @@ fn a_search_waits_for_where_its_pushes_touch_files_once() {
 
 #[test]
 fn pushes_of_which_the_pushlog_has_told_are_not_asked_for_again_though_they_name_no_file() {
-    let mut tree = untold(ONE_BY_ONE);
+    let mut tree = untold(&one_by_one());
     (1..=40).for_each(|push| tree.land(push, "autoland", "no files are named"));
     tree.see_with([fails(38)], Patience::Fetched(Lack::Pushes));
     assert_eq!((tree.waits(), tree.cases().len()), (0, 1));
@@ -192,12 +186,16 @@ fn what_opens_no_search_or_does_not_look_at_files_waits_for_nothing() {
         tree.see_with(events, Patience::Fetched(Lack::Pushes));
         tree.waits()
     };
-    assert_eq!(waits(&without(ONE_BY_ONE), vec![fails(38)]), 0, "it is switched off");
-    assert_eq!(waits(ONE_BY_ONE, vec![fails(20)]), 0, "there is no gap");
-    assert_eq!(waits(ONE_BY_ONE, vec![run("L").on(38).failed()]), 0, "no test is known");
+    assert_eq!(waits(&without(), vec![fails(38)]), 0, "it is switched off");
+    assert_eq!(waits(&one_by_one(), vec![fails(20)]), 0, "there is no gap");
+    assert_eq!(
+        waits(&one_by_one(), vec![run("L").on(38).failed()]),
+        0,
+        "no test is known"
+    );
     let unnamed = run("L").on(38).with_failure("default", "automation.py").failed();
-    assert_eq!(waits(ONE_BY_ONE, vec![unnamed]), 0, "it is no path");
-    let false_condition = ONE_BY_ONE.replace("    open:", "    when: history.failed_before(event)\n    open:");
+    assert_eq!(waits(&one_by_one(), vec![unnamed]), 0, "it is no path");
+    let false_condition = one_by_one().replace("    open:", "    when: history.failed_before(event)\n    open:");
     assert_eq!(waits(&false_condition, vec![fails(38)]), 0, "the rule does not match");
 }
 
