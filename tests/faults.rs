@@ -13,6 +13,7 @@ const BROKEN_ONCE: [u64; 4] = [100_153, 100_490, 201_031, 1_001_655];
 #[test]
 fn what_was_broken_once_holds() {
     for seed in BROKEN_ONCE {
+        assert!(!Scenario::of(seed).fills, "seed {seed} tells another story than it did");
         let outcome = faults::tell(seed).unwrap();
         assert_eq!(
             outcome.breaches,
@@ -32,6 +33,7 @@ fn whatever_goes_wrong_it_keeps_its_word() {
     println!("{text}");
     assert!(sum.failed.is_empty(), "{text}");
     assert_eq!(sum.seeds, SEEDS);
+    assert!(sum.together > 20, "{text}");
     for fault in faults::Fault::ALL {
         assert!(
             sum.struck.contains_key(fault.as_str()),

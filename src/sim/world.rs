@@ -333,23 +333,7 @@ impl World {
     /// # Errors
     /// The CI's words for why it cannot.
     pub fn request(&mut self, request: &JobRequest, now: Timestamp) -> Result<TaskId, String> {
-        self.request_taking(request, now, Some(ACTION_TAKES))
-    }
-
-    /// The same, with jobs that appear after a while of the caller's choice, or never.
-    ///
-    /// # Errors
-    /// As [`World::request`].
-    pub fn request_taking(
-        &mut self,
-        request: &JobRequest,
-        now: Timestamp,
-        takes: Option<Duration>,
-    ) -> Result<TaskId, String> {
-        let push = self.place_of(request)?;
-        let action = self.task_id();
-        self.take(request, push, &action, takes.map(|takes| now.plus(takes)));
-        Ok(action)
+        self.request_together(std::slice::from_ref(request), now)
     }
 
     /// Takes several requests as one: an action task makes the jobs of all.
@@ -357,13 +341,26 @@ impl World {
     /// # Errors
     /// As [`World::request`], of the first that cannot be: none is taken then.
     pub fn request_together(&mut self, requests: &[JobRequest], now: Timestamp) -> Result<TaskId, String> {
+        self.request_taking(requests, now, Some(ACTION_TAKES))
+    }
+
+    /// The same, with jobs that appear after a while of the caller's choice, or never.
+    ///
+    /// # Errors
+    /// As [`World::request_together`].
+    pub fn request_taking(
+        &mut self,
+        requests: &[JobRequest],
+        now: Timestamp,
+        takes: Option<Duration>,
+    ) -> Result<TaskId, String> {
         let places: Vec<usize> = requests
             .iter()
             .map(|request| self.place_of(request))
             .collect::<Result<_, _>>()?;
         let action = self.task_id();
         for (request, push) in requests.iter().zip(places) {
-            self.take(request, push, &action, Some(now.plus(ACTION_TAKES)));
+            self.take(request, push, &action, takes.map(|takes| now.plus(takes)));
         }
         Ok(action)
     }

@@ -9,7 +9,7 @@ use super::chance::lock;
 use super::ci::{Ci, Deed, NAME, Runs};
 use super::plan::{Fault, Scenario};
 use crate::engine::ledger::{ActionState, Actions as _, CaseRow, LedgerError, Pushes as _, Runs as _};
-use crate::event::{ActionKey, BackendName, CaseId, CausedBy, Duration, Event, JobEvent, RunKey, TaskId};
+use crate::event::{BackendName, CaseId, CausedBy, Duration, Event, JobEvent, RunKey, TaskId};
 use crate::sim::world::{Job, SHORTEST_RUN};
 use crate::store::sqlite::{Books, CaseFilter, SqliteStore};
 
@@ -182,16 +182,12 @@ pub(super) fn rate_holds(scenario: &Scenario, ci: &Ci, from: usize) -> Vec<Strin
 /// Every case that was opened: by a run that sheriffd did not cause.
 pub(super) fn opened_by_others(case: &CaseRow, ci: &Ci) -> Option<String> {
     let opened_by = case.opened_by.as_ref()?;
-    let key = ci.ours.get(parent_of(ci, &opened_by.task)?)?;
+    let job = ci.world.jobs().iter().find(|job| job.task == opened_by.task)?;
+    let key = ci.asked_for(job)?;
     Some(format!(
         "{} was opened by run {opened_by}, which is ours ({key})",
         case.id
     ))
-}
-
-fn parent_of<'a>(ci: &'a Ci, task: &TaskId) -> Option<&'a TaskId> {
-    let job = ci.world.jobs().iter().find(|job| job.task == *task)?;
-    Some(&job.parent)
 }
 
 /// All cases.
@@ -249,7 +245,7 @@ pub(super) fn at_rest(books: &mut Books<'_>, scenario: &Scenario, ci: &Ci) -> Re
                 row.state, job.state
             ));
         }
-        let is_ours = ci.ours.contains_key(&job.parent);
+        let is_ours = ci.ours.contains(&job.parent);
         let wrong = match row.caused_by {
             CausedBy::Sheriffd => !is_ours,
             CausedBy::Push | CausedBy::Person => is_ours,
@@ -261,7 +257,7 @@ pub(super) fn at_rest(books: &mut Books<'_>, scenario: &Scenario, ci: &Ci) -> Re
             breaches.push(format!(
                 "run {key} of {} is {whose} ({:?}, scheduled after {:?}), and caused by {} in the books",
                 job.label,
-                ci.ours.get(&job.parent).map(ActionKey::to_string),
+                ci.asked_for(job).map(|key| key.to_string()),
                 job.scheduled.since(scenario.world.start),
                 row.caused_by.as_str()
             ));
@@ -300,7 +296,7 @@ fn paid(action: &Value, scenario: &Scenario, ci: &Ci) -> Option<String> {
     let request: crate::event::JobRequest = serde_json::from_value(action["request"].clone()).ok()?;
     let (state, reason) = (action["state"].as_str()?, action["reason"].as_str());
     let charged = action["charged"].as_u64()?;
-    let made_by_it = |job: &&Job| ci.ours.get(&job.parent) == Some(&request.key);
+    let made_by_it = |job: &&Job| ci.asked_for(job) == Some(request.key);
     let came = ci.world.jobs().iter().filter(made_by_it).count() as u64;
     let holds = match (state, reason) {
         ("accepted", _) | ("overdue", Some("in-doubt")) => charged == came.max(u64::from(request.times)),

@@ -8,10 +8,10 @@ use async_trait::async_trait;
 use super::chance::{Chances, lock};
 use super::plan::{Fault, Scenario};
 use super::process::Process;
-use crate::backends::{Backend, Finding, Found, JobRequest, Progress, Receipt, RequestError};
+use crate::backends::{Apart, Backend, Finding, Found, JobRequest, Progress, Receipt, RequestError};
 use crate::enrich::{FactError, FactSource};
 use crate::event::{ActionKey, BackendName, Delivery, Duration, JobFacts, TaskId, Timestamp};
-use crate::sim::world::World;
+use crate::sim::world::{Job, World};
 use crate::wire;
 
 /// The CI's name as a backend.
@@ -28,6 +28,8 @@ const RUNS_AFTER: Duration = Duration::from_secs(240);
 pub(super) struct Deed {
     /// What was asked.
     pub request: JobRequest,
+    /// The action task, which others may share that were asked with the same call.
+    pub task: TaskId,
     /// When it was sent, by the world's time.
     pub sent_at: Timestamp,
     /// Whether its jobs come at all, and in time.
@@ -52,12 +54,12 @@ pub(super) struct Ci {
     pub now: Timestamp,
     /// What the CI did, in order.
     pub deeds: Vec<Deed>,
-    /// Requests that the CI got and will act on at a moment, with when they were sent.
-    slow: BTreeMap<(Timestamp, u64), (JobRequest, Timestamp)>,
-    /// When requests went out, whatever became of them.
+    /// Calls that the CI got and will act on at a moment, with when they were sent.
+    slow: BTreeMap<(Timestamp, u64), (Vec<JobRequest>, Timestamp)>,
+    /// When calls went out, whatever became of them.
     pub sent: Vec<Timestamp>,
     /// Action tasks of ours.
-    pub ours: BTreeMap<TaskId, ActionKey>,
+    pub ours: BTreeSet<TaskId>,
     /// What should never have happened.
     pub breaches: Vec<String>,
     done: BTreeSet<ActionKey>,
@@ -74,7 +76,7 @@ impl Ci {
             deeds: Vec::new(),
             slow: BTreeMap::new(),
             sent: Vec::new(),
-            ours: BTreeMap::new(),
+            ours: BTreeSet::new(),
             breaches: Vec::new(),
             done: BTreeSet::new(),
             told: Vec::new(),
@@ -94,8 +96,8 @@ impl Ci {
             self.now = self.now.max(at);
             match self.slow.first_entry().filter(|entry| entry.key().0 <= at) {
                 Some(entry) => {
-                    let (request, sent_at) = entry.remove();
-                    drop(self.act(&request, sent_at, chances));
+                    let (requests, sent_at) = entry.remove();
+                    drop(self.act(&requests, sent_at, chances));
                 }
                 None => {
                     self.world.step();
@@ -106,13 +108,13 @@ impl Ci {
         self.world.take_outgoing()
     }
 
-    /// The CI acts on a request.
-    fn act(&mut self, request: &JobRequest, sent_at: Timestamp, chances: &Chances) -> Result<TaskId, String> {
-        if !self.done.insert(request.key) {
-            self.breaches.push(format!(
-                "request {} reached the CI twice and was done twice",
-                request.key
-            ));
+    /// The CI acts on the requests of a call.
+    fn act(&mut self, requests: &[JobRequest], sent_at: Timestamp, chances: &Chances) -> Result<TaskId, String> {
+        for request in requests {
+            if !self.done.insert(request.key) {
+                let twice = format!("request {} reached the CI twice and was done twice", request.key);
+                self.breaches.push(twice);
+            }
         }
         let runs = if chances.strikes(Fault::RunsNothing) {
             Runs::Never
@@ -126,21 +128,38 @@ impl Ci {
             Runs::Soon => Some(RUNS_AFTER),
             Runs::Late => Some(Duration::from_secs(chances.below(Fault::RunsLate, RUNS_WITHIN) as u64)),
         };
-        let task = self.world.request_taking(request, self.now, takes)?;
-        self.told.push(format!("CI: {} is done, jobs {runs:?}", request.key));
-        self.ours.insert(task.clone(), request.key);
-        self.deeds.push(Deed {
-            request: request.clone(),
-            sent_at,
-            runs,
-        });
+        let task = self.world.request_taking(requests, self.now, takes)?;
+        self.ours.insert(task.clone());
+        for request in requests {
+            self.told.push(format!("CI: {} is done, jobs {runs:?}", request.key));
+            self.deeds.push(Deed {
+                request: request.clone(),
+                task: task.clone(),
+                sent_at,
+                runs,
+            });
+        }
         Ok(task)
+    }
+
+    /// The request of ours that a job was made for.
+    pub fn asked_for(&self, job: &Job) -> Option<ActionKey> {
+        if !self.ours.contains(&job.parent) {
+            return None;
+        }
+        let made = |deed: &&Deed| deed.task == job.parent && deed.request.label == job.label;
+        self.deeds.iter().find(made).map(|deed| deed.request.key)
+    }
+
+    /// Requests that were done with others in one call.
+    pub fn done_together(&self) -> u64 {
+        let shares = |call: &[Deed]| if call.len() > 1 { call.len() as u64 } else { 0 };
+        self.deeds.chunk_by(|one, next| one.task == next.task).map(shares).sum()
     }
 
     /// How far the task is that makes the jobs of a request.
     fn progress(&self, task: &TaskId) -> Progress {
-        let key = self.ours.get(task);
-        let deed = self.deeds.iter().find(|deed| Some(&deed.request.key) == key);
+        let deed = self.deeds.iter().find(|deed| deed.task == *task);
         match deed.map(|deed| deed.runs) {
             None => Progress::CannotTell("there is no such task".into()),
             Some(_) if self.world.jobs().iter().any(|job| job.parent == *task) => Progress::Ended,
@@ -162,6 +181,7 @@ pub(super) struct FaultyCi {
     pub process: Arc<Process>,
     pub can_tell: bool,
     names_tasks: bool,
+    most_together: usize,
     name: BackendName,
 }
 
@@ -173,6 +193,7 @@ impl FaultyCi {
             process,
             can_tell: scenario.can_tell,
             names_tasks: scenario.names_tasks,
+            most_together: scenario.most_together,
             name: BackendName::from(NAME),
         }
     }
@@ -191,24 +212,20 @@ impl FaultyCi {
             self.process.die().await;
         }
     }
-}
 
-#[async_trait]
-impl Backend for FaultyCi {
-    fn name(&self) -> &BackendName {
-        &self.name
-    }
-
-    async fn request(&self, request: &JobRequest) -> Result<Receipt, RequestError> {
+    /// One call, with everything that may become of it.
+    async fn call(&self, requests: &[JobRequest]) -> Result<Receipt, RequestError> {
         self.step(Fault::CrashAtCi).await;
         let sent_at = {
             let mut ci = lock(&self.ci);
             let now = ci.now;
             ci.sent.push(now);
-            ci.told.push(format!(
-                "sent: {} {} x{} on push {}",
-                request.key, request.label, request.times, request.push
-            ));
+            for request in requests {
+                ci.told.push(format!(
+                    "sent: {} {} x{} on push {}",
+                    request.key, request.label, request.times, request.push
+                ));
+            }
             now
         };
         let chances = &self.chances;
@@ -226,15 +243,40 @@ impl Backend for FaultyCi {
             let seconds = chances.below(Fault::ActsLate, ACTS_WITHIN) as u64;
             ci.sequence += 1;
             let place = (sent_at.plus(Duration::from_secs(seconds)), ci.sequence);
-            ci.slow.insert(place, (request.clone(), sent_at));
+            ci.slow.insert(place, (requests.to_vec(), sent_at));
             return Err(RequestError::InDoubt("no answer in time".into()));
         }
-        let answer = lock(&self.ci).act(request, sent_at, chances);
+        let answer = lock(&self.ci).act(requests, sent_at, chances);
         self.step(Fault::CrashAtCi).await;
         if chances.strikes(Fault::LostAfter) {
             return Err(RequestError::InDoubt("the answer was lost".into()));
         }
         answer.map(|task| self.receipt(task)).map_err(RequestError::NotPossible)
+    }
+}
+
+#[async_trait]
+impl Backend for FaultyCi {
+    fn name(&self) -> &BackendName {
+        &self.name
+    }
+
+    async fn request(&self, request: &JobRequest) -> Result<Receipt, RequestError> {
+        self.call(std::slice::from_ref(request)).await
+    }
+
+    fn most_together(&self) -> usize {
+        self.most_together
+    }
+
+    async fn request_together(&self, requests: &[JobRequest]) -> Result<Vec<Result<Receipt, RequestError>>, Apart> {
+        if self.chances.strikes(Fault::Apart) {
+            return Err(Apart("one of the labels is not known".into()));
+        }
+        match self.call(requests).await {
+            Err(RequestError::NotPossible(why)) => Err(Apart(why)),
+            answer => Ok(requests.iter().map(|_| answer.clone()).collect()),
+        }
     }
 
     async fn find(&self, request: &JobRequest, _sent_at: Timestamp) -> Result<Found, RequestError> {

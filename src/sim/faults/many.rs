@@ -22,6 +22,8 @@ pub struct Sum {
     pub cases: u64,
     /// Requests that the CI did.
     pub requests: u64,
+    /// Those of them that came with others in one call.
+    pub together: u64,
     /// Processes that died.
     pub deaths: u64,
     /// Culprits named.
@@ -40,6 +42,7 @@ impl Sum {
         self.messages += outcome.messages;
         self.cases += outcome.cases;
         self.requests += outcome.requests;
+        self.together += outcome.together;
         self.deaths += outcome.deaths;
         self.culprits += outcome.culprits.0;
         self.true_culprits += outcome.culprits.1;
@@ -58,8 +61,8 @@ impl Sum {
     pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(
             out,
-            "{} seeds: {} messages, {} cases, {} requests done by the CI, {} processes died.",
-            self.seeds, self.messages, self.cases, self.requests, self.deaths
+            "{} seeds: {} messages, {} cases, {} requests done by the CI ({} together with others), {} processes died.",
+            self.seeds, self.messages, self.cases, self.requests, self.together, self.deaths
         )?;
         writeln!(
             out,

@@ -69,6 +69,8 @@ pub struct Outcome {
     pub cases: u64,
     /// Requests that the CI did.
     pub requests: u64,
+    /// Those of them that came with others in one call.
+    pub together: u64,
     /// Processes that died.
     pub deaths: u64,
     /// Culprits that were named, and how many of them truly.
@@ -129,6 +131,20 @@ fn rules(scenario: &Scenario) -> Result<RuleSet, LedgerError> {
     } else {
         "[push]"
     };
+    let fill = match scenario.fills {
+        true => format!(
+            r#"
+  - name: fill
+    on: push.created
+    match: {{ project: {project} }}
+    open: {{ kind: fill, labels: ["test-*"], gap: 1, max_jobs: 12 }}
+    budget: trouble
+    mode: live
+"#,
+            project = plan::PROJECT
+        ),
+        false => String::new(),
+    };
     let text = format!(
         r#"
 version: 1
@@ -150,7 +166,7 @@ rules:
     open: {{ kind: until-hit, rate: 0.2, max_jobs: 12 }}
     budget: trouble
     mode: live
-"#,
+{fill}"#,
         budget = scenario.budget,
         project = plan::PROJECT,
     );
@@ -416,6 +432,7 @@ impl Stage {
         let ci = lock(&self.around.ci);
         self.outcome.cases = cases.len() as u64;
         self.outcome.requests = ci.deeds.len() as u64;
+        self.outcome.together = ci.done_together();
         for case in &cases {
             let Some(is_true) = names_truly(case, &self.around.scenario) else {
                 continue;

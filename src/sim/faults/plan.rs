@@ -18,6 +18,8 @@ const LABELS: [&str; 6] = [
 ];
 /// What tells the later of two streams of one seed from the first.
 const LATER: u64 = 0x6c61_7465_7200_0001;
+/// What tells the third. Those that were named before it came (`tests/faults.rs`) fill nothing in, and stay what they were.
+const TOGETHER: u64 = 0x6c61_7465_7200_0002;
 /// How long after the last push things still go wrong.
 const TROUBLE_AFTER: Duration = Duration::from_secs(6 * 3600);
 
@@ -64,11 +66,13 @@ pub enum Fault {
     Person,
     /// The wall clock jumps, up to an hour, forward or back.
     ClockJump,
+    /// The CI does not take several requests with one call, and does none of them.
+    Apart,
 }
 
 impl Fault {
     /// Every kind, in the order of the documentation.
-    pub const ALL: [Fault; 19] = [
+    pub const ALL: [Fault; 20] = [
         Fault::Duplicate,
         Fault::Reorder,
         Fault::Delay,
@@ -88,6 +92,7 @@ impl Fault {
         Fault::Storm,
         Fault::Person,
         Fault::ClockJump,
+        Fault::Apart,
     ];
 
     /// Its name in reports.
@@ -112,6 +117,7 @@ impl Fault {
             Fault::Storm => "storm",
             Fault::Person => "person",
             Fault::ClockJump => "clock-jump",
+            Fault::Apart => "apart",
         }
     }
 
@@ -125,7 +131,7 @@ impl Fault {
             Fault::CrashAtCi => 0.3,
             Fault::CrashAtFacts => 0.05,
             Fault::Busy | Fault::LostBefore | Fault::LostAfter | Fault::ActsLate => 0.5,
-            Fault::RunsNothing => 0.5,
+            Fault::RunsNothing | Fault::Apart => 0.5,
             Fault::RunsLate => 0.3,
             Fault::Storm => 0.005,
             Fault::ClockJump | Fault::Person => 0.02,
@@ -152,6 +158,10 @@ pub struct Scenario {
     pub can_tell: bool,
     /// Whether the CI says which task makes the jobs of a request.
     pub names_tasks: bool,
+    /// Requests that the CI takes with one call at most.
+    pub most_together: usize,
+    /// Whether a rule fills in what is missing on pushes: several labels at once.
+    pub fills: bool,
     /// Whether rules also look at runs that a person asked for.
     pub names_persons: bool,
     /// The chance of each fault, in the order of [`Fault::ALL`].
@@ -192,7 +202,7 @@ impl Scenario {
                 });
             }
         }
-        let world = Plan {
+        let mut world = Plan {
             project: PROJECT.into(),
             start: Timestamp::from_seconds(1_780_300_800),
             pushes,
@@ -230,7 +240,7 @@ impl Scenario {
         let names_persons = random.chance(0.3);
         // Three kinds of faults on average, and now and then a sky that falls.
         let share = if random.chance(0.1) { 0.6 } else { 0.17 };
-        let chances = Fault::ALL.map(|fault| {
+        let mut chances = Fault::ALL.map(|fault| {
             let strikes = random.chance(share);
             let chance = fault.most() * random.uniform();
             if strikes { chance } else { 0.0 }
@@ -244,6 +254,17 @@ impl Scenario {
             limits.machine_hours_per_platform_per_day = Some(1 + random.below(3) as u64);
             limits.machine_hours_per_rule_per_day = Some(1 + random.below(3) as u64);
         }
+        // The same once more: what is asked for together.
+        let mut random = Random::new(seed ^ TOGETHER);
+        let fills = random.chance(0.4);
+        let most_together = [1, 2, 100][random.below(3)];
+        if fills {
+            // Many labels, so that several are missing on one push.
+            world.labels = LABELS.map(Label::from).into();
+            if random.chance(0.4) {
+                chances[Fault::Apart as usize] = Fault::Apart.most() * random.uniform();
+            }
+        }
         Scenario {
             seed,
             world,
@@ -253,6 +274,8 @@ impl Scenario {
             budget,
             can_tell,
             names_tasks,
+            most_together,
+            fills,
             names_persons,
             chances,
         }
@@ -301,6 +324,9 @@ impl Scenario {
         if self.on_disk {
             push(&|scenario| scenario.on_disk = false);
         }
+        if self.fills {
+            push(&|scenario| scenario.fills = false);
+        }
         for index in 0..self.world.labels.len() {
             if self.world.labels.len() > 1 {
                 push(&move |scenario| drop(scenario.world.labels.remove(index)));
@@ -341,5 +367,10 @@ mod tests {
         let on_disk = stories.iter().filter(|story| story.on_disk).count();
         assert!((50..200).contains(&on_disk), "{on_disk}");
         assert!(stories.iter().any(|story| story.limits.machine_hours_per_day.is_some()));
+        let together = stories
+            .iter()
+            .filter(|story| story.fills && story.most_together > 1)
+            .count();
+        assert!((80..200).contains(&together), "{together}");
     }
 }
