@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use sheriffd::bus::{Batch, Bus as _};
 use sheriffd::daemon::pipeline::Pipeline;
+use sheriffd::engine::Note;
 use sheriffd::engine::ledger::CaseRow;
 use sheriffd::engine::settings::EngineSettings;
 use sheriffd::enrich::{BugSource, CacheSettings, CachedSource, FactSource, RecordedSource, Sources};
@@ -39,6 +40,8 @@ pub struct Desk {
     bus: SimBus,
     pipeline: Pipeline,
     store: Handle,
+    /// Everything that happened.
+    pub notes: Vec<Note>,
 }
 
 impl Desk {
@@ -109,6 +112,7 @@ impl Desk {
             ci,
             pipeline,
             store,
+            notes: Vec::new(),
         }
     }
 
@@ -127,9 +131,9 @@ impl Desk {
     async fn hear(&mut self) {
         let zero = Duration::ZERO;
         while let Batch::Deliveries(deliveries) = self.bus.next(1_000, zero, zero).await.unwrap() {
-            self.pipeline.take(&deliveries).await.unwrap();
+            self.notes.extend(self.pipeline.take(&deliveries).await.unwrap().notes);
         }
-        self.pipeline.settle(&mut Vec::new()).await.unwrap();
+        self.pipeline.settle(&mut self.notes).await.unwrap();
     }
 
     /// What was asked for, as `sheriffd case show` has it.

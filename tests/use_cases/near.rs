@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use sheriffd::engine::Note;
 use sheriffd::engine::ledger::CaseRow;
 use sheriffd::enrich::{FactError, FactSource, PushQuery};
 use sheriffd::event::{Label, Project, PushEvent, PushId};
@@ -57,15 +58,17 @@ fn broken(name: &str, push: u64, label: &str) -> NewTest {
 
 /// A tree that skips most jobs, and in which push 12 adds a test that fails from there on.
 async fn played(rules: &str, trouble: Option<FactError>) -> (Vec<CaseRow>, Vec<PushQuery>) {
-    played_with(&[LABEL], vec![broken("a", 12, LABEL)], rules, trouble).await
+    let (desk, asked) = tree_of(&[LABEL], vec![broken("a", 12, LABEL)], rules, trouble).await;
+    (desk.cases().await, asked)
 }
 
-async fn played_with(
+/// A tree that skips most jobs, after everything has happened, and what its pushlog was asked.
+async fn tree_of(
     labels: &[&str],
     tests: Vec<NewTest>,
     rules: &str,
     trouble: Option<FactError>,
-) -> (Vec<CaseRow>, Vec<PushQuery>) {
+) -> (Desk, Vec<PushQuery>) {
     let plan = Plan {
         skipped: 0.8,
         background: 0.0,
@@ -79,7 +82,7 @@ async fn played_with(
     let mut desk = Desk::with_pushlog(plan, tests, rules, pushlog);
     desk.play(None).await;
     let asked = asked.lock().unwrap().clone();
-    (desk.cases().await, asked)
+    (desk, asked)
 }
 
 fn culprit(cases: &[CaseRow]) -> &str {
@@ -132,11 +135,31 @@ async fn a_search_opens_all_the_same_where_the_pushlog_does_not_answer() {
 async fn a_later_search_asks_only_about_pushes_of_which_nobody_has_told() {
     let other = "test-linux2404-64/opt-xpcshell";
     let tests = vec![broken("a", 8, LABEL), broken("b", 16, other)];
-    let (cases, asked) = played_with(&[LABEL, other], tests, RULES, None).await;
+    let (desk, asked) = tree_of(&[LABEL, other], tests, RULES, None).await;
+    let cases = desk.cases().await;
     let seen_on: Vec<PushId> = cases.iter().map(|case| case.push).collect();
     let [first, second] = seen_on.as_slice() else {
         panic!("{cases:#?}")
     };
     let range = |from: u64, to: PushId| PushQuery::Range { from: PushId(from), to };
     assert_eq!(asked, [range(1, *first), range(first.0 + 1, *second)]);
+}
+
+#[tokio::test]
+async fn rules_about_pushes_do_not_look_again_at_pushes_that_are_told_of_for_a_search() {
+    let rules = format!(
+        "{RULES}
+  - name: every-push
+    on: push.created
+    open: {{ kind: fill, max_jobs: 5 }}
+    mode: shadow
+"
+    );
+    let (desk, asked) = tree_of(&[LABEL], vec![broken("a", 12, LABEL)], &rules, None).await;
+    assert_eq!(asked.len(), 1);
+    let looks = desk.notes.iter().filter(|note| match note {
+        Note::Decided(decision) => decision.rule.as_str() == "every-push",
+        _ => false,
+    });
+    assert_eq!(looks.count(), 24, "each push once");
 }
