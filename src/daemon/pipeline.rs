@@ -29,7 +29,7 @@ const FETCHED_TOGETHER: u32 = 64;
 const FETCH_LEASE: Duration = Duration::from_secs(120);
 /// How long an event is kept that was applied without its facts, in case they come.
 const KEPT_WAITING: Duration = Duration::from_secs(24 * 3600);
-/// Times that a search asks where pushes touch files before it does without: three pauses, about half a minute.
+/// Times that a search asks where pushes touch files before it does without: three pauses, 70 seconds in all.
 const PLACES_ATTEMPTS: u32 = 4;
 /// The longest rest that a source may ask for and the search still waits for that.
 const PLACES_REST: Duration = Duration::from_secs(60);
