@@ -4,7 +4,8 @@
 //! are history, runs after it are tail. The last green push is no anchor (an intermittent passes after its culprit
 //! too): it only says which pushes were skipped. The first round fills exactly that gap when it fits into one round:
 //! those are the runs the CI left out, each tells the most that a first run can, and a sheriff would ask for the same.
-//! From then on, and for wider gaps from the start, the runs are those of [`crate::stats::culprit`].
+//! From then on, and for wider gaps from the start, the runs are those of [`crate::stats::culprit`]. Pushes that touch files
+//! near the failing test are suspected more from the start, as [`FindCulpritParams::near_prior`] says.
 
 use super::{Ask, Evidence, Number, PushEvidence, SHOWN_FROM, Step, count, names};
 use crate::event::{FindCulpritParams, NamedPush, PushId, Verdict, VerdictKind};
@@ -142,22 +143,32 @@ impl Around<'_> {
 /// By how much the best other explanation of a job's own runs beats that one of these pushes broke it too: the ratio of
 /// their likelihoods, 1 or a little more where the runs do not tell, infinite where none of the pushes can be it.
 pub fn odds_against(params: &FindCulpritParams, around: &Around<'_>, culprits: &[PushId]) -> f64 {
-    let Ok(belief) = culprit::belief(&problem(params, around, 0)) else {
+    let problem = problem(params, around, 0);
+    let Ok(belief) = culprit::belief(&problem) else {
         return f64::INFINITY;
     };
-    // A uniform prior: the masses of pushes stand to one another as their likelihoods do.
-    let share = (1.0 - params.no_culprit_prior) / belief.pushes.len() as f64;
-    let is_named = |push: &PushEvidence| culprits.contains(&push.push);
-    let masses = belief.pushes.iter().zip(around.pushes);
-    let named = masses
-        .clone()
-        .filter(|(_, push)| is_named(push))
-        .fold(0.0, |best: f64, (mass, _)| best.max(mass / share));
+    let any_culprit = 1.0 - params.no_culprit_prior;
+    let uniform = 1.0 / belief.pushes.len() as f64;
+    // A mass divided by the prior that is in it stands to the others as the likelihoods do.
+    let likelihood = |(index, mass): (usize, &f64)| {
+        let prior = problem
+            .prior
+            .as_ref()
+            .and_then(|prior| prior.get(index))
+            .unwrap_or(&uniform);
+        mass / (any_culprit * prior)
+    };
+    let likelihoods: Vec<f64> = belief.pushes.iter().enumerate().map(likelihood).collect();
+    let named = likelihoods
+        .iter()
+        .zip(around.pushes)
+        .filter(|(_, push)| culprits.contains(&push.push))
+        .fold(0.0, |best: f64, (likelihood, _)| best.max(*likelihood));
     let none = match params.no_culprit_prior > 0.0 {
         true => belief.no_culprit / params.no_culprit_prior,
         false => 0.0,
     };
-    let best = masses.fold(none, |best, (mass, _)| best.max(mass / share));
+    let best = likelihoods.iter().fold(none, |best, likelihood| best.max(*likelihood));
     if named > 0.0 { best / named } else { f64::INFINITY }
 }
 
@@ -166,6 +177,7 @@ fn problem(params: &FindCulpritParams, around: &Around<'_>, asked: u32) -> culpr
     let candidates = around.seen_on + 1;
     let inside = around.pushes.get(..candidates).unwrap_or(around.pushes);
     let after = around.pushes.get(candidates..).unwrap_or_default();
+    let near: Vec<bool> = inside.iter().map(|push| push.near).collect();
     culprit::Problem {
         runnable: Some(
             (1..)
@@ -174,6 +186,7 @@ fn problem(params: &FindCulpritParams, around: &Around<'_>, asked: u32) -> culpr
                 .map(|(number, _)| number)
                 .collect(),
         ),
+        prior: culprit::favouring(params.near_prior, &near),
         no_culprit_prior: params.no_culprit_prior,
         min_rate: params.min_rate,
         history: around.before,
@@ -198,17 +211,38 @@ fn problem(params: &FindCulpritParams, around: &Around<'_>, asked: u32) -> culpr
     }
 }
 
-/// The posterior: of every push that is not ruled out, of none, and the failure rates before and after.
+/// The posterior: of every push that is not ruled out, of none, and the failure rates before and after; and what pushes near
+/// the test were given of the prior.
 pub(super) fn numbers(params: &FindCulpritParams, evidence: &Evidence) -> Vec<Number> {
-    let Ok(belief) = culprit::belief(&problem(params, &Around::of(evidence), evidence.asked)) else {
+    let problem = problem(params, &Around::of(evidence), evidence.asked);
+    let Ok(belief) = culprit::belief(&problem) else {
         return Vec::new();
     };
     let number = |what: String, value: f64| Number { what, value };
     let pushes = belief.pushes.iter().zip(&evidence.pushes);
+    let what = |push: &PushEvidence| match push.near {
+        true => format!("P(culprit is push {}, which touches files near the test)", push.push),
+        false => format!("P(culprit is push {})", push.push),
+    };
     let mut numbers: Vec<Number> = pushes
+        .clone()
         .filter(|(probability, _)| **probability >= SHOWN_FROM)
-        .map(|(probability, push)| number(format!("P(culprit is push {})", push.push), *probability))
+        .map(|(probability, push)| number(what(push), *probability))
         .collect();
+    if let Some(prior) = &problem.prior {
+        let near: Vec<f64> = prior
+            .iter()
+            .zip(pushes)
+            .filter(|(_, (_, push))| push.near)
+            .map(|(mass, _)| *mass)
+            .collect();
+        let these = match near.len() {
+            1 => "the push that touches".to_owned(),
+            several => format!("the {several} pushes that touch"),
+        };
+        let what = format!("prior share of {these} files near the test");
+        numbers.push(number(what, near.iter().sum()));
+    }
     numbers.push(number("P(no culprit in the range)".to_owned(), belief.no_culprit));
     numbers.push(number("failure rate before the culprit".to_owned(), belief.p0));
     numbers.push(number("failure rate from the culprit on".to_owned(), belief.p1));
@@ -241,7 +275,10 @@ fn adopt(step: culprit::Step, evidence: &Evidence) -> Step {
             let pushes = if at_edge { Vec::new() } else { named(&pushes) };
             let why = match (at_edge, names(&pushes)) {
                 (true, _) => "it fails at the oldest push looked at already: older than the range".to_owned(),
-                (false, names) => format!("{names}, with probability {probability:.3}"),
+                (false, names) => format!(
+                    "{names}, with probability {probability:.3}{}",
+                    nearness(&pushes, evidence)
+                ),
             };
             Verdict {
                 kind,
@@ -272,9 +309,68 @@ fn adopt(step: culprit::Step, evidence: &Evidence) -> Step {
     Step { asks, verdict, why }
 }
 
+/// What is to be said of the pushes that a verdict names and that touch files near the test.
+fn nearness(named: &[NamedPush], evidence: &Evidence) -> String {
+    let is_near = |named: &&NamedPush| evidence.pushes.iter().any(|push| push.push == named.push && push.near);
+    let near: Vec<String> = named
+        .iter()
+        .filter(is_near)
+        .map(|named| named.push.to_string())
+        .collect();
+    match (near.len(), named.len()) {
+        (0, _) => String::new(),
+        (1, 1) => "; it touches files near the test".to_owned(),
+        (1, _) => format!("; push {} touches files near the test", near.concat()),
+        (_, _) => format!("; pushes {} touch files near the test", near.join(" and ")),
+    }
+}
+
 fn push_name(evidence: &Evidence, index: usize) -> String {
     evidence
         .pushes
         .get(index)
         .map_or_else(|| "(unknown)".into(), |push| push.push.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Thirty pushes; the job passed on push 10 and failed on push 20. Those named touch files near the test.
+    fn pushes(near: &[u64]) -> Vec<PushEvidence> {
+        let push = |number: u64| PushEvidence {
+            push: PushId(number),
+            runnable: true,
+            counts: match number {
+                10 => Counts::new(0, 2),
+                20 => Counts::new(1, 0),
+                _ => Counts::default(),
+            },
+            near: near.contains(&number),
+            ..PushEvidence::default()
+        };
+        (1..=30).map(push).collect()
+    }
+
+    #[test]
+    fn where_pushes_touch_files_does_not_change_what_the_runs_say_against_one() {
+        let odds = |near: &[u64], culprit: u64| {
+            let pushes = pushes(near);
+            let around = Around {
+                pushes: &pushes,
+                seen_on: 19,
+                before: Counts::default(),
+            };
+            odds_against(&FindCulpritParams::default(), &around, &[PushId(culprit)])
+        };
+        for culprit in [5, 12, 15, 20] {
+            let uniform = odds(&[], culprit);
+            for near in [[12, 13], [5, 20]] {
+                assert!(
+                    (odds(&near, culprit) / uniform - 1.0).abs() < 1e-6,
+                    "push {culprit}, near {near:?}"
+                );
+            }
+        }
+    }
 }

@@ -38,6 +38,8 @@ pub struct PushEvidence {
     pub counts: Counts,
     /// Runs asked for, waiting or running.
     pub pending: u32,
+    /// Whether it is known to touch files near the test that the case is about. Left out where no case asks for it.
+    pub near: bool,
     /// The later push that says it backs this one out: an index into [`Evidence::pushes`].
     pub backed_out_by: Option<usize>,
 }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::engine::ledger::Lack;
+use crate::engine::opening::PUSHES_FETCHED;
 use crate::enrich::{BugQuery, FactError, FactSource, GraphQuery, PushQuery};
 use crate::event::{
     BackendName, Event, JobEvent, PerfAlert, PushEvent, PushId, RequestEvent, RequestKind, Signature, TaskGraph, bug,
@@ -13,8 +14,6 @@ use crate::event::{
 };
 use crate::store::sqlite::Waiting;
 
-/// Pushes before an event's that are asked for together: the deepest look back that the shipped rules make, and more.
-const PUSHES_BACK: u64 = 50;
 /// Changesets of one push that are asked for what they add: a push with more merges others.
 const CHANGESETS_ASKED: usize = 50;
 /// Times that the task graph of a push is asked for before it is taken for one that has none: about two hours.
@@ -63,11 +62,19 @@ pub(super) async fn fetch(
             let query = match job.facts.push {
                 None => PushQuery::Revision(revision.clone()),
                 Some(to) => PushQuery::Range {
-                    from: PushId(to.0.saturating_sub(PUSHES_BACK).max(1)),
+                    from: PushId(to.0.saturating_sub(PUSHES_FETCHED).max(1)),
                     to,
                 },
             };
             let pushes = facts.pushes(project, &query).await?;
+            Ok(pushes.into_iter().map(|push| Event::Push(Box::new(push))).collect())
+        }
+        Lack::Places => {
+            // All that was lacking may have been told meanwhile, in the answer to another search.
+            let (Some(project), Some(to), Some(from)) = (&job.facts.project, job.facts.push, waiting.untold) else {
+                return Ok(Vec::new());
+            };
+            let pushes = facts.pushes(project, &PushQuery::Range { from, to }).await?;
             Ok(pushes.into_iter().map(|push| Event::Push(Box::new(push))).collect())
         }
         Lack::Task => {
@@ -226,7 +233,7 @@ async fn fetch_for_alert(
         }
         (Lack::Push, _, Some(revision), _) => PushQuery::Revision(revision.clone()),
         (Lack::Pushes, _, _, Some(to)) => PushQuery::Range {
-            from: PushId(to.0.saturating_sub(PUSHES_BACK).max(1)),
+            from: PushId(to.0.saturating_sub(PUSHES_FETCHED).max(1)),
             to,
         },
         _ => return Ok(Vec::new()),

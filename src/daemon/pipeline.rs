@@ -15,9 +15,10 @@ use crate::current::Current;
 use crate::dispatch::limits::Brakes;
 use crate::dispatch::{Dispatcher, Round};
 use crate::engine::ledger::{Lack, LedgerError, Pushes as _};
+use crate::engine::opening::PUSHES_FETCHED;
 use crate::engine::{Engine, Note, Patience};
 use crate::enrich::{FactError, FactSource};
-use crate::event::{Delivery, Duration, Event, Timestamp};
+use crate::event::{Delivery, Duration, Event, PushId, Timestamp};
 use crate::store::Handle;
 use crate::store::sqlite::{Books, Waiting};
 use crate::wire::{self, DecodeError, Decoded, WireSettings};
@@ -28,6 +29,10 @@ const FETCHED_TOGETHER: u32 = 64;
 const FETCH_LEASE: Duration = Duration::from_secs(120);
 /// How long an event is kept that was applied without its facts, in case they come.
 const KEPT_WAITING: Duration = Duration::from_secs(24 * 3600);
+/// Times that a search asks where pushes touch files before it does without: three pauses, 70 seconds in all.
+const PLACES_ATTEMPTS: u32 = 4;
+/// The longest rest that a source may ask for and the search still waits for that.
+const PLACES_REST: Duration = Duration::from_secs(60);
 /// Cases that are woken in one transaction.
 const WOKEN_TOGETHER: u32 = 50;
 /// The reason kept with a message that was read and that the store does not take.
@@ -299,7 +304,15 @@ impl Pipeline {
         let now = self.clock.now();
         let waiting = self
             .store
-            .with(move |store| store.transact(|books| books.take_waiting(now, now.plus(FETCH_LEASE), FETCHED_TOGETHER)))
+            .with(move |store| {
+                store.transact(|books| {
+                    let mut all = books.take_waiting(now, now.plus(FETCH_LEASE), FETCHED_TOGETHER)?;
+                    for waiting in all.iter_mut().filter(|waiting| waiting.lack == Lack::Places) {
+                        waiting.untold = oldest_untold(books, &waiting.event)?;
+                    }
+                    Ok(all)
+                })
+            })
             .await?;
         if waiting.is_empty() {
             return Ok(false);
@@ -452,6 +465,12 @@ fn apply_waiting(
     let patience = match answer {
         Ok(_) if waiting.lack == Lack::Lineage => Patience::Fetched(Lack::Failures),
         Ok(_) => Patience::Fetched(waiting.lack),
+        Err(FactError::Later { retry_after, .. })
+            if waiting.lack == Lack::Places && is_not_worth_it(waiting.attempts, *retry_after) =>
+        {
+            tracing::debug!(event = %waiting.event.id(), "a search opens without knowing where pushes touch files");
+            Patience::Fetched(Lack::Places)
+        }
         Err(FactError::Later { retry_after, detail }) => {
             let again = again.max(now.plus(retry_after.unwrap_or_default()));
             if waited >= KEPT_WAITING {
@@ -480,6 +499,14 @@ fn apply_waiting(
         books.record_graph(project, push, graph, now)?;
     }
     let mut events = answer.clone().unwrap_or_default();
+    if waiting.lack == Lack::Places {
+        // These pushes were heard of, and rules have had their turn on them: only where they touch files is news.
+        for push in events.drain(..) {
+            if let Event::Push(push) = push {
+                books.record_push(&push)?;
+            }
+        }
+    }
     events.push(waiting.event.clone());
     let notes = engine.apply(books, events, patience, now)?;
     let still_waits = notes.iter().any(|note| matches!(note, Note::Waits(_)));
@@ -495,6 +522,23 @@ fn apply_waiting(
         }
     }
     Ok(notes)
+}
+
+/// The oldest of the pushes up to an event's, as far back as is asked for, of which nobody has told where they touch files.
+/// A merge that is known is then not fetched again, with thousands of changesets.
+fn oldest_untold(books: &mut Books<'_>, event: &Event) -> Result<Option<PushId>, LedgerError> {
+    let (Some(project), Some(to)) = (event.project(), event.push()) else {
+        return Ok(None);
+    };
+    let first = PushId(to.0.saturating_sub(PUSHES_FETCHED));
+    let touched = books.touched_between(project, first, to)?;
+    Ok(touched.iter().find(|row| row.folders.is_none()).map(|row| row.push))
+}
+
+/// Whether a search is better opened at once than after another question about where pushes touch files: knowing it saves
+/// some of its runs, and waiting for it costs minutes.
+fn is_not_worth_it(attempts: u32, retry_after: Option<Duration>) -> bool {
+    attempts >= PLACES_ATTEMPTS || retry_after.is_some_and(|rest| rest > PLACES_REST)
 }
 
 /// The pause before facts are asked for again: 5 seconds, doubled each time, ten minutes at most.

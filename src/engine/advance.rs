@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::apply::{Engine, FORWARD, Note};
 use super::evidence;
 use super::ledger::{ActionRow, ActionState, CaseRow, Ledger, LedgerError, NewAction, View, ViewQuery};
+use super::nearness::mark_near;
 use super::share::let_go;
 use super::storm;
 use crate::cases::{self, Step};
@@ -76,6 +77,7 @@ impl Engine {
         let actions = ledger.actions_of(id)?;
         let mut evidence = evidence::of_case(&case, &view, &actions, self.settings(), now);
         evidence.numbers = self.numbers(ledger, &case, &view, &actions, &evidence, now)?;
+        mark_near(ledger, &case, &mut evidence)?;
         let step = cases::decide(&case.params, &evidence, now);
         case.why.clone_from(&step.why);
         let known = std::mem::replace(&mut case.found, cases::found(&case.params, &evidence, &step));
@@ -173,7 +175,9 @@ impl Engine {
     ) -> Result<cases::Evidence, LedgerError> {
         let view = ledger.view(&self.query_of(case))?;
         let actions = ledger.actions_of(case.id)?;
-        Ok(evidence::of_case(case, &view, &actions, self.settings(), now))
+        let mut evidence = evidence::of_case(case, &view, &actions, self.settings(), now);
+        mark_near(ledger, case, &mut evidence)?;
+        Ok(evidence)
     }
 
     /// What to look at around a case.

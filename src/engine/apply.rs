@@ -348,6 +348,12 @@ impl Engine {
             batch.notes.push(Note::Waits(Lack::Pushes));
             return Ok(());
         }
+        if patience.waits_for(Lack::Places) && self.lacks_places(ledger, &event, &placed, &candidates, now)? {
+            let what = format!("{}:{}", job.run, job.state.as_str());
+            ledger.wait_for(&event, &what, Lack::Places, now)?;
+            batch.notes.push(Note::Waits(Lack::Places));
+            return Ok(());
+        }
         for rule in candidates {
             self.consider_job(ledger, batch, &event, &placed, rule, Occasion::Message, now)?;
         }

@@ -62,17 +62,9 @@ impl Engine {
         if let Some(reason) = opening::guards(placed, rule.open.kind(), allows_person, self.settings()) {
             return batch.note_decision(ledger, Decision::no(rule, event, reason, now));
         }
-        let query = ViewQuery {
-            rates_since: rule.rate_windows().iter().map(|span| now.minus(*span)).collect(),
-            ..self.query(placed, depth(&rule.open), now)
-        };
+        let query = self.query_of_rule(placed, rule, now);
         let view = ledger.view(&query)?;
-        let mut bugs: Option<Vec<Bug>> = None;
-        for subject in placed.subjects() {
-            if let Some(known) = ledger.bugs_of(&subject)? {
-                bugs.get_or_insert_default().extend(known);
-            }
-        }
+        let bugs = Engine::bugs_of(ledger, placed)?;
         let facts = HistoryFacts::new(placed, &view, bugs, self.settings(), now);
         let asked = Asked {
             rules: &rules,
@@ -134,6 +126,25 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// What a rule has to see of the books around a failure.
+    pub(super) fn query_of_rule(&self, placed: &Placed<'_>, rule: &Rule, now: Timestamp) -> ViewQuery {
+        ViewQuery {
+            rates_since: rule.rate_windows().iter().map(|span| now.minus(*span)).collect(),
+            ..self.query(placed, depth(&rule.open), now)
+        }
+    }
+
+    /// The bugs that what failed is known by; `None` where nobody was asked.
+    pub(super) fn bugs_of(ledger: &mut dyn Ledger, placed: &Placed<'_>) -> Result<Option<Vec<Bug>>, LedgerError> {
+        let mut bugs: Option<Vec<Bug>> = None;
+        for subject in placed.subjects() {
+            if let Some(known) = ledger.bugs_of(&subject)? {
+                bugs.get_or_insert_default().extend(known);
+            }
+        }
+        Ok(bugs)
     }
 
     /// One rule on an event that is not about a run: opens a case, or several, or says why not.

@@ -166,6 +166,7 @@ pub fn pushes(view: &View, tally: &Tally, actions: &[ActionRow]) -> Vec<PushEvid
                 runnable: row.revision.is_some() && !gave_up,
                 counts,
                 pending: on_push().map(still_to_come).fold(running, u32::saturating_add),
+                near: false,
                 backed_out_by: backed_out_by(row, &view.pushes),
             }
         })

@@ -14,6 +14,7 @@ pub mod evidence;
 mod facts;
 pub mod kinship;
 pub mod ledger;
+mod nearness;
 mod numbers;
 pub mod opening;
 mod person;

@@ -4,6 +4,7 @@ mod envelope;
 mod evidence;
 mod kinship;
 mod lineage;
+mod nearness;
 mod opening;
 mod signatures;
 mod storm;

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use sheriffd::engine::ledger::{ActionRow, ActionState, Actions as _, CaseRow, Cases as _, DecisionResult};
+use sheriffd::cases;
+use sheriffd::engine::ledger::{
+    ActionRow, ActionState, Actions as _, CaseRow, Cases as _, DecisionResult, Pushes as _,
+};
 use sheriffd::engine::settings::EngineSettings;
 use sheriffd::engine::{Engine, Note, Patience};
 use sheriffd::event::{
@@ -241,17 +244,60 @@ impl Tree {
 
     /// A push lands, and its message may not say when: those on the bus do not.
     pub fn land_at(&mut self, push: u64, project: &str, message: &str, at: Option<Timestamp>) {
+        let changeset = Changeset {
+            description: message.into(),
+            ..Changeset::default()
+        };
+        self.land_changesets(push, project, at, vec![changeset]);
+    }
+
+    /// A push lands, and touches these files.
+    pub fn land_with(&mut self, push: u64, files: &[&str]) {
+        let changeset = Changeset {
+            files: files.iter().map(|file| Arc::from(*file)).collect(),
+            ..Changeset::default()
+        };
+        self.land_changesets(push, "autoland", Some(self.now), vec![changeset]);
+    }
+
+    /// A push lands, and its message does not say what it holds.
+    pub fn land_unknown(&mut self, push: u64) {
+        self.land_changesets(push, "autoland", Some(self.now), Vec::new());
+    }
+
+    fn land_changesets(&mut self, push: u64, project: &str, at: Option<Timestamp>, changesets: Vec<Changeset>) {
         self.see([Event::Push(Box::new(PushEvent {
             project: Project::from(project),
             push: Some(PushId(push)),
             revision: Tree::revision(push),
             at,
             user: None,
-            changesets: vec![Changeset {
-                description: message.into(),
-                ..Changeset::default()
-            }],
+            changesets,
         }))]);
+    }
+
+    /// Where pushes of `autoland` touch files, as far as the books know.
+    pub fn touched(&mut self) -> Vec<(u64, Option<Vec<String>>)> {
+        let all = (PushId(0), PushId(u64::MAX));
+        let rows = self
+            .store
+            .transact(|books| books.touched_between(&Project::from("autoland"), all.0, all.1));
+        rows.unwrap().into_iter().map(|row| (row.push.0, row.folders)).collect()
+    }
+
+    /// The numbers that a case rests on, each with what it is.
+    pub fn numbers(&mut self, case: CaseId) -> Vec<(String, f64)> {
+        let (engine, now) = (&mut self.engine, self.now);
+        let numbers = self.store.transact(|books| {
+            let case = books.case(case)?.expect("there is such a case");
+            let evidence = engine.evidence_of(books, &case, now)?;
+            Ok(cases::numbers(&case.params, &evidence))
+        });
+        numbers
+            .unwrap()
+            .into_iter()
+            .map(|number| (number.what, number.value))
+            .collect()
     }
 
     pub fn now(&self) -> Timestamp {

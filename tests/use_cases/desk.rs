@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use sheriffd::bus::{Batch, Bus as _};
 use sheriffd::daemon::pipeline::Pipeline;
+use sheriffd::engine::Note;
 use sheriffd::engine::ledger::CaseRow;
 use sheriffd::engine::settings::EngineSettings;
 use sheriffd::enrich::{BugSource, CacheSettings, CachedSource, FactSource, RecordedSource, Sources};
@@ -39,6 +40,8 @@ pub struct Desk {
     bus: SimBus,
     pipeline: Pipeline,
     store: Handle,
+    /// Everything that happened.
+    pub notes: Vec<Note>,
 }
 
 impl Desk {
@@ -52,7 +55,17 @@ impl Desk {
             bugs_fresh_for: tracker.map(|_| Duration::from_secs(24 * 3_600)),
             ..EngineSettings::default()
         };
-        Desk::with_settings(plan, tests, rules, tracker, settings)
+        Desk::with_settings(plan, tests, rules, (tracker, |pushes| pushes), settings)
+    }
+
+    /// A daemon with another pushlog, made from the simulated one.
+    pub fn with_pushlog(
+        plan: Plan,
+        tests: Vec<NewTest>,
+        rules: &str,
+        pushlog: impl FnOnce(Arc<dyn FactSource>) -> Arc<dyn FactSource>,
+    ) -> Desk {
+        Desk::with_settings(plan, tests, rules, (None, pushlog), EngineSettings::default())
     }
 
     /// A daemon that can ask for the task graphs of pushes.
@@ -61,14 +74,14 @@ impl Desk {
             has_graphs: true,
             ..EngineSettings::default()
         };
-        Desk::with_settings(plan, tests, rules, None, settings)
+        Desk::with_settings(plan, tests, rules, (None, |pushes| pushes), settings)
     }
 
     fn with_settings(
         plan: Plan,
         tests: Vec<NewTest>,
         rules: &str,
-        tracker: Option<&str>,
+        (tracker, pushlog): (Option<&str>, impl FnOnce(Arc<dyn FactSource>) -> Arc<dyn FactSource>),
         settings: EngineSettings,
     ) -> Desk {
         let ci = SimCi::with_tests(plan, tests);
@@ -89,7 +102,7 @@ impl Desk {
         };
         let facts = Sources {
             tasks: Arc::new(ci.facts()),
-            pushes: Arc::new(ci.facts()),
+            pushes: pushlog(Arc::new(ci.facts())),
             bugs,
             jobs: Arc::new(RecordedSource::default()),
         };
@@ -99,6 +112,7 @@ impl Desk {
             ci,
             pipeline,
             store,
+            notes: Vec::new(),
         }
     }
 
@@ -117,9 +131,9 @@ impl Desk {
     async fn hear(&mut self) {
         let zero = Duration::ZERO;
         while let Batch::Deliveries(deliveries) = self.bus.next(1_000, zero, zero).await.unwrap() {
-            self.pipeline.take(&deliveries).await.unwrap();
+            self.notes.extend(self.pipeline.take(&deliveries).await.unwrap().notes);
         }
-        self.pipeline.settle(&mut Vec::new()).await.unwrap();
+        self.pipeline.settle(&mut self.notes).await.unwrap();
     }
 
     /// What was asked for, as `sheriffd case show` has it.

@@ -2,6 +2,7 @@
 
 mod desk;
 mod hunt;
+mod near;
 mod shared;
 mod tracker;
 mod validate;

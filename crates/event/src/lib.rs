@@ -12,6 +12,7 @@ mod duration;
 mod graph;
 mod ids;
 mod job;
+mod neighbourhood;
 mod params;
 mod push;
 mod reason;
@@ -27,6 +28,7 @@ pub use duration::{DurationError, format_duration, parse_duration};
 pub use graph::{GraphJob, TaskGraph};
 pub use ids::{BackendName, CaseId, Label, Project, PushId, Revision, RuleName, RunKey, TaskId};
 pub use job::{CausedBy, Chunk, JobEvent, JobFacts, Measurement, Outcome, RunState, Signature, Worker, series_name};
+pub use neighbourhood::Neighbourhood;
 pub use params::{
     AddParams, BaselineParams, CaseParams, FillParams, FindCulpritParams, FindPerfCulpritParams, ParamsError,
     RangeParams, RunInput, UntilHitParams, ValidateParams,

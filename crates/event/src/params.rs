@@ -41,6 +41,9 @@ pub struct FindCulpritParams {
     pub max_jobs: u32,
     /// Prior probability that the range holds no culprit, 0 to 0.99.
     pub no_culprit_prior: f64,
+    /// How likely it is, before anything is run, that the culprit is one of the pushes that touch files near the test, and
+    /// not just any, 0 to 0.9; 0: what pushes touch is not looked at.
+    pub near_prior: f64,
     /// The lowest failure rate from the culprit on that is worth finding, 0 to 0.9: with 0, a failure that came only once
     /// on a young history may take all the jobs of the case.
     pub min_rate: f64,
@@ -57,6 +60,7 @@ impl Default for FindCulpritParams {
             round_price: 4.0,
             max_jobs: 40,
             no_culprit_prior: 0.4,
+            near_prior: 0.25,
             min_rate: 0.0,
             input: RunInput::default(),
         }
@@ -429,6 +433,7 @@ impl CaseParams {
                 parallel(p.parallel),
                 price(p.round_price),
                 ("no_culprit_prior", p.no_culprit_prior, 0.0, 0.99, "0 to 0.99"),
+                ("near_prior", p.near_prior, 0.0, 0.9, "0 to 0.9"),
                 ("min_rate", p.min_rate, 0.0, 0.9, "0 to 0.9"),
             ],
             CaseParams::UntilHit(p) => vec![

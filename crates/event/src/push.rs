@@ -1,10 +1,16 @@
 //! Pushes: one landing in a project.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Project, PushId, Revision, Timestamp, test_path};
+
+/// Folders that a push is known by; one that touches more tells nothing by where it is.
+const FOLDERS: usize = 200;
+/// The longest path of a folder that is kept, in bytes: the longest in gecko has under 200.
+const FOLDER_BYTES: usize = 300;
 
 /// One changeset of a push.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
@@ -76,6 +82,27 @@ impl PushEvent {
             .filter(|changeset| PushEvent::is_open_question(changeset))
     }
 
+    /// The folders that the push touches files in, each once, in order, the top of the tree as an empty text; `None` where
+    /// nobody has told what it holds. None at all where that tells nothing: a merge, more folders than are kept (or one with
+    /// a path beyond all measure), or changesets whose files were not named.
+    pub fn folders_touched(&self) -> Option<Vec<&str>> {
+        if self.changesets.is_empty() {
+            return None;
+        }
+        if self.changesets.iter().any(|changeset| changeset.parents.len() > 1) {
+            return Some(Vec::new());
+        }
+        let mut folders = BTreeSet::new();
+        for file in self.changesets.iter().flat_map(|changeset| &changeset.files) {
+            let folder = test_path::folder(file);
+            folders.insert(folder);
+            if folders.len() > FOLDERS || folder.len() > FOLDER_BYTES {
+                return Some(Vec::new());
+            }
+        }
+        Some(folders.into_iter().collect())
+    }
+
     /// The tests that the push adds, each once, in order; `None` while that is not known. A test that is there only
     /// because of a merge was new elsewhere, and is not counted.
     pub fn tests_added(&self) -> Option<Vec<&Arc<str>>> {
@@ -90,5 +117,51 @@ impl PushEvent {
         tests.sort();
         tests.dedup();
         Some(tests)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn push(changesets: &[(&[&str], usize)]) -> PushEvent {
+        let changeset = |(files, parents): &(&[&str], usize)| Changeset {
+            files: files.iter().map(|file| Arc::from(*file)).collect(),
+            parents: (0..*parents).map(|number| number.to_string().into()).collect(),
+            ..Changeset::default()
+        };
+        PushEvent {
+            project: Project::from("autoland"),
+            push: Some(PushId(1)),
+            revision: Revision::from("aa"),
+            at: None,
+            user: None,
+            changesets: changesets.iter().map(changeset).collect(),
+        }
+    }
+
+    #[test]
+    fn a_push_touches_the_folders_of_the_files_of_all_its_changesets() {
+        let touched = push(&[(&["dom/b.cpp", "README", "dom/a.cpp"], 1), (&["css/a/x.rs"], 1)]);
+        assert_eq!(touched.folders_touched(), Some(vec!["", "css/a", "dom"]));
+        assert_eq!(push(&[]).folders_touched(), None, "nobody has told");
+    }
+
+    #[test]
+    fn merges_and_pushes_that_touch_everything_or_name_nothing_tell_nothing() {
+        assert_eq!(
+            push(&[(&["dom/a"], 1), (&["css/a"], 2)]).folders_touched(),
+            Some(vec![])
+        );
+        assert_eq!(push(&[(&[], 1)]).folders_touched(), Some(vec![]));
+        let many: Vec<String> = (0..=FOLDERS).map(|number| format!("{number}/a")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert_eq!(push(&[(&many, 1)]).folders_touched(), Some(vec![]));
+        assert_eq!(
+            push(&[(&many[1..], 1)]).folders_touched().map(|folders| folders.len()),
+            Some(FOLDERS)
+        );
+        let long = format!("{}/a", "x".repeat(FOLDER_BYTES + 1));
+        assert_eq!(push(&[(&["dom/a", &long], 1)]).folders_touched(), Some(vec![]));
     }
 }

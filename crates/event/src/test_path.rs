@@ -3,6 +3,8 @@
 //! The conventions are those of gecko's harnesses (`test_*`, `browser_*`, web-platform tests by their folder) and the
 //! ones that most other trees share (`*_test.*`, `*.test.*`, `*.spec.*`).
 
+use std::borrow::Cow;
+
 /// What a file's name has to end in to be a test: harnesses load these, the rest is support.
 const SOURCES: [&str; 14] = [
     "html", "xhtml", "htm", "xht", "svg", "js", "mjs", "jsm", "ts", "tsx", "jsx", "py", "go", "rs",
@@ -49,6 +51,28 @@ pub fn name_in_results(path: &str) -> String {
         .iter()
         .find_map(|(folder, served)| Some(format!("{served}{}", path.strip_prefix(folder)?)))
         .unwrap_or_else(|| path.to_owned())
+}
+
+/// The path of the test that results call so: the inverse of [`name_in_results`]. What looks like a path is one.
+pub fn path_of_name(name: &str) -> Cow<'_, str> {
+    // The longest first: every served name begins as those of the main folder do.
+    WEB_PLATFORM
+        .iter()
+        .rev()
+        .find_map(|(folder, served)| Some(format!("{folder}{}", name.strip_prefix(served)?)))
+        .map_or(Cow::Borrowed(name), Cow::Owned)
+}
+
+/// Where a folder of web-platform tests is among them, empty for all of them; `None` for other folders.
+pub fn within_web_platform(folder: &str) -> Option<&str> {
+    WEB_PLATFORM.iter().find_map(|(all, _)| {
+        let rest = folder.strip_prefix(all.trim_end_matches('/'))?;
+        if rest.is_empty() {
+            Some(rest)
+        } else {
+            rest.strip_prefix('/')
+        }
+    })
 }
 
 /// Whether a name in results means the test at this path. Some harnesses put the manifest before it (`a.toml:b.js`), and
@@ -184,6 +208,23 @@ mod tests {
             "testing/web-platform/tests/x/a.any.js"
         ));
         assert!(!is_named("dom/test_ab.html", "dom/test_a.html"));
+    }
+
+    #[test]
+    fn a_path_and_its_name_in_results_lead_to_one_another() {
+        for path in [
+            "dom/test/test_a.html",
+            "testing/web-platform/tests/css/a.html",
+            "testing/web-platform/mozilla/tests/css/a.html",
+        ] {
+            assert_eq!(path_of_name(&name_in_results(path)), path);
+        }
+        assert_eq!(
+            within_web_platform("testing/web-platform/tests/css/foo"),
+            Some("css/foo")
+        );
+        assert_eq!(within_web_platform("testing/web-platform/tests"), Some(""));
+        assert_eq!(within_web_platform("testing/web-platform/testsuite"), None);
     }
 
     #[test]

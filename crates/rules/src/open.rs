@@ -84,6 +84,12 @@ static FIND_CULPRIT: Keys = Keys {
             "Probability, before anything is known, that no push in the range did it.",
         ),
         param(
+            "near_prior",
+            Shape::Number(0.0, 0.9),
+            "Probability, before anything is run, that it is one of the pushes that touch files near the test, and not just \
+             any; `0`: what pushes touch is not looked at.",
+        ),
+        param(
             "min_rate",
             Shape::Number(0.0, 0.9),
             "The lowest failure rate worth finding: with `0.1`, a failure that came only once is given up sooner.",

@@ -31,6 +31,9 @@ pub struct CulpritArgs {
     /// The probability, before anything is known, that no push in the range did it
     #[arg(long, value_name = "P")]
     no_culprit_prior: Option<f64>,
+    /// The probability, before anything is run, that a push near the test did it, and not just any; 0: no matter where
+    #[arg(long, value_name = "P")]
+    near_prior: Option<f64>,
 }
 
 /// Runs `sheriffd culprit`.
@@ -45,6 +48,7 @@ pub fn run(args: &CulpritArgs, config: &ConfigArgs, out: &mut dyn Write) -> Resu
     set(&mut params.parallel, &args.parallel);
     set(&mut params.round_price, &args.round_price);
     set(&mut params.no_culprit_prior, &args.no_culprit_prior);
+    set(&mut params.near_prior, &args.near_prior);
     open(
         &args.place,
         about(&args.job, CaseParams::FindCulprit(params)),

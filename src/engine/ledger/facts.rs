@@ -22,6 +22,8 @@ pub enum Lack {
     Values,
     /// Pushes before the event's that no message told of.
     Pushes,
+    /// Where pushes before the event's, and its own, touch files.
+    Places,
     /// Which tests a push adds.
     Tests,
     /// The task graph of the push.
@@ -32,13 +34,14 @@ pub enum Lack {
 
 impl Lack {
     /// All of them.
-    pub const ALL: [Lack; 9] = [
+    pub const ALL: [Lack; 10] = [
         Lack::Task,
         Lack::Push,
         Lack::Failures,
         Lack::Bugs,
         Lack::Values,
         Lack::Pushes,
+        Lack::Places,
         Lack::Tests,
         Lack::Graph,
         Lack::Lineage,
@@ -52,6 +55,7 @@ impl Lack {
             Lack::Failures => "failures",
             Lack::Values => "values",
             Lack::Pushes => "pushes",
+            Lack::Places => "places",
             Lack::Tests => "tests",
             Lack::Bugs => "bugs",
             Lack::Graph => "graph",

@@ -19,7 +19,7 @@ pub use facts::{Facts, Lack};
 pub use labels::{Groups, KnownLabel, Labels, PlatformLabel, Runner, TestFailure};
 pub use memory::{Decision, DecisionResult, Held, Memory};
 pub use numbers::{Numbers, ValueRow, Values, ValuesQuery};
-pub use pushes::{GroupRow, PushRow, Pushes};
+pub use pushes::{GroupRow, PushRow, Pushes, TouchedRow};
 pub use runs::{JobsOn, RunRow, Runs, View, ViewQuery};
 
 pub use crate::rules::Mode;

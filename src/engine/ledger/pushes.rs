@@ -18,6 +18,15 @@ pub struct PushRow {
     pub backs_out: Vec<Revision>,
 }
 
+/// Where a push touches files, as the books know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TouchedRow {
+    /// Its number.
+    pub push: PushId,
+    /// The folders, as [`PushEvent::folders_touched`] has them; `None` while nobody has told.
+    pub folders: Option<Vec<String>>,
+}
+
 /// What a task group stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupRow {
@@ -31,7 +40,7 @@ pub struct GroupRow {
 
 /// The books inside one transaction: pushes, their task groups and task graphs.
 pub trait Pushes {
-    /// Writes a push that has a number.
+    /// Writes a push that has a number. What is known of it is not forgotten where the event does not say it.
     fn record_push(&mut self, push: &PushEvent) -> Result<(), LedgerError>;
 
     /// The number of the push with this head revision.
@@ -51,6 +60,14 @@ pub trait Pushes {
         back: u32,
         forward: u32,
     ) -> Result<Vec<PushRow>, LedgerError>;
+
+    /// Where the known pushes `first..=last` touch files, oldest first.
+    fn touched_between(
+        &mut self,
+        project: &Project,
+        first: PushId,
+        last: PushId,
+    ) -> Result<Vec<TouchedRow>, LedgerError>;
 
     /// What can run on a push, when its task graph was fetched.
     fn graph_of(&mut self, project: &Project, push: PushId) -> Result<Option<TaskGraph>, LedgerError>;

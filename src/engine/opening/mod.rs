@@ -23,6 +23,10 @@ use crate::event::{
 /// job says that better.
 pub const SIGNATURES_EACH: usize = 5;
 
+/// Pushes before an event's that a pushlog is asked for together: the deepest look back that the shipped rules make, and
+/// more.
+pub const PUSHES_FETCHED: u64 = 50;
+
 /// A job event whose place is known.
 #[derive(Debug, Clone, Copy)]
 pub struct Placed<'a> {

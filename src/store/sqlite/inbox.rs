@@ -4,7 +4,7 @@ use rusqlite::{Row, params};
 
 use super::{Books, json, sql};
 use crate::engine::ledger::{CaseRow, Lack, LedgerError};
-use crate::event::{Event, TaskGraph, Timestamp};
+use crate::event::{Event, PushId, TaskGraph, Timestamp};
 
 /// An event in the inbox.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +23,8 @@ pub struct Waiting {
     pub applied: bool,
     /// What can run on its push, once that was fetched.
     pub graph: Option<Box<TaskGraph>>,
+    /// For [`Lack::Places`]: the oldest of the pushes before its own of which nobody has told where they touch files.
+    pub untold: Option<PushId>,
 }
 
 /// A verdict that somebody is to be told of.
@@ -85,6 +87,7 @@ impl Books<'_> {
                     attempts,
                     applied,
                     graph: None,
+                    untold: None,
                 })
             })
             .collect::<Result<Vec<_>, LedgerError>>()?;

@@ -51,7 +51,7 @@ use crate::engine::ledger::LedgerError;
 use crate::event::Label;
 
 /// Migrations in order, never edited once landed: a store of version `n` has had the first `n` of them.
-const MIGRATIONS: [&str; 15] = [
+const MIGRATIONS: [&str; 16] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_runs_by_arrival.sql"),
     include_str!("migrations/0003_case_targets.sql"),
@@ -67,6 +67,7 @@ const MIGRATIONS: [&str; 15] = [
     include_str!("migrations/0013_pools.sql"),
     include_str!("migrations/0014_cases_by_signature.sql"),
     include_str!("migrations/0015_builds.sql"),
+    include_str!("migrations/0016_places.sql"),
 ];
 
 /// Pages in the write-ahead log (4 KiB each) after which they are moved into the database: the more there are, the

@@ -9,7 +9,7 @@ use rusqlite::{OptionalExtension, Row, params};
 
 use super::codec::{StoredTask, TaskColumn};
 use super::{Books, json, sql};
-use crate::engine::ledger::{GroupRow, LedgerError, PushRow, Pushes, ViewQuery};
+use crate::engine::ledger::{GroupRow, LedgerError, PushRow, Pushes, TouchedRow, ViewQuery};
 use crate::event::{Project, PushEvent, PushId, Revision, TaskGraph, TaskId, Timestamp};
 
 /// Pushes that a view goes back at most, so that a rule's mistake cannot read the whole history.
@@ -34,12 +34,15 @@ impl Pushes for Books<'_> {
             true => None,
             false => Some(serde_json::to_string(&backs_out).map_err(json)?),
         };
+        let places = push.folders_touched().as_ref().map(serde_json::to_string);
+        let places = places.transpose().map_err(json)?;
         self.tx
             .prepare_cached(
-                "INSERT INTO pushes (project, push, revision, at, backs_out) VALUES (?1, ?2, ?3, ?4, ?5)
+                "INSERT INTO pushes (project, push, revision, at, backs_out, places) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                  ON CONFLICT (project, push) DO UPDATE SET
                     revision = COALESCE(revision, excluded.revision), at = COALESCE(at, excluded.at),
-                    backs_out = COALESCE(excluded.backs_out, backs_out)",
+                    backs_out = COALESCE(excluded.backs_out, backs_out),
+                    places = COALESCE(NULLIF(excluded.places, '[]'), places, excluded.places)",
             )
             .and_then(|mut statement| {
                 statement.execute(params![
@@ -47,7 +50,8 @@ impl Pushes for Books<'_> {
                     number.0,
                     push.revision.as_str(),
                     push.at.map(|at| at.0),
-                    backs_out
+                    backs_out,
+                    places
                 ])
             })
             .map_err(sql)?;
@@ -149,6 +153,38 @@ impl Pushes for Books<'_> {
             forward,
         )?);
         Ok(rows)
+    }
+
+    fn touched_between(
+        &mut self,
+        project: &Project,
+        first: PushId,
+        last: PushId,
+    ) -> Result<Vec<TouchedRow>, LedgerError> {
+        let project = self.name("project", project.as_str())?;
+        let number = |push: PushId| i64::try_from(push.0).unwrap_or(i64::MAX);
+        let rows: Vec<(u64, Option<String>)> = self
+            .tx
+            .prepare_cached(
+                "SELECT push, places FROM pushes WHERE project = ?1 AND push BETWEEN ?2 AND ?3
+                 ORDER BY push DESC LIMIT ?4",
+            )
+            .and_then(|mut statement| {
+                statement
+                    .query_map(params![project, number(first), number(last), WINDOW_MAX], |row| {
+                        Ok((row.get(0)?, row.get(1)?))
+                    })?
+                    .collect::<rusqlite::Result<_>>()
+            })
+            .map_err(sql)?;
+        let touched = rows.into_iter().rev().map(|(push, places)| {
+            let folders = places.map(|text| serde_json::from_str(&text)).transpose();
+            Ok(TouchedRow {
+                push: PushId(push),
+                folders: folders.map_err(json)?,
+            })
+        });
+        touched.collect()
     }
 
     fn graph_of(&mut self, project: &Project, push: PushId) -> Result<Option<TaskGraph>, LedgerError> {

@@ -10,6 +10,7 @@
 
 mod blocks;
 mod choice;
+mod favour;
 #[cfg(test)]
 mod laws;
 mod posterior;
@@ -19,6 +20,7 @@ mod surer;
 use super::rates::Counts;
 use blocks::Blocks;
 use choice::Outlook;
+pub use favour::favouring;
 use posterior::Posterior;
 
 /// Candidates a problem may have: as many pushes as a busy tree lands in weeks.
