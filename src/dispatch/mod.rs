@@ -15,8 +15,9 @@ pub mod limits;
 mod pools;
 mod rate;
 mod together;
+mod watch;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::backends::{Apart, Backend, Found, Receipt, RequestError};
 use crate::clock::Clock;
@@ -30,6 +31,7 @@ pub use cancel::Cancelled;
 use claim::{Claimed, ROUND};
 use limits::Brakes;
 pub use pools::Counted;
+use watch::Watch;
 
 /// The longest rest between two tries.
 const LONGEST_REST: Duration = Duration::from_secs(3600);
@@ -129,6 +131,12 @@ pub struct Dispatcher {
     backend: Current<dyn Backend>,
     clock: Arc<dyn Clock>,
     settings: DispatchSettings,
+    watch: Arc<Mutex<Watch>>,
+}
+
+/// A panic elsewhere leaves at worst a doubt that is waited for longer.
+fn lock(watch: &Mutex<Watch>) -> MutexGuard<'_, Watch> {
+    watch.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Dispatcher {
@@ -144,6 +152,7 @@ impl Dispatcher {
             backend: Current::new(backend),
             clock,
             settings,
+            watch: Arc::default(),
         }
     }
 
@@ -234,10 +243,18 @@ impl Dispatcher {
 
     async fn look_for_doubtful(&self, round: &mut Round) -> Result<(), LedgerError> {
         let now = self.clock.now();
-        let lease = now.plus(self.settings.lease);
+        let lease = self.settings.lease;
+        let watch = Arc::clone(&self.watch);
         let doubtful = self
             .store
-            .with(move |store| store.transact(|books| books.take_doubtful(now, lease, ROUND)))
+            .with(move |store| {
+                store.transact(|books| {
+                    let due = books.doubtful(now, ROUND)?;
+                    let mut ready = lock(&watch).may_look_for(due, now, lease);
+                    books.take_doubtful(&mut ready, now.plus(lease))?;
+                    Ok(ready)
+                })
+            })
             .await?;
         let backend = self.backend.get();
         for group in together::sent_together(doubtful, backend.most_together()) {
@@ -311,6 +328,12 @@ impl Dispatcher {
             .map(|(due, outcome)| (due.request.key, due.attempts, outcome.clone()))
             .collect();
         let backend = self.backend.get().name().clone();
+        for (key, attempts, outcome) in &settled {
+            match outcome {
+                Outcome::InDoubt(_) => lock(&self.watch).put_in_doubt(*key, *attempts),
+                _ => lock(&self.watch).is_known(*key),
+            }
+        }
         self.store
             .with(move |store| {
                 store.transact(|books| {

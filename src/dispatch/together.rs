@@ -119,12 +119,13 @@ pub(super) fn sent_together(doubtful: Vec<Due>, most: usize) -> Vec<Vec<Due>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::event::{ActionKey, CaseId, Label, Project, PushId, Revision, RunInput, TaskId, Timestamp};
     use proptest::prelude::*;
 
-    fn due(slot: u32, case: u64, push: u64, times: u32) -> Due {
+    /// A request that is due, of a label of its own.
+    pub fn due(slot: u32, case: u64, push: u64, times: u32) -> Due {
         Due {
             request: JobRequest {
                 key: ActionKey {

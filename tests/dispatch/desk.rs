@@ -197,6 +197,13 @@ impl Desk {
         }
     }
 
+    /// What another process left is due by its lease, and this one has seen it for as long as a lease is.
+    pub async fn sees_a_lease_run_out(&self) {
+        self.wait(2 * MINUTE);
+        self.round().await;
+        self.wait(DispatchSettings::default().lease);
+    }
+
     /// A case of a rule on a platform asks for a label on some pushes.
     pub async fn asks(&self, rule: &str, platform: &str, pushes: &[u64], times: u32) -> CaseId {
         self.asks_for(case(rule, platform), pushes, times).await

@@ -211,11 +211,34 @@ async fn a_dispatcher_that_died_while_sending_leaves_a_request_that_is_looked_fo
         .unwrap();
     desk.round().await;
     assert!(desk.ci.reached().is_empty(), "its lease still runs");
+    desk.sees_a_lease_run_out().await;
     desk.ci.will_find(Found::Done(receipt("found")));
-    desk.wait(2 * MINUTE);
     desk.round().await;
     assert_eq!(desk.states(case).await, [("accepted", None)]);
     assert!(desk.ci.reached().is_empty(), "it was there already");
+}
+
+#[tokio::test]
+async fn a_process_with_another_clock_does_not_take_what_is_being_sent_for_forgotten() {
+    let desk = Desk::new().await;
+    let case = desk.asks("r", "linux", &[1], 1).await;
+    let now = desk.clock.now();
+    desk.books(move |books| {
+        let key = ActionKey { case, step: 1, slot: 1 };
+        books.begin_sending(key, "ci", 0, now, now.plus(5 * MINUTE))
+    })
+    .await;
+    // The clock of this one is an hour ahead of the other's: for it the lease is long over. Nobody looks, or the CI panics.
+    desk.wait(HOUR);
+    desk.round().await;
+    desk.wait(4 * MINUTE);
+    desk.round().await;
+    assert_eq!(desk.states(case).await, [("sending", None)]);
+    // It has seen it for five minutes now: whoever sent it is gone.
+    desk.wait(MINUTE);
+    desk.ci.will_find(Found::Done(receipt("found")));
+    desk.round().await;
+    assert_eq!(desk.states(case).await, [("accepted", None)]);
 }
 
 #[tokio::test]
@@ -386,7 +409,8 @@ async fn an_attempt_that_was_taken_over_cannot_put_the_request_back_into_the_que
                 books.begin_sending(key, "ci", 0, now, now.plus(MINUTE))?;
                 // Its dispatcher does not come back; another one looks, and sends it again.
                 let later = now.plus(2 * MINUTE);
-                let looks = books.take_doubtful(later, later.plus(MINUTE), 9)?;
+                let mut looks = books.doubtful(later, 9)?;
+                books.take_doubtful(&mut looks, later.plus(MINUTE))?;
                 books.requeue(key, looks[0].attempts, Reason::InDoubt, "the CI never got it", later)?;
                 books.begin_sending(key, "ci", 0, later, later.plus(MINUTE))?;
                 // Now the first one says that nothing was done.

@@ -153,10 +153,10 @@ async fn a_dispatcher_that_died_in_the_middle_of_a_call_leaves_requests_that_are
     .await;
     desk.round().await;
     assert!(desk.ci.calls().is_empty(), "the lease still runs");
+    desk.sees_a_lease_run_out().await;
     for _ in 0..3 {
         desk.ci.will_find(Found::Done(receipt("T")));
     }
-    desk.wait(2 * MINUTE);
     desk.round().await;
     assert_eq!(desk.states(case).await, [("accepted", None); 3]);
     assert!(desk.ci.calls().is_empty(), "they were there already");
@@ -175,6 +175,41 @@ async fn the_same_label_of_another_request_is_no_answer_to_this_one() {
     desk.wait(2 * MINUTE);
     desk.round().await;
     assert_eq!(desk.states(second).await, [("in-doubt", Some(Reason::InDoubt))]);
+}
+
+#[tokio::test]
+async fn a_run_that_comes_before_its_own_receipt_is_known_is_not_its_mates_for_ever() {
+    let desk = desk().await;
+    let case = desk.asks_labels("r", &["A", "B"], 7).await;
+    for _ in 0..2 {
+        desk.ci
+            .will_answer(Err(RequestError::InDoubt("connection lost".into())));
+    }
+    desk.round().await;
+    desk.ci.will_find(Found::Done(receipt("T")));
+    desk.ci.will_find(Found::CannotTell("not now".into()));
+    desk.wait(2 * MINUTE);
+    desk.round().await;
+    desk.books(|books| books.record_runs(&[&run("t1", "B", "T")])).await;
+    let arrived = || async {
+        desk.books(move |books| books.actions_of(case))
+            .await
+            .into_iter()
+            .map(|action| action.arrived)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(arrived().await, [1, 0], "whose it is nobody can know yet");
+    desk.ci.will_find(Found::Done(receipt("T")));
+    desk.wait(10 * MINUTE);
+    desk.round().await;
+    assert_eq!(desk.states(case).await, [("accepted", None); 2]);
+    assert_eq!(arrived().await, [0, 1]);
+    let requests = desk.books(move |books| books.case_requests(case.0)).await;
+    let charged: Vec<u64> = requests
+        .iter()
+        .filter_map(|request| request["charged"].as_u64())
+        .collect();
+    assert_eq!(charged, [1, 1]);
 }
 
 /// A run of ours as its message tells of it.

@@ -83,7 +83,9 @@ impl std::str::FromStr for Table {
 
 /// A table that there is not.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no table `{0}`; there are policies, optimum, rounds, mixed, near, until-hit, validate, perf and baseline")]
+#[error(
+    "there is no table `{0}`; there are policies, optimum, rounds, mixed, near, until-hit, validate, perf and baseline"
+)]
 pub struct UnknownTable(String);
 
 /// How tables are printed.

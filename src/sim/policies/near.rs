@@ -45,7 +45,12 @@ pub(super) fn near(seed: u64, trials: u32) -> Report {
         let world = |seed| World::from_prior(PUSHES, super::world::Flaw::None, seed);
         row.extend([0.0, share].map(|prior| {
             let cell = Cell::measure(world, on_purpose, prior, BUDGET, (seed, trials));
-            format!("{} / {} / {}", cell.right.percent(), cell.undecided.percent(), cell.runs.show())
+            format!(
+                "{} / {} / {}",
+                cell.right.percent(),
+                cell.undecided.percent(),
+                cell.runs.show()
+            )
         }));
         report.row(row);
     }
@@ -78,7 +83,11 @@ impl Cell {
             let seed = trial_seed(seed, trial);
             let (world, near) = with_near(world(seed), on_purpose);
             // Without a budget somebody has opened the case for a failure; mixed work takes the tail as it comes.
-            let tail = if max_jobs == u32::MAX { world.failing_tail() } else { world.tail() };
+            let tail = if max_jobs == u32::MAX {
+                world.failing_tail()
+            } else {
+                world.tail()
+            };
             let mut problem = rivals::problem(&world, tail, false, params);
             problem.prior = favouring(near_prior, &near);
             let search = rivals::search(&world, problem);
@@ -97,7 +106,11 @@ fn with_near(mut world: World, on_purpose: f64) -> (World, Vec<bool>) {
     // A stream of its own: the coins of the world's runs stay what they are.
     let mut random = Random::new(world.seed.rotate_left(17));
     let near: Vec<bool> = (0..PUSHES).map(|_| random.chance(NEAR)).collect();
-    let places: Vec<usize> = (1..).zip(&near).filter(|(_, is_near)| **is_near).map(|(push, _)| push).collect();
+    let places: Vec<usize> = (1..)
+        .zip(&near)
+        .filter(|(_, is_near)| **is_near)
+        .map(|(push, _)| push)
+        .collect();
     if world.has_culprit() && !places.is_empty() && random.chance(on_purpose) {
         world.culprit = places[random.below(places.len())];
     }

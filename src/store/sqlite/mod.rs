@@ -22,6 +22,7 @@ mod outbox;
 mod pools;
 mod prune;
 mod pushes;
+mod receipts;
 mod runs;
 mod settle;
 mod spending;

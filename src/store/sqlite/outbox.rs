@@ -7,7 +7,7 @@ use super::codec::{StoredTask, TaskColumn};
 use super::settle::settle_account;
 use super::{Books, json, sql};
 use crate::engine::ledger::{CaseRow, LedgerError};
-use crate::event::{ActionKey, CaseId, CaseKind, Cause, Duration, JobRequest, Label, Reason, TaskId, Timestamp};
+use crate::event::{ActionKey, CaseKind, Cause, Duration, JobRequest, Reason, TaskId, Timestamp};
 
 /// How long a request is looked for whose fate is not known.
 const LOOKED_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -140,23 +140,29 @@ impl Books<'_> {
         )
     }
 
-    /// Takes the requests whose fate is not known and which may be looked for now: those in doubt, and those whose
-    /// dispatcher did not come back within its lease. Nobody else looks for them until `lease` has passed, and what comes
-    /// of an earlier attempt is no longer heard, unless it is an answer of the CI. What was sent over a week ago is left as
-    /// it is: no CI remembers it.
+    /// The requests whose fate is not known and which are due for a look: those in doubt, and those whose dispatcher did
+    /// not come back within its lease. What was sent over a week ago is left as it is: no CI remembers it.
     ///
     /// # Errors
     /// The store is busy or damaged.
-    pub fn take_doubtful(&mut self, now: Timestamp, lease: Timestamp, limit: u32) -> Result<Vec<Due>, LedgerError> {
-        let mut doubtful = self.dues(
+    pub fn doubtful(&mut self, now: Timestamp, limit: u32) -> Result<Vec<Due>, LedgerError> {
+        self.dues(
             &format!(
                 "SELECT {DUE} FROM {DUE_TABLES} WHERE (actions.state = 'in-doubt' AND actions.not_before <= ?1
                     AND actions.not_before <= actions.sent_at + ?3)
                  OR (actions.state = 'sending' AND actions.lease < ?1) ORDER BY actions.id LIMIT ?2"
             ),
             params![now.0, limit, LOOKED_FOR.as_millis() as i64],
-        )?;
-        for due in &mut doubtful {
+        )
+    }
+
+    /// Takes requests whose fate is not known, to look for them: each is one attempt further. Nobody else looks for them
+    /// until `lease` has passed, and what comes of an earlier attempt is no longer heard, unless it is an answer of the CI.
+    ///
+    /// # Errors
+    /// The store is busy or damaged.
+    pub fn take_doubtful(&mut self, doubtful: &mut [Due], lease: Timestamp) -> Result<(), LedgerError> {
+        for due in doubtful {
             let key = due.request.key;
             due.attempts += 1;
             self.tx
@@ -170,7 +176,7 @@ impl Books<'_> {
                 })
                 .map_err(sql)?;
         }
-        Ok(doubtful)
+        Ok(())
     }
 
     /// When the next thing is due that needs no message: a request to send or to look for, facts to fetch, a case to
@@ -317,8 +323,11 @@ impl Books<'_> {
                 let receipt = receipt.map(TaskColumn::of);
                 statement.execute(params![key.case.0, key.step, key.slot, receipt, reference, now.0])
             })
-            .map(drop)
-            .map_err(sql)
+            .map_err(sql)?;
+        match receipt {
+            Some(receipt) => self.take_over_runs(key, receipt),
+            None => Ok(()),
+        }
     }
 
     /// The CI said no to this attempt, for good: nothing was asked for, nothing is charged.
@@ -408,45 +417,6 @@ impl Books<'_> {
                 statement.execute(params![key.case.0, key.step, key.slot, detail, not_before.0, attempt])
             })
             .map(drop)
-            .map_err(sql)
-    }
-
-    /// The request for this label whose receipt names this task.
-    ///
-    /// # Errors
-    /// The store is busy or damaged.
-    pub fn holder_of(&mut self, receipt: &TaskId, label: &Label) -> Result<Option<ActionKey>, LedgerError> {
-        self.tx
-            .prepare_cached(
-                "SELECT case_id, step, slot FROM actions WHERE receipt = ?1 AND label = ?2 ORDER BY id LIMIT 1",
-            )
-            .and_then(|mut statement| {
-                statement
-                    .query_row(params![TaskColumn::of(receipt), label.as_str()], |row| {
-                        Ok(ActionKey {
-                            case: CaseId(row.get(0)?),
-                            step: row.get(1)?,
-                            slot: row.get(2)?,
-                        })
-                    })
-                    .optional()
-            })
-            .map_err(sql)
-    }
-
-    /// The row of the request behind a run: of those whose receipt names the task that made it the one for its label, else
-    /// the one that is charged for it as a build, else the first.
-    pub(super) fn request_behind(&mut self, receipt: &TaskId, label: &Label) -> Result<Option<i64>, LedgerError> {
-        self.tx
-            .prepare_cached(
-                "SELECT id FROM actions WHERE receipt = ?1 ORDER BY label <> ?2,
-                    NOT EXISTS (SELECT 1 FROM json_each(builds) WHERE value = ?2), id LIMIT 1",
-            )
-            .and_then(|mut statement| {
-                statement
-                    .query_row(params![TaskColumn::of(receipt), label.as_str()], |row| row.get(0))
-                    .optional()
-            })
             .map_err(sql)
     }
 
