@@ -17,9 +17,14 @@ fn one_by_one() -> String {
     BACKFILL.replace("parallel: 8", "parallel: 1")
 }
 
+/// The same, with this probability that the culprit is near the test.
+fn suspecting(near_prior: &str) -> String {
+    one_by_one().replace("max_jobs: 40", &format!("max_jobs: 40, near_prior: {near_prior}"))
+}
+
 /// The same, with nobody looking at where pushes touch files.
 fn without() -> String {
-    one_by_one().replace("max_jobs: 40", "max_jobs: 40, near_prior: 0")
+    suspecting("0")
 }
 
 /// A tree of 40 pushes on which the test was green on push 19, and in which push 23 touches `dom/base`.
@@ -52,7 +57,7 @@ fn first_asked(rules: &str) -> u64 {
 
 #[test]
 fn the_first_run_goes_to_the_border_of_the_push_that_touches_files_near_the_test() {
-    let near = first_asked(&one_by_one());
+    let near = first_asked(&suspecting("0.5"));
     assert!([NEAR - 1, NEAR].contains(&near), "push {near}");
     let halved = first_asked(&without());
     assert!(
@@ -92,7 +97,7 @@ fn the_numbers_of_a_case_say_which_push_is_near_the_test_and_what_it_was_given_f
         .iter()
         .find(|(what, _)| what == given)
         .unwrap_or_else(|| panic!("{told:?}"));
-    assert!((given.1 - (0.25 + 0.75 / 21.0)).abs() < 1e-9, "{told:?}");
+    assert!((given.1 - (0.2 + 0.8 / 21.0)).abs() < 1e-9, "{told:?}");
     let silent = numbers(&without());
     assert!(
         silent.iter().all(|(what, _)| !what.contains("near the test")),
@@ -209,5 +214,5 @@ fn a_case_that_was_opened_before_there_was_such_a_parameter_is_read() {
     let CaseParams::FindCulprit(params) = params else {
         panic!("{params:?}")
     };
-    assert_eq!((params.max_depth, params.near_prior), (20, 0.25));
+    assert_eq!((params.max_depth, params.near_prior), (20, 0.2));
 }

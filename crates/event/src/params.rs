@@ -60,7 +60,7 @@ impl Default for FindCulpritParams {
             round_price: 4.0,
             max_jobs: 40,
             no_culprit_prior: 0.4,
-            near_prior: 0.25,
+            near_prior: 0.2,
             min_rate: 0.0,
             input: RunInput::default(),
         }
