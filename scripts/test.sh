@@ -32,17 +32,25 @@ RUSTDOCFLAGS='--deny warnings --allow rustdoc::private_intra_doc_links' \
 step 'Examples in the documentation'
 cargo test --locked --doc --quiet
 
-# These share one broker as long as they share one process; nextest gives each test its own. Three at once on two cores: they
-# mostly wait.
-step 'Tests on the broker'
-cargo test --locked --test broker --test e2e --quiet -- --test-threads 3
-
+# Tests of `broker` and `e2e` share one broker as long as they share one process; nextest gives each test its own. They mostly
+# wait: the other tests are built and run beside them. Three at once on two cores.
 step 'Tests'
+cargo test --locked --test broker --test e2e --quiet --no-run
+said=$(mktemp)
+trap 'rm -f "$said"' EXIT
+cargo test --locked --test broker --test e2e --quiet -- --test-threads 3 >"$said" 2>&1 &
+on_broker=$!
+failed=0
 if cargo nextest --version >/dev/null 2>&1; then
-    cargo nextest run --locked
+    cargo nextest run --locked || failed=1
 else
     echo 'cargo-nextest is not installed: cargo test runs them, one binary after the other.'
-    cargo test --locked --lib --bins --tests
+    cargo test --locked --lib --bins --tests || failed=1
 fi
+
+step 'Tests on the broker, which ran beside them'
+wait "$on_broker" || failed=1
+cat "$said"
+[ "$failed" -eq 0 ] || exit 1
 
 step 'Done'
