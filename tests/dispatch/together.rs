@@ -3,7 +3,7 @@
 use sheriffd::backends::{Found, RequestError};
 use sheriffd::clock::Clock as _;
 use sheriffd::engine::ledger::{Actions as _, Runs as _};
-use sheriffd::event::{ActionKey, JobEvent, Label, Outcome, PushId, Reason, RunState};
+use sheriffd::event::{ActionKey, CaseId, JobEvent, Label, Outcome, PushId, Reason, RunState};
 
 use crate::appear::run_of;
 use crate::desk::{Desk, HOUR, MINUTE, START, receipt};
@@ -14,6 +14,17 @@ async fn desk() -> Desk {
     let desk = Desk::new().await;
     desk.ci.takes_together(50);
     desk
+}
+
+/// A case asks for these labels with one call, and the answer is lost.
+async fn asks_and_hears_nothing(desk: &Desk, labels: &[&str]) -> CaseId {
+    let case = desk.asks_labels("r", labels, 7).await;
+    for _ in labels {
+        desk.ci
+            .will_answer(Err(RequestError::InDoubt("connection lost".into())));
+    }
+    desk.round().await;
+    case
 }
 
 #[tokio::test]
@@ -102,12 +113,7 @@ async fn what_the_ci_refuses_together_is_asked_for_one_by_one() {
 #[tokio::test]
 async fn a_lost_answer_leaves_each_in_doubt_and_what_was_done_is_not_asked_again() {
     let desk = desk().await;
-    let case = desk.asks_labels("r", &["A", "B", "C"], 7).await;
-    for _ in 0..3 {
-        desk.ci
-            .will_answer(Err(RequestError::InDoubt("connection lost".into())));
-    }
-    desk.round().await;
+    let case = asks_and_hears_nothing(&desk, &["A", "B", "C"]).await;
     assert_eq!(desk.states(case).await, [("in-doubt", Some(Reason::InDoubt)); 3]);
     // They share the task that was found; that is no other request's.
     for _ in 0..3 {
@@ -122,12 +128,7 @@ async fn a_lost_answer_leaves_each_in_doubt_and_what_was_done_is_not_asked_again
 #[tokio::test]
 async fn what_never_arrived_is_asked_for_again_once_each() {
     let desk = desk().await;
-    let case = desk.asks_labels("r", &["A", "B"], 7).await;
-    for _ in 0..2 {
-        desk.ci
-            .will_answer(Err(RequestError::InDoubt("connection lost".into())));
-    }
-    desk.round().await;
+    let case = asks_and_hears_nothing(&desk, &["A", "B"]).await;
     desk.ci.will_find(Found::NotDone);
     desk.ci.will_find(Found::Done(receipt("T")));
     desk.wait(2 * MINUTE);
@@ -180,12 +181,7 @@ async fn the_same_label_of_another_request_is_no_answer_to_this_one() {
 #[tokio::test]
 async fn a_run_that_comes_before_its_own_receipt_is_known_is_not_its_mates_for_ever() {
     let desk = desk().await;
-    let case = desk.asks_labels("r", &["A", "B"], 7).await;
-    for _ in 0..2 {
-        desk.ci
-            .will_answer(Err(RequestError::InDoubt("connection lost".into())));
-    }
-    desk.round().await;
+    let case = asks_and_hears_nothing(&desk, &["A", "B"]).await;
     desk.ci.will_find(Found::Done(receipt("T")));
     desk.ci.will_find(Found::CannotTell("not now".into()));
     desk.wait(2 * MINUTE);

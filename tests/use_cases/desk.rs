@@ -15,6 +15,18 @@ use sheriffd::sim::{NewTest, Plan, SimBus, SimCi};
 use sheriffd::store::Handle;
 use sheriffd::store::sqlite::{CaseFilter, SqliteStore};
 
+/// A search for whatever fails that used to pass.
+pub const BACKFILL: &str = "
+version: 1
+rules:
+  - name: backfill
+    on: job.finished
+    match: { outcome: failed }
+    when: history.passed_before(event)
+    open: { kind: find-culprit, max_depth: 25, parallel: 4, max_jobs: 60 }
+    mode: live
+";
+
 /// A tree of `pushes` pushes on which every label runs each time; a third of the runs fail by something that nobody
 /// looks for.
 pub fn plan(labels: &[&str], pushes: u64, seed: u64) -> Plan {

@@ -9,18 +9,7 @@ use sheriffd::enrich::{FactError, FactSource, PushQuery};
 use sheriffd::event::{Label, Project, PushEvent, PushId};
 use sheriffd::sim::{NewTest, Plan};
 
-use crate::desk::{Desk, plan};
-
-const RULES: &str = "
-version: 1
-rules:
-  - name: backfill
-    on: job.finished
-    match: { outcome: failed }
-    when: history.passed_before(event)
-    open: { kind: find-culprit, max_depth: 25, parallel: 2, max_jobs: 60 }
-    mode: live
-";
+use crate::desk::{BACKFILL, Desk, plan};
 
 const LABEL: &str = "test-linux2404-64/opt-mochitest-plain";
 
@@ -95,7 +84,7 @@ fn culprit(cases: &[CaseRow]) -> &str {
 
 #[tokio::test]
 async fn the_pushlog_is_asked_once_for_a_search_and_its_answer_counts() {
-    let (cases, asked) = played(RULES, None).await;
+    let (cases, asked) = played(BACKFILL, None).await;
     let why = culprit(&cases);
     assert!(why.ends_with("it touches files near the test"), "{why}");
     let [PushQuery::Range { from, to }] = asked.as_slice() else {
@@ -110,7 +99,7 @@ async fn the_pushlog_is_asked_once_for_a_search_and_its_answer_counts() {
 
 #[tokio::test]
 async fn a_search_that_does_not_look_at_files_asks_nobody() {
-    let rules = RULES.replace("max_jobs: 60", "max_jobs: 60, near_prior: 0");
+    let rules = BACKFILL.replace("max_jobs: 60", "max_jobs: 60, near_prior: 0");
     let (cases, asked) = played(&rules, None).await;
     assert!(!culprit(&cases).contains("near"));
     assert_eq!(asked, []);
@@ -125,7 +114,7 @@ async fn a_search_opens_all_the_same_where_the_pushlog_does_not_answer() {
     let hour = std::time::Duration::from_secs(3_600);
     let absent = FactError::Absent("pushes of autoland".to_owned());
     for (trouble, most) in [(later(None), 4), (later(Some(hour)), 1), (absent, 1)] {
-        let (cases, asked) = played(RULES, Some(trouble.clone())).await;
+        let (cases, asked) = played(BACKFILL, Some(trouble.clone())).await;
         assert!(!culprit(&cases).contains("near"), "nobody has told");
         assert_eq!(asked.len(), most, "{trouble:?}: {asked:?}");
     }
@@ -135,7 +124,7 @@ async fn a_search_opens_all_the_same_where_the_pushlog_does_not_answer() {
 async fn a_later_search_asks_only_about_pushes_of_which_nobody_has_told() {
     let other = "test-linux2404-64/opt-xpcshell";
     let tests = vec![broken("a", 8, LABEL), broken("b", 16, other)];
-    let (desk, asked) = tree_of(&[LABEL, other], tests, RULES, None).await;
+    let (desk, asked) = tree_of(&[LABEL, other], tests, BACKFILL, None).await;
     let cases = desk.cases().await;
     let seen_on: Vec<PushId> = cases.iter().map(|case| case.push).collect();
     let [first, second] = seen_on.as_slice() else {
@@ -148,7 +137,7 @@ async fn a_later_search_asks_only_about_pushes_of_which_nobody_has_told() {
 #[tokio::test]
 async fn rules_about_pushes_do_not_look_again_at_pushes_that_are_told_of_for_a_search() {
     let rules = format!(
-        "{RULES}
+        "{BACKFILL}
   - name: every-push
     on: push.created
     open: {{ kind: fill, max_jobs: 5 }}

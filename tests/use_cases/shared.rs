@@ -4,18 +4,7 @@ use sheriffd::engine::ledger::Fate;
 use sheriffd::event::{Label, PushId};
 use sheriffd::sim::{NewTest, Plan};
 
-use crate::desk::{Desk, plan};
-
-const RULES: &str = "
-version: 1
-rules:
-  - name: backfill
-    on: job.finished
-    match: { outcome: failed }
-    when: history.passed_before(event)
-    open: { kind: find-culprit, max_depth: 25, parallel: 4, max_jobs: 60 }
-    mode: live
-";
+use crate::desk::{BACKFILL, Desk, plan};
 
 const LABELS: [&str; 3] = [
     "test-linux2404-64/opt-mochitest-plain",
@@ -43,10 +32,10 @@ async fn played(rules: &str, seed: u64) -> Desk {
 
 #[tokio::test]
 async fn a_test_that_breaks_on_three_platforms_is_searched_for_on_one_and_found_for_all() {
-    let each = RULES.replace("    mode: live", "    guards: { same-signature: off }\n    mode: live");
+    let each = BACKFILL.replace("    mode: live", "    guards: { same-signature: off }\n    mode: live");
     let (mut pooled, mut apart) = (0, 0);
     for seed in 1..=4 {
-        let desk = played(RULES, seed).await;
+        let desk = played(BACKFILL, seed).await;
         let cases = desk.cases().await;
         let culprits: Vec<_> = cases
             .iter()

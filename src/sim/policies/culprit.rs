@@ -7,7 +7,7 @@ use super::world::{Flaw, World, trial_seed};
 use crate::stats::culprit::Params;
 
 /// Candidates in every table.
-const PUSHES: usize = 128;
+pub(super) const PUSHES: usize = 128;
 
 /// The cells: (p1, p0).
 const CELLS: [(f64, f64); 6] = [
@@ -20,9 +20,9 @@ const CELLS: [(f64, f64); 6] = [
 ];
 
 /// Runs that mixed work may spend on a case.
-const BUDGET: u32 = 300;
+pub(super) const BUDGET: u32 = 300;
 
-fn one_by_one() -> Params {
+pub(super) fn one_by_one() -> Params {
     Params {
         parallel: 1,
         max_jobs: u32::MAX,

@@ -1,20 +1,17 @@
 //! What it is worth to know which pushes touch files near the failing test, and what it costs where that tells nothing.
 
+use super::culprit::{BUDGET, PUSHES, one_by_one};
 use super::rivals::{self, Said};
 use super::table::{Mean, Report};
-use super::world::{World, trial_seed};
+use super::world::{Flaw, World, trial_seed};
 use crate::event::FindCulpritParams;
 use crate::stats::culprit::{Params, favouring};
 use crate::stats::random::Random;
 
-/// Candidates in the table.
-const PUSHES: usize = 128;
 /// The share of pushes that touch files near a test.
 const NEAR: f64 = 0.05;
 /// How often the culprit is one of them on purpose: 0 is a world in which nearness tells nothing.
 const ON_PURPOSE: [f64; 4] = [0.0, 0.3, 0.6, 0.9];
-/// Runs that a case of mixed work may take.
-const BUDGET: u32 = 300;
 
 /// Where the culprit is for certain: (p1, p0).
 const CELLS: [(f64, f64); 2] = [(1.0, 0.01), (0.2, 0.01)];
@@ -42,7 +39,7 @@ pub(super) fn near(seed: u64, trials: u32) -> Report {
                 format!("{} / {}", cell.right.percent(), cell.runs.show())
             }));
         }
-        let world = |seed| World::from_prior(PUSHES, super::world::Flaw::None, seed);
+        let world = |seed| World::from_prior(PUSHES, Flaw::None, seed);
         row.extend([0.0, share].map(|prior| {
             let cell = Cell::measure(world, on_purpose, prior, BUDGET, (seed, trials));
             format!(
@@ -75,9 +72,8 @@ impl Cell {
     ) -> Cell {
         let mut cell = Cell::default();
         let params = Params {
-            parallel: 1,
             max_jobs,
-            ..Params::default()
+            ..one_by_one()
         };
         for trial in 0..trials {
             let seed = trial_seed(seed, trial);
